@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+# The folders of the house, from the bottom up.
+
+ptqc_module(base base USES PkgConfig::JANSSON PkgConfig::XXHASH PkgConfig::CRYPTO Threads::Threads ${CMAKE_DL_LIBS} m)
+ptqc_module(quant quant USES pq_base)
+ptqc_module(tokenizer tokenizer USES pq_base)
+ptqc_module(ir ir RECURSE USES pq_quant)
+ptqc_module(frontend frontend RECURSE USES pq_ir pq_tokenizer)
+ptqc_module(passes passes RECURSE USES pq_ir pq_tokenizer)
+ptqc_module(export export USES pq_ir)
+ptqc_module(runtime runtime USES pq_base pq_tokenizer)
+ptqc_module(compiler compiler USES pq_frontend pq_passes pq_export pq_runtime)
+
+if(PTQC_TESTS)
+  ptqc_module(test_support tests/support USES pq_ir)
+endif()
+ptqc_tests(base USES pq_base)
+ptqc_tests(quant USES pq_quant)
+ptqc_tests(ir USES pq_ir)
+ptqc_tests(ir/interp USES pq_ir)
+ptqc_tests(frontend/onnx USES pq_frontend)
+ptqc_tests(passes USES pq_passes)
+ptqc_tests(runtime USES pq_runtime)
+ptqc_tests(compiler USES pq_compiler)
+
+include(${CMAKE_SOURCE_DIR}/backends/Backends.cmake OPTIONAL)
+include(${CMAKE_SOURCE_DIR}/cmake/PtqcProducts.cmake OPTIONAL)

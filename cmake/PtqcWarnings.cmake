@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+# Flags of every C target.
+add_compile_options(
+  $<$<COMPILE_LANGUAGE:C>:-Wall>
+  $<$<COMPILE_LANGUAGE:C>:-Wextra>
+  $<$<COMPILE_LANGUAGE:C>:-Wshadow>
+  $<$<COMPILE_LANGUAGE:C>:-Wconversion>
+  $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes>
+  $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes>
+  $<$<COMPILE_LANGUAGE:C>:-Wvla>
+  $<$<COMPILE_LANGUAGE:C>:-Wdouble-promotion>
+  $<$<COMPILE_LANGUAGE:C>:-ffp-contract=off>
+  -fno-omit-frame-pointer)
+if(PTQC_WERROR)
+  add_compile_options($<$<COMPILE_LANGUAGE:C>:-Werror>)
+endif()
+if(PTQC_SANITIZE)
+  add_compile_options(-fsanitize=${PTQC_SANITIZE} -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${PTQC_SANITIZE})
+endif()
+add_compile_definitions(_GNU_SOURCE)
+include_directories(${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/include)
