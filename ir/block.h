@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Graph <-> graph block (ptqc/graph_block.h).
+#ifndef PTQC_IR_BLOCK_H
+#define PTQC_IR_BLOCK_H
+
+#include "ir/graph.h"
+#include "ptqc/graph_block.h"
+
+// Writes the ops of `ops` (in topological order; NULL: all live ops) as one
+// block. Inputs are the non-constant values they read and do not make; the
+// boundary order is `inputs` / `outputs` when given (inputs may then hold
+// values the ops do not read), else the graph's own. Constant ids in the
+// block are pq_const_id indices. Bytes are 8-aligned, allocated with ctx.
+typedef struct pq_block_desc {
+    const pq_op_id *ops;
+    uint32_t op_count;
+    const pq_value_id *inputs, *outputs;
+    uint32_t input_count, output_count;
+    bool values_only; // no nodes: the boundary values alone
+} pq_block_desc;
+
+PTQC_MUST_USE ptqc_status pq_block_write(pq_graph *g,
+                                         const pq_block_desc *desc,
+                                         void **out_bytes, size_t *out_count);
+// `map` gives the bytes of a constant id (valid as long as the graph).
+typedef const void *(*pq_constant_map_fn)(void *user, uint64_t id,
+                                          uint64_t *out_bytes);
+PTQC_MUST_USE ptqc_status pq_block_read(ptqc_ctx *ctx, const void *bytes,
+                                        size_t count, pq_constant_map_fn map,
+                                        void *user, pq_graph **out);
+
+#endif

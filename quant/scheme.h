@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A scheme says how a tensor's numbers are stored as codes:
+// real = scale * (code - zero_point). ARCHITECTURE "quantization annotation".
+#ifndef PTQC_QUANT_SCHEME_H
+#define PTQC_QUANT_SCHEME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/str.h"
+#include "ptqc/types.h"
+
+typedef enum pq_granularity { // numbers as PTQC_GRAN_* of backend.h
+    PQ_GRAN_NONE,
+    PQ_GRAN_TENSOR,  // one scale
+    PQ_GRAN_CHANNEL, // one per index of axis
+    PQ_GRAN_GROUP,   // one per (index of axis 0, `group` indices of axis)
+    PQ_GRAN_TOKEN,   // one per row of the last axis, dynamic
+} pq_granularity;
+
+typedef struct pq_scheme {
+    ptqc_dtype format; // of the codes: I8 U8 I4 U4 I32 ...
+    pq_granularity granularity;
+    uint32_t axis;
+    uint32_t group;
+    bool symmetric; // zero point is 0, or the middle code of unsigned formats
+    bool dynamic;   // scales are computed while running
+} pq_scheme;
+
+// What the user asked for: weights and activations of a model. Parsed from
+// "w8a8", "w8a8:dyn", "w4a16:g128:sym", "w8a16:ch", ":t" per tensor.
+typedef struct pq_scheme_request {
+    pq_scheme weights;     // axis and format signedness final
+    pq_scheme activations; // format NONE: stay float
+} pq_scheme_request;
+
+// PTQC_E_USAGE with the accepted spellings when the text is none;
+// PTQC_E_UNSUPPORTED for a well-formed scheme nothing executes yet.
+PTQC_MUST_USE ptqc_status pq_scheme_parse(ptqc_ctx *ctx, pq_str text,
+                                          pq_scheme_request *out);
+// Canonical spelling of what was asked.
+void pq_scheme_request_print(const pq_scheme_request *r, pq_strbuf *out);
+// Smallest and largest code of an integer format; symmetric weights use the
+// narrow range (-127..127).
+void pq_code_range(ptqc_dtype format, bool narrow, int32_t *out_min,
+                   int32_t *out_max);
+
+#endif
