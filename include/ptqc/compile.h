@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From a model to an artifact: passes, calibration, quantization, placement,
+// kernels.
+#ifndef PTQC_COMPILE_H
+#define PTQC_COMPILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ptqc/context.h"
+#include "ptqc/model.h"
+#include "ptqc/runtime.h"
+
+#if defined(__cplusplus)
+extern "C" {
+#endif
+
+// Calibration data. Fills inputs[0..input_count) of sample `index`
+// (borrowed until the next call); PTQC_NO ends the samples.
+typedef ptqc_status (*ptqc_sample_fn)(void *user, uint64_t index,
+                                      ptqc_tensor *inputs,
+                                      uint32_t input_count);
+
+typedef enum ptqc_observer_kind {
+    PTQC_OBSERVER_DEFAULT, // what the method's documentation says
+    PTQC_OBSERVER_MINMAX,
+    PTQC_OBSERVER_PERCENTILE,
+    PTQC_OBSERVER_MSE,
+} ptqc_observer_kind;
+
+// Zero = default everywhere.
+typedef struct ptqc_compile_desc {
+    const char *target; // "cpu" by default; list "vulkan,cpu", cap "cpu;avx2"
+    const char *scheme; // "w8a8", "w4a16:g128:sym", ...; NULL: stay as it is
+    const char *method; // "rtn" by default
+    ptqc_observer_kind observer;
+    double percentile; // default 99.99
+    ptqc_sample_fn samples; // needed for static activations
+    void *samples_user;
+    uint64_t sample_limit; // default: all
+    const char *const *keep; // [keep_count] op or tensor names (glob * ?) that
+                             // stay float
+    uint32_t keep_count;
+    ptqc_backend_dirs backends;
+    uint64_t seed;
+    // Provenance text about the calibration data ("calib.npy sha256:..").
+    const char *calibration_note;
+} ptqc_compile_desc;
+
+// PTQC_E_USAGE: scheme, method or target is not understood.
+PTQC_API PTQC_MUST_USE ptqc_status
+ptqc_compile_check_desc(ptqc_ctx *ctx, const ptqc_compile_desc *desc);
+
+#define PTQC_COMPILE_REPLACE 1u // an existing file may be replaced
+
+// Writes the artifact by rename: on any failure `path` is as before. The
+// model is not changed.
+PTQC_API PTQC_MUST_USE ptqc_status
+ptqc_compile_file(ptqc_ctx *ctx, ptqc_model *model,
+                  const ptqc_compile_desc *desc, const char *path,
+                  uint32_t flags);
+// Into memory: *out_bytes is 64-byte aligned, freed with ptqc_buffer_free.
+PTQC_API PTQC_MUST_USE ptqc_status
+ptqc_compile_memory(ptqc_ctx *ctx, ptqc_model *model,
+                    const ptqc_compile_desc *desc, void **out_bytes,
+                    size_t *out_count);
+PTQC_API void ptqc_buffer_free(ptqc_ctx *ctx, void *bytes); // NULL allowed
+
+#if defined(__cplusplus)
+}
+#endif
+#endif
