@@ -142,8 +142,8 @@ pq_isa_detect(void)
     if (!has_all(cpu.leaf7_ecx, bit_AVX512VNNI)) {
         return PQ_ISA_AVX512;
     }
-    // XCR0: tile configuration and tile data.
-    return has_all(cpu.leaf7_edx, bit_AMX_TILE | bit_AMX_INT8) &&
+    // EDX 24, 25: AMX-TILE, AMX-INT8. XCR0: tile configuration and data.
+    return has_all(cpu.leaf7_edx, (1u << 24) | (1u << 25)) &&
                    has_all(cpu.xcr0, 0x60000)
                ? PQ_ISA_AMX
                : PQ_ISA_VNNI;

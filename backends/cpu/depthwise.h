@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Depthwise convolution (one input channel per output channel, 1-d or 2-d,
+// channels last), used through conv.h.
+//
+// The kernel computes a run of output pixels of one row for all channels: it
+// is given one pointer per kernel row and walks by fixed steps. Pixels whose
+// window hangs over the left or right edge are run from a copied window,
+// rows above and below from a row of padding.
+//
+// u8: blocks of 64 channels, then of 16; a rest of less than 16 is done by a
+// block that overlaps its neighbour (or, below 16 channels, under a mask).
+// Packed weights of a block of B channels, taps in groups of 4 (padded with
+// zero taps): u8 [taps/4][B/16][64]: within a 64-byte line, byte 4j+t of
+// quarter q is tap t of channel ...; see depthwise.c. f32: [C/16][taps][16].
+#ifndef PTQC_BACKENDS_CPU_DEPTHWISE_H
+#define PTQC_BACKENDS_CPU_DEPTHWISE_H
+
+#include "conv.h"
+
+// 1 when pq_conv computes the descriptor with the depthwise kernel.
+int pq_depthwise_is_match(const pq_conv_desc *desc);
+
+// The parts of conv.h for descriptors that match.
+int64_t pq_depthwise_weight_bytes(const pq_conv_desc *desc);
+void pq_depthwise_weight_pack(const pq_conv_desc *desc, const void *w,
+                              void *out);
+
+typedef struct pq_depthwise pq_depthwise;
+
+ptqc_be_status pq_depthwise_prepare(pq_jit *jit, ptqc_call *call,
+                                    const pq_conv_desc *desc,
+                                    pq_depthwise **out);
+void pq_depthwise_destroy(pq_depthwise *op);
+uint64_t pq_depthwise_scratch_bytes(const pq_depthwise *op);
+void pq_depthwise_run(const pq_depthwise *op, const pq_conv_io *io,
+                      const pq_worker *worker);
+
+#endif

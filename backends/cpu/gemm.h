@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Matrix products.
+//   pq_matmul  out[m][n] = epilogue(sum_k a[m][k] * w[k][n]), w constant and
+//              packed in strips of 16 columns
+//   pq_bmm     the same for f32 with both operands computed at run time,
+//              over broadcast batch axes (attention)
+//
+// Order of a float sum: one fused multiply-add per k, ascending k, from +0;
+// integer sums are exact. Nothing depends on the level, the number of
+// threads or the tiling.
+//
+// Packed weights (the same at every level). strip = 16 columns, padded with
+// zeros; within a strip ("[]" outermost first):
+//   F32  [K][16] f32
+//   S8   [ceil(K/4)][16][4] s8, K padded with zeros
+//   W8   per group: [ceil(G/4)][16][4] codes, then [16] f32 scales; after the
+//        strip's last group, when asymmetric, [groups][16] u8 zero points,
+//        padded to 64 bytes
+//   W4   as W8 with R16 lines of 8 k: byte 4r+b of a line = low nibble
+//        code[k0+b][r], high nibble code[k0+4+b][r]
+// W8 symmetric codes are s8, all others unsigned; value =
+// f32(code - zero) * scale rounded to f32; a W4 symmetric code has zero 8.
+// The last group may be shorter; group 0 = one group of K.
+#ifndef PTQC_BACKENDS_CPU_GEMM_H
+#define PTQC_BACKENDS_CPU_GEMM_H
+
+#include <stdint.h>
+
+#include "epilogue.h"
+#include "jit.h"
+#include "step.h"
+
+#define PQ_WEIGHT_F32 0u // activations f32
+#define PQ_WEIGHT_S8  1u // activations u8
+#define PQ_WEIGHT_W8  2u // activations f32, codes of 8 bits
+#define PQ_WEIGHT_W4  3u // activations f32, codes of 4 bits
+
+// Rounded up to whole strips.
+static inline int64_t
+pq_strip_columns(int64_t columns)
+{
+    return (columns + 15) / 16 * 16;
+}
+
+// ---- packing (target side; needs no jit) ----------------------------------
+
+typedef struct pq_weight_shape {
+    int64_t k, n;
+    uint32_t format;     // PQ_WEIGHT_*
+    uint32_t asymmetric; // W8, W4
+    int64_t group;       // W8, W4: k per scale, multiple of 8 (W8: of 4);
+                         // 0 = K
+} pq_weight_shape;
+
+// Where element (k, n) of the source lies: at k * k_stride + n * n_stride
+// (elements). One of the strides is 1. Codes of 4 bits are dense, first
+// element in the low bits, every row (the axis whose stride is 1) starting
+// on a byte: the other stride is then in elements of the padded row.
+typedef struct pq_weight_source {
+    const void *data; // f32, s8, or codes: s8 (W8 symmetric), u8, u4; W4 also
+                      // from s4 (two's complement) when is_signed
+    int64_t k_stride, n_stride;
+    uint32_t is_signed; // codes are two's complement
+    uint32_t reserved;
+    const float *scales;  // (group g, n) at g * scale_g_stride +
+    const int32_t *zeros; // n * scale_n_stride; zeros: NULL = 0, as the codes
+    int64_t scale_g_stride, scale_n_stride;
+} pq_weight_source;
+
+// Bytes of the packed weights; a multiple of 64. 0 when the shape is not
+// supported or overflows.
+int64_t pq_weight_bytes(const pq_weight_shape *shape);
+// `out` is 64-byte aligned. For W8 and W4 symmetric shapes every zero point
+// must equal the middle code (0 for signed codes; 128, 8 for unsigned).
+void pq_weight_pack(const pq_weight_shape *shape,
+                    const pq_weight_source *source, void *out);
+// Accumulator start for u8 activations with zero point `zero` (in their
+// storage): out[n] = bias[n] - zero * sum_k w[k][n], modulo 2^32; bias may be
+// NULL. out has pq_strip_columns(n) entries, the padding is 0. shape is S8.
+void pq_weight_init(const pq_weight_shape *shape,
+                    const pq_weight_source *source, const int32_t *bias,
+                    int32_t zero, int32_t *out);
+
+// ---- matmul ---------------------------------------------------------------
+
+typedef struct pq_matmul_desc {
+    int64_t m;
+    pq_weight_shape weight;
+    pq_epilogue epilogue; // S8: REAL or INTEGER; else FLOAT
+} pq_matmul_desc;
+
+typedef struct pq_matmul_io {
+    const void *a;    // [m][k] f32 or u8; k is contiguous
+    int64_t a_stride; // bytes from row to row
+    const void *weights;
+    const int32_t *init; // S8: from pq_weight_init
+    void *out;           // [m][n] f32 or u8
+    int64_t out_stride;  // bytes from row to row
+    pq_epilogue_args epilogue;
+} pq_matmul_io;
+
+typedef struct pq_matmul pq_matmul; // immutable after prepare
+
+ptqc_be_status pq_matmul_prepare(pq_jit *jit, ptqc_call *call,
+                                 const pq_matmul_desc *desc, pq_matmul **out);
+void pq_matmul_destroy(pq_matmul *op);                 // NULL allowed
+uint64_t pq_matmul_scratch_bytes(const pq_matmul *op); // per worker
+// Called on every worker; reads nothing outside of the rows of a.
+void pq_matmul_run(const pq_matmul *op, const pq_matmul_io *io,
+                   const pq_worker *worker);
+
+// ---- batched f32 matmul, both operands at run time ------------------------
+
+#define PQ_BMM_RANK_MAX 6
+
+typedef struct pq_bmm_desc {
+    int64_t m, n, k;
+    uint32_t batch_rank; // <= PQ_BMM_RANK_MAX
+    uint32_t reserved;
+    int64_t batch[PQ_BMM_RANK_MAX];
+    // All strides in bytes; 0 broadcasts.
+    int64_t a_batch_stride[PQ_BMM_RANK_MAX];
+    int64_t b_batch_stride[PQ_BMM_RANK_MAX];
+    int64_t out_batch_stride[PQ_BMM_RANK_MAX];
+    int64_t residual_batch_stride[PQ_BMM_RANK_MAX];
+    int64_t a_stride;               // row m to row m; k contiguous
+    int64_t b_k_stride, b_n_stride; // one of them is 4
+    int64_t out_stride;             // row m to row m; n contiguous
+    pq_epilogue epilogue;           // FLOAT
+} pq_bmm_desc;
+
+typedef struct pq_bmm_io {
+    const float *a, *b;
+    void *out;
+    pq_epilogue_args epilogue; // residual is an additive mask, for instance;
+                               // residual_stride may be 0 (broadcast over m)
+} pq_bmm_io;
+
+typedef struct pq_bmm pq_bmm;
+
+ptqc_be_status pq_bmm_prepare(pq_jit *jit, ptqc_call *call,
+                              const pq_bmm_desc *desc, pq_bmm **out);
+void pq_bmm_destroy(pq_bmm *op);
+uint64_t pq_bmm_scratch_bytes(const pq_bmm *op);
+void pq_bmm_run(const pq_bmm *op, const pq_bmm_io *io, const pq_worker *worker);
+
+#endif
