@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Pooling and resizing, channels last: [N][D][H][W][C], 1-d and 2-d with
+// leading dims of 1. Vectorized over channels; any channel count.
+//
+// prepare makes the kernels and tables, run is called on each worker and does
+// its part without allocating. Pointers need element alignment only; in and
+// out do not overlap.
+#ifndef PTQC_BACKENDS_CPU_POOL_H
+#define PTQC_BACKENDS_CPU_POOL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ptqc/types.h"
+
+#include "jit.h"
+#include "step.h"
+
+#define PQ_POOL_DIMS 3 // depth, height, width
+
+// ---- pooling ---------------------------------------------------------------
+
+typedef enum pq_pool_kind {
+    PQ_POOL_MAX, // NaN when a tap is NaN; a window without taps gives
+                 // -infinity (u8, i8: the lowest code)
+    PQ_POOL_AVG,
+} pq_pool_kind;
+
+// f32 average: sum over the window's taps inside the input in row-major
+// order (d, h, w), one add each from 0, then sum / f32(n). n counts the taps
+// inside the input, or with include_pad all taps that lie inside the input
+// or its given padding (pads_end counts; what ceil mode adds beyond does
+// not).
+// u8 and i8 average: s = sum of codes - taps inside * x_zero, in i32;
+// m = (x_scale / y_scale) * (1 / f32(n)), three f32 operations;
+// t = f32(s) * m, clamped to [code_low - y_zero, code_high - y_zero], NaN to
+// the lower; code = rne(t) + y_zero. A window without taps gives t = 0.
+// max: codes compare as codes; the scales of in and out are the same.
+typedef struct pq_pool_desc {
+    uint32_t kind;  // pq_pool_kind
+    uint32_t dtype; // of in and out: f32, u8, i8
+    uint32_t include_pad;
+    uint32_t reserved;
+    int64_t batch, channels;
+    int64_t in[PQ_POOL_DIMS], out[PQ_POOL_DIMS]; // sizes; out is given
+    int64_t kernel[PQ_POOL_DIMS], strides[PQ_POOL_DIMS];
+    int64_t dilations[PQ_POOL_DIMS];
+    int64_t pads[PQ_POOL_DIMS];     // before the first element
+    int64_t pads_end[PQ_POOL_DIMS]; // after the last
+    float x_scale, y_scale;         // averages of codes only
+    int32_t x_zero, y_zero;
+    int32_t code_low, code_high; // [0, 255] or [-128, 127] or narrower
+} pq_pool_desc;
+
+typedef struct pq_pool pq_pool;
+
+ptqc_be_status pq_pool_prepare(pq_jit *jit, ptqc_call *call,
+                               const pq_pool_desc *desc, pq_pool **out);
+void pq_pool_destroy(pq_pool *pool); // NULL allowed
+void pq_pool_run(const pq_pool *pool, const void *in, void *out,
+                 const pq_worker *worker);
+
+// A global pool is kernel = in, out = 1. When its f32 sum must follow the
+// order of reductions (16 lanes), use pq_reduce over [N][DHW][C] instead.
+
+// ---- resize ----------------------------------------------------------------
+
+typedef enum pq_resize_kind {
+    PQ_RESIZE_NEAREST,
+    PQ_RESIZE_LINEAR,
+    PQ_RESIZE_CUBIC,
+} pq_resize_kind;
+
+// ONNX coordinate_transformation_mode. Coordinates are computed in f32.
+typedef enum pq_resize_coordinates {
+    PQ_COORDINATES_HALF_PIXEL,         // (x + 0.5) / scale - 0.5
+    PQ_COORDINATES_PYTORCH_HALF_PIXEL, // the same, 0 when out size is 1
+    PQ_COORDINATES_ASYMMETRIC,         // x / scale
+    PQ_COORDINATES_ALIGN_CORNERS,      // x * ((in - 1) / (out - 1)), 0 for 1
+} pq_resize_coordinates;
+
+typedef enum pq_resize_rounding {
+    PQ_ROUNDING_PREFER_FLOOR, // ceil(x - 0.5)
+    PQ_ROUNDING_PREFER_CEIL,  // floor(x + 0.5)
+    PQ_ROUNDING_FLOOR,
+    PQ_ROUNDING_CEIL,
+} pq_resize_rounding;
+
+// nearest: any dtype of 1, 2, 4 or 8 bytes. linear: f32; x clamped to
+// [0, in - 1], x0 = floor(x), w = x - x0; lerp(a, b) = fma(w, b - a, a) along
+// width, then height, then depth; axes whose size does not change are left
+// out. cubic: f32, width and height; four taps at floor(x) - 1 .. + 2, each
+// index clamped, weights from cubic_a; along width first, taps in ascending
+// order, t = w0 * x0, then one fma each.
+typedef struct pq_resize_desc {
+    uint32_t kind;  // pq_resize_kind
+    uint32_t dtype; // of in and out
+    uint32_t coordinates, rounding;
+    int64_t batch, channels;
+    int64_t in[PQ_POOL_DIMS], out[PQ_POOL_DIMS];
+    float scales[PQ_POOL_DIMS]; // out / in as the model gives them; 0 = from
+                                // the sizes
+    float cubic_a;              // -0.75
+} pq_resize_desc;
+
+typedef struct pq_resize pq_resize;
+
+ptqc_be_status pq_resize_prepare(pq_jit *jit, ptqc_call *call,
+                                 const pq_resize_desc *desc, pq_resize **out);
+void pq_resize_destroy(pq_resize *resize); // NULL allowed
+void pq_resize_run(const pq_resize *resize, const void *in, void *out,
+                   const pq_worker *worker);
+
+#endif
