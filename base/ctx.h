@@ -21,14 +21,23 @@ void *pq_alloc_array(ptqc_ctx *ctx, size_t count, size_t size);
 void *pq_realloc_array(ptqc_ctx *ctx, void *p, size_t count_old,
                        size_t count_new, size_t size);
 void pq_free(ptqc_ctx *ctx, void *p); // NULL allowed
+uint64_t pq_live_bytes(const ptqc_ctx *ctx);  // of all blocks not yet freed
+uint64_t pq_memory_left(const ptqc_ctx *ctx); // UINT64_MAX without a limit
 
 // Says one diagnostic; returns `status`, so that a function can end with
 // `return pq_fail(...)`. Strings from files may be passed as they are: the
-// text is escaped.
+// text is escaped (control, bidirectional and malformed bytes as \xNN) and
+// cut at 2 KiB. Other severities than ERROR go through pq_say.
 __attribute__((format(printf, 3, 4))) ptqc_status
 pq_fail(ptqc_ctx *ctx, ptqc_status status, const char *format, ...);
 __attribute__((format(printf, 3, 4))) void
 pq_say(ptqc_ctx *ctx, ptqc_severity severity, const char *format, ...);
+// Calls of pq_fail so far: tells whether a foreign callee has said its error.
+uint64_t pq_fail_count(const ptqc_ctx *ctx);
+// Exchanges the diagnostics callback with *fn and *user (both ways), so that a
+// caller can hold messages back and say them with more context. Swap again to
+// restore.
+void pq_ctx_swap_diag(ptqc_ctx *ctx, ptqc_diag_fn *fn, void **user);
 
 #define PQ_FAIL(ctx, status, ...) pq_fail(ctx, status, __VA_ARGS__)
 // Returns from the function when expr is not OK.

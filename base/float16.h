@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // f16, bf16 and the two fp8 types of OCP 8-bit Floating Point 1.0, to and
-// from f32. To narrow: round to nearest even; e4m3 and e5m2 saturate finite
-// values; NaN stays NaN. Exact from narrow.
+// from f32. To narrow: round to nearest even; e4m3 and e5m2 saturate,
+// infinities included; NaN stays NaN. Exact from narrow.
 #ifndef PTQC_BASE_FLOAT16_H
 #define PTQC_BASE_FLOAT16_H
 

@@ -31,6 +31,12 @@ bool pq_str_split(pq_str s, char c, pq_str *out_head, pq_str *out_rest);
 bool pq_str_to_i64(pq_str s, int64_t *out);
 bool pq_str_to_u64(pq_str s, uint64_t *out);
 bool pq_str_to_f64(pq_str s, double *out); // also "inf", "-inf", "nan"
+// Bytes (1..4) of the well-formed UTF-8 character that s begins with; 0 when
+// it is malformed or s is empty.
+size_t pq_str_utf8(pq_str s);
+// As pq_str_utf8, and 0 also for what must not reach a terminal: control
+// characters (C0, DEL, C1) and the bidirectional overrides.
+size_t pq_str_printable(pq_str s);
 // Levenshtein distance, capped at 255; for suggestions.
 unsigned pq_str_distance(pq_str a, pq_str b);
 
