@@ -128,6 +128,22 @@ pq_leaky_reluf(float x, float alpha)
     return x < 0.0f ? t : x;
 }
 
+// x <= alpha ? 0 : x
+static inline float
+pq_thresholded_reluf(float x, float alpha)
+{
+    return x <= alpha ? 0.0f : x;
+}
+
+// x < -lambd: x + bias; x > lambd: x - bias; else 0.
+static inline float
+pq_shrinkf(float x, float lambd, float bias)
+{
+    float r = x < -lambd ? x + bias : 0.0f;
+    r = x > lambd ? x - bias : r;
+    return x != x ? x : r;
+}
+
 // 1.5 ulp.
 static inline float
 pq_rsqrtf(float x)
