@@ -37,7 +37,7 @@ pq_emitter_init(pq_emitter *e, pq_isa isa)
 {
     e->isa = isa;
     e->context = LLVMContextCreate();
-    e->module = LLVMModuleCreateWithNameInContext("kernel", e->context);
+    e->module = LLVMModuleCreateWithNameInContext("ptqc", e->context);
     e->builder = LLVMCreateBuilderInContext(e->context);
     e->function = NULL;
     LLVMSetTarget(e->module, pq_isa_triple(isa));
