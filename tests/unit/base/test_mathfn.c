@@ -3,16 +3,11 @@
 // The bounds that base/mathfn.h promises, against f64 libm over all of f32
 // (every 977th bit pattern, both signs), and the exact cases.
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-// clang-format off: cmocka.h needs the headers above
-#include <cmocka.h>
-// clang-format on
 
 #include "base/mathfn.h"
+#include "tests/support/cmocka_test.h"
 
 #define STRIDE 977u
 
