@@ -29,7 +29,8 @@ typedef struct pq_span {
 // What stopped a cursor, for the message of its owner.
 typedef struct pq_wire_error {
     const char *expected; // NULL: no error
-    const char *found;
+    const char *found;    // words before the number
+    uint64_t number;
     size_t offset; // in the file
 } pq_wire_error;
 
@@ -48,19 +49,21 @@ typedef struct pq_wire_field {
 } pq_wire_field;
 
 void pq_wire_init(pq_wire *w, const void *p, size_t n, pq_wire_error *error);
-// A cursor over the bytes of a field.
+// A cursor over bytes of the same file.
 pq_wire pq_wire_nested(const pq_wire *w, pq_span bytes);
 // false at the end or after an error.
 bool pq_wire_next(pq_wire *w, pq_wire_field *out);
+// Sets the error when there is none yet; texts are static.
 void pq_wire_fail(pq_wire *w, size_t offset, const char *expected,
-                  const char *found);
+                  const char *found, uint64_t number);
+bool pq_wire_failed(const pq_wire *w);
 // Whether the field has the type; sets the error when not.
 bool pq_wire_expect(pq_wire *w, const pq_wire_field *f, pq_wire_type type);
-// Raw numbers of a packed field.
-uint64_t pq_wire_varint(pq_wire *w);
 
-// Number of elements in a packed field (varint: ends counted; a field that
-// ends inside a varint sets the error).
-size_t pq_wire_packed_count(pq_wire *w, pq_span bytes, pq_wire_type type);
+// Raw numbers of a packed field: true and a number until the end.
+bool pq_wire_packed_next(pq_wire *w, pq_wire_type type, uint64_t *out);
+// How many numbers a packed field holds; 0 with the error set when it ends
+// inside one.
+size_t pq_wire_packed_count(const pq_wire *w, pq_span bytes, pq_wire_type type);
 
 #endif
