@@ -35,8 +35,8 @@
 #define PQ_EPI_REAL    1u // int32 accumulators, real arithmetic
 #define PQ_EPI_INTEGER 2u // int32 accumulators, one multiply, u8 out
 
-// Activations that epilogues know: X(NAME, function of base/mathfn.h).
-// alpha, beta as the op's own attributes; CLIP: alpha = low, beta = high.
+// Activations that epilogues know, functions of base/mathfn.h. alpha, beta as
+// the op's own attributes; CLIP: alpha = low, beta = high.
 #define PQ_ACTS(X)                                                             \
     X(NONE)                                                                    \
     X(RELU)                                                                    \
@@ -49,7 +49,9 @@
     X(GELU)                                                                    \
     X(GELU_TANH)                                                               \
     X(SILU)                                                                    \
-    X(ELU)
+    X(ELU)                                                                     \
+    X(MISH)                                                                    \
+    X(SOFTPLUS)
 
 typedef enum pq_act {
 #define PQ_ACT_ENUM(NAME) PQ_ACT_##NAME,

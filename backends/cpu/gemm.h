@@ -71,6 +71,9 @@ typedef struct pq_weight_source {
 // Bytes of the packed weights; a multiple of 64. 0 when the shape is not
 // supported or overflows.
 int64_t pq_weight_bytes(const pq_weight_shape *shape);
+// Bytes of one strip; of W8 and W4 also from a strip to its zero points.
+int64_t pq_weight_strip_bytes(const pq_weight_shape *shape);
+int64_t pq_weight_zeros_offset(const pq_weight_shape *shape);
 // `out` is 64-byte aligned. For W8 and W4 symmetric shapes every zero point
 // must equal the middle code (0 for signed codes; 128, 8 for unsigned).
 void pq_weight_pack(const pq_weight_shape *shape,

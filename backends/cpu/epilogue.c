@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Emission of epilogues (epilogue.h): mirrors the arithmetic that the header
+// states, operation by operation.
+#include "epilogue.h"
+
+#include <stddef.h>
+
+#include "emit_math.h"
+
+// One of the three is set; NONE has none. alpha and beta follow x.
+typedef struct act_emitter {
+    LLVMValueRef (*unary)(pq_emitter *e, LLVMValueRef v_x);
+    LLVMValueRef (*binary)(pq_emitter *e, LLVMValueRef v_x, LLVMValueRef v_a);
+    LLVMValueRef (*ternary)(pq_emitter *e, LLVMValueRef v_x, LLVMValueRef v_a,
+                            LLVMValueRef v_b);
+} act_emitter;
+
+static const act_emitter act_emitters[PQ_ACT_COUNT] = {
+    [PQ_ACT_RELU] = {.unary = pq_emit_reluf},
+    [PQ_ACT_CLIP] = {.ternary = pq_emit_clipf},
+    [PQ_ACT_LEAKY_RELU] = {.binary = pq_emit_leaky_reluf},
+    [PQ_ACT_HARDSIGMOID] = {.ternary = pq_emit_hardsigmoidf},
+    [PQ_ACT_HARDSWISH] = {.unary = pq_emit_hardswishf},
+    [PQ_ACT_SIGMOID] = {.unary = pq_emit_sigmoidf},
+    [PQ_ACT_TANH] = {.unary = pq_emit_tanhf},
+    [PQ_ACT_GELU] = {.unary = pq_emit_gelu_erff},
+    [PQ_ACT_GELU_TANH] = {.unary = pq_emit_gelu_tanhf},
+    [PQ_ACT_SILU] = {.unary = pq_emit_siluf},
+    [PQ_ACT_ELU] = {.binary = pq_emit_eluf},
+    [PQ_ACT_MISH] = {.unary = pq_emit_mishf},
+    [PQ_ACT_SOFTPLUS] = {.unary = pq_emit_softplusf},
+};
+
+static LLVMValueRef
+emit_act(pq_emitter *e, uint32_t act, LLVMValueRef v_x,
+         const pq_epilogue_values *values)
+{
+    const act_emitter *emitter = &act_emitters[act];
+    if (emitter->unary != NULL) {
+        return emitter->unary(e, v_x);
+    }
+    if (emitter->binary != NULL) {
+        return emitter->binary(e, v_x, values->v_alpha);
+    }
+    if (emitter->ternary != NULL) {
+        return emitter->ternary(e, v_x, values->v_alpha, values->v_beta);
+    }
+    return v_x;
+}
+
+int
+pq_epilogue_is_valid(const pq_epilogue *epilogue)
+{
+    uint32_t known = PQ_EPI_BIAS | PQ_EPI_ROW_SCALE | PQ_EPI_SCALE;
+    if (epilogue->kind > PQ_EPI_INTEGER || epilogue->act >= PQ_ACT_COUNT ||
+        epilogue->residual > PQ_ELEM_U8 || (epilogue->flags & ~known) != 0 ||
+        (epilogue->out != PQ_ELEM_F32 && epilogue->out != PQ_ELEM_U8)) {
+        return 0;
+    }
+    if (epilogue->kind == PQ_EPI_INTEGER) {
+        return epilogue->act == PQ_ACT_NONE && epilogue->flags == 0 &&
+               epilogue->out == PQ_ELEM_U8 && epilogue->residual != PQ_ELEM_F32;
+    }
+    return epilogue->kind == PQ_EPI_REAL ||
+           (epilogue->flags & PQ_EPI_ROW_SCALE) == 0;
+}
+
+int64_t
+pq_epilogue_out_bytes(const pq_epilogue *epilogue)
+{
+    return epilogue->out == PQ_ELEM_F32 ? 4 : 1;
+}
+
+// ---- emission -------------------------------------------------------------
+
+static LLVMValueRef
+splat_field(pq_emitter *e, LLVMValueRef v_args, LLVMTypeRef type, size_t offset)
+{
+    return pq_emit_splat(e, pq_emit_field(e, v_args, type, offset));
+}
+
+void
+pq_emit_epilogue_values(pq_emitter *e, const pq_epilogue *ep,
+                        LLVMValueRef v_args, pq_epilogue_values *out)
+{
+    *out = (pq_epilogue_values){0};
+#define SPLAT(field, type)                                                     \
+    out->v_##field =                                                           \
+        splat_field(e, v_args, e->type, offsetof(pq_epilogue_args, field))
+    if (ep->out == PQ_ELEM_U8) {
+        SPLAT(lo, t_f32);
+        SPLAT(hi, t_f32);
+        SPLAT(out_zero, t_i32);
+        if (ep->kind != PQ_EPI_INTEGER) {
+            SPLAT(inv_scale, t_f32);
+        }
+    }
+    if (ep->residual == PQ_ELEM_U8) {
+        SPLAT(residual_scale, t_f32);
+        SPLAT(residual_zero, t_i32);
+    }
+    if (ep->flags & PQ_EPI_SCALE) {
+        SPLAT(scale, t_f32);
+    }
+    if (ep->act != PQ_ACT_NONE) {
+        SPLAT(alpha, t_f32);
+        SPLAT(beta, t_f32);
+    }
+#undef SPLAT
+}
+
+static LLVMValueRef
+load_lanes(pq_emitter *e, LLVMTypeRef type, LLVMValueRef v_ptr,
+           LLVMValueRef v_mask, uint32_t align)
+{
+    return v_mask == NULL ? pq_emit_load(e, type, v_ptr, align)
+                          : pq_emit_masked_load(e, type, v_ptr, v_mask, align);
+}
+
+static void
+store_lanes(pq_emitter *e, LLVMValueRef v_value, LLVMValueRef v_ptr,
+            LLVMValueRef v_mask, uint32_t align)
+{
+    if (v_mask == NULL) {
+        pq_emit_store(e, v_value, v_ptr, align);
+    } else {
+        pq_emit_masked_store(e, v_value, v_ptr, v_mask, align);
+    }
+}
+
+// f32(residual code - residual_zero)
+static LLVMValueRef
+residual_steps(pq_emitter *e, const pq_epilogue_values *values,
+               const pq_epilogue_lane *lane)
+{
+    LLVMBuilderRef b = e->builder;
+    LLVMValueRef v_codes =
+        load_lanes(e, e->t_vi8, lane->v_residual, lane->v_mask, 1);
+    LLVMValueRef v_wide = LLVMBuildZExt(b, v_codes, e->t_vi32, "");
+    return LLVMBuildSIToFP(
+        b, LLVMBuildSub(b, v_wide, values->v_residual_zero, ""), e->t_vf32, "");
+}
+
+// Clamp, round, add the zero point, store bytes.
+static void
+store_codes(pq_emitter *e, const pq_epilogue_values *values,
+            const pq_epilogue_lane *lane, LLVMValueRef v_t)
+{
+    LLVMBuilderRef b = e->builder;
+    v_t = pq_emit_max(e, v_t, values->v_lo);
+    v_t = pq_emit_min(e, v_t, values->v_hi);
+    LLVMValueRef v_q =
+        LLVMBuildAdd(b, pq_emit_round_i32(e, v_t), values->v_out_zero, "");
+    store_lanes(e, LLVMBuildTrunc(b, v_q, e->t_vi8, ""), lane->v_out,
+                lane->v_mask, 1);
+}
+
+static void
+emit_integer(pq_emitter *e, const pq_epilogue *ep,
+             const pq_epilogue_values *values, const pq_epilogue_lane *lane)
+{
+    LLVMBuilderRef b = e->builder;
+    LLVMValueRef v_t = LLVMBuildFMul(
+        b, LLVMBuildSIToFP(b, lane->v_acc, e->t_vf32, ""), lane->v_mult, "");
+    if (ep->residual == PQ_ELEM_U8) {
+        v_t = pq_emit_fma(e, residual_steps(e, values, lane),
+                          values->v_residual_scale, v_t);
+    }
+    store_codes(e, values, lane, v_t);
+}
+
+// The accumulator as a real number, before the activation.
+static LLVMValueRef
+real_value(pq_emitter *e, const pq_epilogue *ep,
+           const pq_epilogue_values *values, const pq_epilogue_lane *lane)
+{
+    LLVMBuilderRef b = e->builder;
+    LLVMValueRef v_v = lane->v_acc;
+    if (ep->kind == PQ_EPI_REAL) {
+        v_v = LLVMBuildFMul(b, LLVMBuildSIToFP(b, v_v, e->t_vf32, ""),
+                            lane->v_mult, "");
+        if (ep->flags & PQ_EPI_ROW_SCALE) {
+            v_v = LLVMBuildFMul(b, v_v, lane->v_row_scale, "");
+        }
+    }
+    if (ep->flags & PQ_EPI_SCALE) {
+        v_v = LLVMBuildFMul(b, v_v, values->v_scale, "");
+    }
+    if (ep->flags & PQ_EPI_BIAS) {
+        v_v = LLVMBuildFAdd(b, v_v, lane->v_bias, "");
+    }
+    if (ep->residual == PQ_ELEM_F32) {
+        v_v = LLVMBuildFAdd(
+            b, v_v, load_lanes(e, e->t_vf32, lane->v_residual, lane->v_mask, 4),
+            "");
+    } else if (ep->residual == PQ_ELEM_U8) {
+        LLVMValueRef v_res = LLVMBuildFMul(b, residual_steps(e, values, lane),
+                                           values->v_residual_scale, "");
+        v_v = LLVMBuildFAdd(b, v_v, v_res, "");
+    }
+    return v_v;
+}
+
+void
+pq_emit_epilogue(pq_emitter *e, const pq_epilogue *ep,
+                 const pq_epilogue_values *values, const pq_epilogue_lane *lane)
+{
+    if (ep->kind == PQ_EPI_INTEGER) {
+        emit_integer(e, ep, values, lane);
+        return;
+    }
+    LLVMValueRef v_v = real_value(e, ep, values, lane);
+    v_v = emit_act(e, ep->act, v_v, values);
+    if (ep->out == PQ_ELEM_F32) {
+        store_lanes(e, v_v, lane->v_out, lane->v_mask, 4);
+    } else {
+        store_codes(e, values, lane,
+                    LLVMBuildFMul(e->builder, v_v, values->v_inv_scale, ""));
+    }
+}

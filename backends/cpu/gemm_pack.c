@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Packing of matmul weights (gemm.h says the layouts).
+#include <string.h>
+
+#include "base/checked.h"
+#include "gemm.h"
+#include "strip.h"
+
+#define LANES 16
+
+// ---- shapes ---------------------------------------------------------------
+
+static pq_strip_shape
+strip_shape(const pq_weight_shape *shape)
+{
+    return (pq_strip_shape){.taps = 1, .run = shape->k, .columns = shape->n};
+}
+
+static int
+is_codes(const pq_weight_shape *shape)
+{
+    return shape->format == PQ_WEIGHT_W8 || shape->format == PQ_WEIGHT_W4;
+}
+
+static int64_t
+line_elements(const pq_weight_shape *shape)
+{
+    return shape->format == PQ_WEIGHT_W4 ? 8 : 4;
+}
+
+static int64_t
+group_size(const pq_weight_shape *shape)
+{
+    return shape->group == 0 ? shape->k : shape->group;
+}
+
+static int64_t
+group_count(const pq_weight_shape *shape)
+{
+    int64_t group = group_size(shape);
+    return shape->k / group + (shape->k % group > 0);
+}
+
+int64_t
+pq_weight_zeros_offset(const pq_weight_shape *shape)
+{
+    int64_t line = line_elements(shape);
+    int64_t group = group_size(shape);
+    int64_t lines = 0, bytes = 0;
+    // full groups hold whole lines; only the last one may end inside a line
+    int64_t full = shape->k / group * ((group + line - 1) / line);
+    int64_t last = (shape->k % group + line - 1) / line;
+    if (!pq_add_i64(full + last, group_count(shape), &lines) ||
+        !pq_mul_i64(lines, 64, &bytes)) {
+        return 0;
+    }
+    return bytes;
+}
+
+static int64_t
+codes_strip_bytes(const pq_weight_shape *shape)
+{
+    if (shape->k <= 0 || shape->n <= 0 || shape->k > INT64_MAX / 128 ||
+        shape->group < 0 || shape->group > INT64_MAX / 128 ||
+        shape->group % line_elements(shape) != 0) {
+        return 0;
+    }
+    int64_t bytes = pq_weight_zeros_offset(shape);
+    if (bytes > 0 && shape->asymmetric) {
+        bytes += (group_count(shape) * LANES + 63) / 64 * 64;
+    }
+    return bytes;
+}
+
+int64_t
+pq_weight_strip_bytes(const pq_weight_shape *shape)
+{
+    pq_strip_shape strips = strip_shape(shape);
+    switch (shape->format) {
+    case PQ_WEIGHT_F32:
+        return pq_strip_bytes_f32(&strips);
+    case PQ_WEIGHT_S8:
+        return pq_strip_bytes_s8(&strips);
+    case PQ_WEIGHT_W8:
+    case PQ_WEIGHT_W4:
+        return codes_strip_bytes(shape);
+    default:
+        return 0;
+    }
+}
+
+int64_t
+pq_weight_bytes(const pq_weight_shape *shape)
+{
+    pq_strip_shape strips = strip_shape(shape);
+    return pq_strip_total(&strips, pq_weight_strip_bytes(shape));
+}
+
+// ---- f32 and s8 -----------------------------------------------------------
+
+static int64_t
+matrix_index(const void *layout, int64_t tap, int64_t element, int64_t column)
+{
+    const pq_weight_source *source = layout;
+    (void)tap;
+    return element * source->k_stride + column * source->n_stride;
+}
+
+static pq_strip_source
+strip_source(const pq_weight_source *source)
+{
+    return (pq_strip_source){
+        .data = source->data, .index = matrix_index, .layout = source};
+}
+
+void
+pq_weight_init(const pq_weight_shape *shape, const pq_weight_source *source,
+               const int32_t *bias, int32_t zero, int32_t *out)
+{
+    pq_strip_shape strips = strip_shape(shape);
+    pq_strip_source from = strip_source(source);
+    pq_strip_init(&strips, &from, bias, zero, out);
+}
+
+// ---- codes ----------------------------------------------------------------
+
+// The code as it is packed: its low 8 or 4 bits.
+static uint32_t
+read_code(const pq_weight_shape *shape, const pq_weight_source *source,
+          int64_t k, int64_t n)
+{
+    const uint8_t *bytes = source->data;
+    int64_t at = k * source->k_stride + n * source->n_stride;
+    uint32_t code;
+    if (shape->format == PQ_WEIGHT_W8) {
+        code = bytes[at];
+        // symmetric is packed signed, asymmetric unsigned
+        return source->is_signed == !shape->asymmetric ? code : code ^ 128u;
+    }
+    code = (uint32_t)bytes[at / 2] >> (at % 2 * 4) & 15u;
+    return source->is_signed ? code ^ 8u : code; // always packed unsigned
+}
+
+// Zero point in the packed codes.
+static uint8_t
+read_zero(const pq_weight_shape *shape, const pq_weight_source *source,
+          int64_t group, int64_t n)
+{
+    int32_t zero = 0;
+    if (source->zeros != NULL) {
+        zero = source->zeros[group * source->scale_g_stride +
+                             n * source->scale_n_stride];
+    }
+    int32_t middle = shape->format == PQ_WEIGHT_W8 ? 128 : 8;
+    return (uint8_t)(source->is_signed ? zero + middle : zero);
+}
+
+// One line of a strip: elements [k0, k0 + 8 or 4), those before `end` real.
+static void
+pack_code_line(const pq_weight_shape *shape, const pq_weight_source *source,
+               int64_t first, int64_t k0, uint8_t *out)
+{
+    for (int64_t lane = 0; lane < LANES && first + lane < shape->n; lane++) {
+        for (int64_t i = 0; i < line_elements(shape) && k0 + i < shape->k;
+             i++) {
+            uint32_t code = read_code(shape, source, k0 + i, first + lane);
+            out[4 * lane + i % 4] |= (uint8_t)(code << (i / 4 * 4));
+        }
+    }
+}
+
+static void
+pack_code_strip(const pq_weight_shape *shape, const pq_weight_source *source,
+                int64_t first, uint8_t *out)
+{
+    int64_t group = group_size(shape);
+    uint8_t *zeros = out + pq_weight_zeros_offset(shape);
+    for (int64_t g = 0; g < group_count(shape); g++) {
+        int64_t end =
+            g * group + group < shape->k ? g * group + group : shape->k;
+        for (int64_t k = g * group; k < end; k += line_elements(shape)) {
+            pack_code_line(shape, source, first, k, out);
+            out += 64;
+        }
+        for (int64_t lane = 0; lane < LANES && first + lane < shape->n;
+             lane++) {
+            float scale =
+                source->scales[g * source->scale_g_stride +
+                               (first + lane) * source->scale_n_stride];
+            memcpy(out + 4 * lane, &scale, sizeof scale);
+            if (shape->asymmetric) {
+                zeros[g * LANES + lane] =
+                    read_zero(shape, source, g, first + lane);
+            }
+        }
+        out += 64;
+    }
+}
+
+void
+pq_weight_pack(const pq_weight_shape *shape, const pq_weight_source *source,
+               void *out)
+{
+    pq_strip_shape strips = strip_shape(shape);
+    pq_strip_source from = strip_source(source);
+    if (shape->format == PQ_WEIGHT_F32) {
+        pq_strip_pack_f32(&strips, &from, out);
+    } else if (shape->format == PQ_WEIGHT_S8) {
+        pq_strip_pack_s8(&strips, &from, out);
+    } else if (is_codes(shape)) {
+        uint8_t *bytes = out;
+        int64_t strip = pq_weight_strip_bytes(shape);
+        memset(bytes, 0, (size_t)pq_weight_bytes(shape));
+        for (int64_t n = 0; n < shape->n; n += LANES) {
+            pack_code_strip(shape, source, n, bytes + n / LANES * strip);
+        }
+    }
+}

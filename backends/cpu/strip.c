@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Packing of f32 and s8 weights into strips (strip.h).
+#include "strip.h"
+
+#include <stddef.h>
+
+#include "base/checked.h"
+
+#define LANES 16
+
+static int64_t
+strip_bytes(const pq_strip_shape *shape, int64_t lines)
+{
+    int64_t total, bytes;
+    if (shape->taps <= 0 || shape->run <= 0 || shape->columns <= 0 ||
+        !pq_mul_i64(shape->taps, lines, &total) ||
+        !pq_mul_i64(total, 64, &bytes)) {
+        return 0;
+    }
+    return bytes;
+}
+
+int64_t
+pq_strip_bytes_f32(const pq_strip_shape *shape)
+{
+    return strip_bytes(shape, shape->run);
+}
+
+int64_t
+pq_strip_bytes_s8(const pq_strip_shape *shape)
+{
+    return strip_bytes(shape, shape->run / 4 + (shape->run % 4 > 0));
+}
+
+int64_t
+pq_strip_total(const pq_strip_shape *shape, int64_t bytes)
+{
+    int64_t strips = shape->columns / LANES + (shape->columns % LANES > 0);
+    int64_t total;
+    return pq_mul_i64(bytes, strips, &total) ? total : 0;
+}
+
+void
+pq_strip_pack_f32(const pq_strip_shape *shape, const pq_strip_source *source,
+                  float *out)
+{
+    const float *data = source->data;
+    for (int64_t first = 0; first < shape->columns; first += LANES) {
+        for (int64_t tap = 0; tap < shape->taps; tap++) {
+            for (int64_t i = 0; i < shape->run; i++, out += LANES) {
+                for (int64_t lane = 0; lane < LANES; lane++) {
+                    int64_t column = first + lane;
+                    out[lane] = column < shape->columns
+                                    ? data[source->index(source->layout, tap, i,
+                                                         column)]
+                                    : 0.0f;
+                }
+            }
+        }
+    }
+}
+
+// One line: 4 elements of 16 columns.
+static void
+pack_line(const pq_strip_shape *shape, const pq_strip_source *source,
+          int64_t tap, int64_t element, int64_t first, int8_t *out)
+{
+    const int8_t *data = source->data;
+    for (int64_t lane = 0; lane < LANES; lane++) {
+        int64_t column = first + lane;
+        for (int64_t i = 0; i < 4; i++) {
+            int is_real = column < shape->columns && element + i < shape->run;
+            out[4 * lane + i] = is_real
+                                    ? data[source->index(source->layout, tap,
+                                                         element + i, column)]
+                                    : 0;
+        }
+    }
+}
+
+void
+pq_strip_pack_s8(const pq_strip_shape *shape, const pq_strip_source *source,
+                 int8_t *out)
+{
+    for (int64_t first = 0; first < shape->columns; first += LANES) {
+        for (int64_t tap = 0; tap < shape->taps; tap++) {
+            for (int64_t i = 0; i < shape->run; i += 4, out += 64) {
+                pack_line(shape, source, tap, i, first, out);
+            }
+        }
+    }
+}
+
+static uint32_t
+column_sum(const pq_strip_shape *shape, const pq_strip_source *source,
+           int64_t column)
+{
+    const int8_t *data = source->data;
+    uint32_t sum = 0;
+    for (int64_t tap = 0; tap < shape->taps; tap++) {
+        for (int64_t i = 0; i < shape->run; i++) {
+            int64_t at = source->index(source->layout, tap, i, column);
+            sum += (uint32_t)(int32_t)data[at];
+        }
+    }
+    return sum;
+}
+
+void
+pq_strip_init(const pq_strip_shape *shape, const pq_strip_source *source,
+              const int32_t *bias, int32_t zero, int32_t *out)
+{
+    int64_t padded = (shape->columns + LANES - 1) / LANES * LANES;
+    for (int64_t column = 0; column < padded; column++) {
+        if (column >= shape->columns) {
+            out[column] = 0;
+            continue;
+        }
+        uint32_t start = bias == NULL ? 0 : (uint32_t)bias[column];
+        uint32_t sum = column_sum(shape, source, column);
+        out[column] = (int32_t)(start - (uint32_t)zero * sum);
+    }
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Packing of f32 and s8 weights into strips of 16 columns, shared by matmul
+// and convolution: [column strip][tap][element of the run][16], s8 with 4
+// consecutive elements of a run beside each other in a column:
+// [strip][tap][ceil(run/4)][16][4]. Everything outside is zero.
+#ifndef PTQC_BACKENDS_CPU_STRIP_H
+#define PTQC_BACKENDS_CPU_STRIP_H
+
+#include <stdint.h>
+
+typedef struct pq_strip_shape {
+    int64_t taps, run, columns;
+} pq_strip_shape;
+
+// Where (tap, element of the run, column) lies in the source, in elements.
+typedef int64_t (*pq_strip_index)(const void *layout, int64_t tap,
+                                  int64_t element, int64_t column);
+
+typedef struct pq_strip_source {
+    const void *data; // f32 or s8
+    pq_strip_index index;
+    const void *layout; // for index
+} pq_strip_source;
+
+// Bytes of one strip, a multiple of 64; 0 on overflow or empty shapes.
+int64_t pq_strip_bytes_f32(const pq_strip_shape *shape);
+int64_t pq_strip_bytes_s8(const pq_strip_shape *shape);
+// All strips: strip bytes * ceil(columns / 16); 0 on overflow.
+int64_t pq_strip_total(const pq_strip_shape *shape, int64_t strip_bytes);
+
+void pq_strip_pack_f32(const pq_strip_shape *shape,
+                       const pq_strip_source *source, float *out);
+void pq_strip_pack_s8(const pq_strip_shape *shape,
+                      const pq_strip_source *source, int8_t *out);
+// out[column] = bias[column] - zero * sum of the column, modulo 2^32, padded
+// with zeros to a multiple of 16; bias may be NULL.
+void pq_strip_init(const pq_strip_shape *shape, const pq_strip_source *source,
+                   const int32_t *bias, int32_t zero, int32_t *out);
+
+#endif

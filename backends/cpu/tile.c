@@ -1,0 +1,578 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Emission of the tile kernel (tile.h). Accumulators stay in registers over
+// all taps; weights are read forward, one load per strip and step, and each
+// broadcast of the input serves all strips.
+#include "tile.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "gemm.h"
+
+#define ACC_MAX    (PQ_TILE_ROWS_MAX * PQ_TILE_STRIPS_MAX)
+#define LINE_BYTES 64
+
+// What the emission functions share. acc is [row][strip].
+typedef struct tile {
+    pq_emitter *e;
+    const pq_tile_desc *d;
+    LLVMValueRef v_args;
+    LLVMValueRef v_strip[PQ_TILE_STRIPS_MAX]; // byte offset of a strip
+    LLVMValueRef v_row[PQ_TILE_ROWS_MAX];     // input of the current tap
+    LLVMValueRef v_acc[ACC_MAX];
+    LLVMValueRef v_w;                         // moving weight pointer
+    LLVMValueRef v_scale[PQ_TILE_STRIPS_MAX]; // W8, W4: of the group
+    LLVMValueRef v_zero[PQ_TILE_STRIPS_MAX];
+} tile;
+
+// ---- carried state --------------------------------------------------------
+
+static uint32_t
+acc_count(const tile *t)
+{
+    return t->d->rows * t->d->strips;
+}
+
+// acc and the weight pointer as loop-carried values -> their count.
+static uint32_t
+save_state(const tile *t, LLVMValueRef *v_out)
+{
+    uint32_t n = acc_count(t);
+    memcpy(v_out, t->v_acc, n * sizeof *v_out);
+    v_out[n] = t->v_w;
+    return n + 1;
+}
+
+static void
+restore_state(tile *t, const LLVMValueRef *v_in)
+{
+    uint32_t n = acc_count(t);
+    memcpy(t->v_acc, v_in, n * sizeof *v_in);
+    t->v_w = v_in[n];
+}
+
+// for (index = 0; index < v_end; index += step)
+static void
+begin_loop(tile *t, pq_loop *loop, LLVMValueRef v_begin, LLVMValueRef v_end,
+           int64_t step)
+{
+    LLVMValueRef v_state[ACC_MAX + 1];
+    uint32_t n = save_state(t, v_state);
+    pq_emit_loop_begin(t->e, loop, v_begin, v_end, step, v_state, n);
+    restore_state(t, loop->v_carried);
+}
+
+static void
+end_loop(tile *t, pq_loop *loop)
+{
+    LLVMValueRef v_state[ACC_MAX + 1];
+    save_state(t, v_state);
+    pq_emit_loop_end(t->e, loop, v_state);
+    restore_state(t, loop->v_carried);
+}
+
+// ---- steps ----------------------------------------------------------------
+
+static LLVMValueRef
+weight_at(tile *t, uint32_t strip, int64_t bytes)
+{
+    LLVMValueRef v_ptr = pq_emit_at(t->e, t->v_w, t->v_strip[strip]);
+    return pq_emit_at_const(t->e, v_ptr, bytes);
+}
+
+static void
+advance_weights(tile *t, int64_t bytes)
+{
+    t->v_w = pq_emit_at_const(t->e, t->v_w, bytes);
+}
+
+// acc[row][strip] = fma(x, w[strip], acc[row][strip])
+static void
+multiply_f32(tile *t, LLVMValueRef v_x_bytes, int64_t offset,
+             const LLVMValueRef *v_w)
+{
+    pq_emitter *e = t->e;
+    for (uint32_t r = 0; r < t->d->rows; r++) {
+        LLVMValueRef v_ptr =
+            pq_emit_at_const(e, pq_emit_at(e, t->v_row[r], v_x_bytes), offset);
+        LLVMValueRef v_x =
+            pq_emit_splat(e, pq_emit_load(e, e->t_f32, v_ptr, 4));
+        for (uint32_t s = 0; s < t->d->strips; s++) {
+            LLVMValueRef *acc = &t->v_acc[r * t->d->strips + s];
+            *acc = pq_emit_fma(e, v_x, v_w[s], *acc);
+        }
+    }
+}
+
+// `count` elements of every row from byte v_x_bytes on.
+static void
+step_f32(tile *t, LLVMValueRef v_x_bytes, uint32_t count)
+{
+    for (uint32_t k = 0; k < count; k++) {
+        LLVMValueRef v_w[PQ_TILE_STRIPS_MAX];
+        for (uint32_t s = 0; s < t->d->strips; s++) {
+            v_w[s] = pq_emit_load(t->e, t->e->t_vf32,
+                                  weight_at(t, s, LINE_BYTES * (int64_t)k),
+                                  LINE_BYTES);
+        }
+        multiply_f32(t, v_x_bytes, 4 * (int64_t)k, v_w);
+    }
+    advance_weights(t, LINE_BYTES * (int64_t)count);
+}
+
+// `bytes` bytes (1..4) as a dword, the others zero.
+static LLVMValueRef
+load_bytes(pq_emitter *e, LLVMValueRef v_ptr, uint32_t bytes)
+{
+    if (bytes == 4) {
+        return pq_emit_load(e, e->t_i32, v_ptr, 1);
+    }
+    LLVMValueRef v_word = NULL;
+    for (uint32_t i = 0; i < bytes; i++) {
+        LLVMValueRef v_byte = LLVMBuildZExt(
+            e->builder,
+            pq_emit_load(e, e->t_i8, pq_emit_at_const(e, v_ptr, i), 1),
+            e->t_i32, "");
+        LLVMValueRef v_place = LLVMBuildShl(
+            e->builder, v_byte, pq_emit_i32(e, (int32_t)(8 * i)), "");
+        v_word = v_word == NULL ? v_place
+                                : LLVMBuildOr(e->builder, v_word, v_place, "");
+    }
+    return v_word;
+}
+
+// One line: 4 channels (`bytes` of them real) of every row.
+static void
+step_s8(tile *t, LLVMValueRef v_x_bytes, uint32_t bytes)
+{
+    pq_emitter *e = t->e;
+    LLVMValueRef v_w[PQ_TILE_STRIPS_MAX];
+    for (uint32_t s = 0; s < t->d->strips; s++) {
+        v_w[s] = pq_emit_load(e, e->t_vi8x64, weight_at(t, s, 0), LINE_BYTES);
+    }
+    for (uint32_t r = 0; r < t->d->rows; r++) {
+        LLVMValueRef v_word =
+            load_bytes(e, pq_emit_at(e, t->v_row[r], v_x_bytes), bytes);
+        LLVMValueRef v_x = LLVMBuildBitCast(
+            e->builder, pq_emit_splat(e, v_word), e->t_vi8x64, "");
+        for (uint32_t s = 0; s < t->d->strips; s++) {
+            LLVMValueRef *acc = &t->v_acc[r * t->d->strips + s];
+            *acc = pq_emit_dot4(e, *acc, v_x, v_w[s]);
+        }
+    }
+    advance_weights(t, LINE_BYTES);
+}
+
+// ---- taps of F32 and S8 ---------------------------------------------------
+
+static int
+is_s8(const tile *t)
+{
+    return t->d->weight == PQ_WEIGHT_S8;
+}
+
+// One tap: whole steps, then the rest. A step is 4 elements.
+static void
+emit_tap(tile *t, LLVMValueRef v_steps)
+{
+    pq_emitter *e = t->e;
+    int64_t step_bytes = is_s8(t) ? 4 : 16;
+    LLVMValueRef v_bytes =
+        LLVMBuildMul(e->builder, v_steps, pq_emit_i64(e, step_bytes), "");
+    pq_loop loop;
+    begin_loop(t, &loop, pq_emit_i64(e, 0), v_bytes, step_bytes);
+    if (is_s8(t)) {
+        step_s8(t, loop.v_index, 4);
+    } else {
+        step_f32(t, loop.v_index, 4);
+    }
+    end_loop(t, &loop);
+    if (t->d->rest > 0 && is_s8(t)) {
+        step_s8(t, v_bytes, t->d->rest);
+    } else if (t->d->rest > 0) {
+        step_f32(t, v_bytes, t->d->rest);
+    }
+}
+
+static void
+load_rows(tile *t, LLVMValueRef v_rows, LLVMValueRef v_first)
+{
+    for (uint32_t r = 0; r < t->d->rows; r++) {
+        LLVMValueRef v_ptr = pq_emit_at_const(
+            t->e, pq_emit_at(t->e, v_rows, v_first), 8 * (int64_t)r);
+        t->v_row[r] = pq_emit_load(t->e, t->e->t_ptr, v_ptr, 8);
+    }
+}
+
+static void
+emit_taps(tile *t)
+{
+    pq_emitter *e = t->e;
+    int64_t tap_bytes = 8 * (int64_t)t->d->rows;
+    LLVMValueRef v_rows =
+        pq_emit_field(e, t->v_args, e->t_ptr, offsetof(pq_tile_args, rows));
+    LLVMValueRef v_taps =
+        pq_emit_field(e, t->v_args, e->t_i64, offsetof(pq_tile_args, taps));
+    LLVMValueRef v_steps =
+        pq_emit_field(e, t->v_args, e->t_i64, offsetof(pq_tile_args, steps));
+    LLVMValueRef v_end =
+        LLVMBuildMul(e->builder, v_taps, pq_emit_i64(e, tap_bytes), "");
+    pq_loop loop;
+    begin_loop(t, &loop, pq_emit_i64(e, 0), v_end, tap_bytes);
+    load_rows(t, v_rows, loop.v_index);
+    emit_tap(t, v_steps);
+    end_loop(t, &loop);
+}
+
+// ---- groups of W8 and W4 --------------------------------------------------
+
+static int
+is_w4(const tile *t)
+{
+    return t->d->weight == PQ_WEIGHT_W4;
+}
+
+static uint32_t
+line_elements(const tile *t)
+{
+    return is_w4(t) ? 8 : 4;
+}
+
+// Element `k` of the line `v_line` of a strip, minus the zero point, as f32
+// times the scale: f32(code - zero) is exact, the product rounds once.
+static LLVMValueRef
+dequantize(tile *t, LLVMValueRef v_line, uint32_t strip, uint32_t k)
+{
+    pq_emitter *e = t->e;
+    LLVMBuilderRef b = e->builder;
+    LLVMValueRef v_code;
+    if (!is_w4(t) && !t->d->asymmetric) {
+        // sign-extended byte k
+        v_code = LLVMBuildShl(b, v_line,
+                              pq_emit_splat_i32(e, (int32_t)(24 - 8 * k)), "");
+        v_code = LLVMBuildAShr(b, v_code, pq_emit_splat_i32(e, 24), "");
+    } else {
+        uint32_t shift = is_w4(t) ? 8 * (k & 3) + (k & 4) : 8 * k;
+        v_code =
+            LLVMBuildLShr(b, v_line, pq_emit_splat_i32(e, (int32_t)shift), "");
+        v_code = LLVMBuildAnd(b, v_code,
+                              pq_emit_splat_i32(e, is_w4(t) ? 15 : 255), "");
+        v_code = LLVMBuildSub(
+            b, v_code,
+            t->d->asymmetric ? t->v_zero[strip] : pq_emit_splat_i32(e, 8), "");
+    }
+    return LLVMBuildFMul(b, LLVMBuildSIToFP(b, v_code, e->t_vf32, ""),
+                         t->v_scale[strip], "");
+}
+
+// One line: `count` elements (all 8 or 4, or the rest) of every row.
+static void
+step_codes(tile *t, LLVMValueRef v_x_bytes, uint32_t count)
+{
+    pq_emitter *e = t->e;
+    LLVMValueRef v_line[PQ_TILE_STRIPS_MAX], v_w[PQ_TILE_STRIPS_MAX];
+    for (uint32_t s = 0; s < t->d->strips; s++) {
+        v_line[s] = pq_emit_load(e, e->t_vi32, weight_at(t, s, 0), LINE_BYTES);
+    }
+    for (uint32_t k = 0; k < count; k++) {
+        for (uint32_t s = 0; s < t->d->strips; s++) {
+            v_w[s] = dequantize(t, v_line[s], s, k);
+        }
+        multiply_f32(t, v_x_bytes, 4 * (int64_t)k, v_w);
+    }
+    advance_weights(t, LINE_BYTES);
+}
+
+// Scales (and zero points) of the group whose codes take v_line_bytes.
+static void
+load_group(tile *t, LLVMValueRef v_line_bytes, LLVMValueRef v_zeros)
+{
+    pq_emitter *e = t->e;
+    for (uint32_t s = 0; s < t->d->strips; s++) {
+        LLVMValueRef v_ptr = pq_emit_at(e, weight_at(t, s, 0), v_line_bytes);
+        t->v_scale[s] = pq_emit_load(e, e->t_vf32, v_ptr, LINE_BYTES);
+        if (t->d->asymmetric) {
+            LLVMValueRef v_codes = pq_emit_load(
+                e, e->t_vi8, pq_emit_at(e, v_zeros, t->v_strip[s]), 16);
+            t->v_zero[s] = LLVMBuildZExt(e->builder, v_codes, e->t_vi32, "");
+        }
+    }
+}
+
+// A group of v_lines lines and `rest` elements; x from byte v_x_bytes on.
+// -> bytes of x consumed by the whole lines are added by the caller.
+static void
+emit_group(tile *t, LLVMValueRef v_lines, uint32_t rest, LLVMValueRef v_x_bytes,
+           LLVMValueRef v_zeros)
+{
+    pq_emitter *e = t->e;
+    LLVMBuilderRef b = e->builder;
+    int64_t x_step = 4 * (int64_t)line_elements(t);
+    LLVMValueRef v_line_bytes =
+        LLVMBuildMul(b, v_lines, pq_emit_i64(e, LINE_BYTES), "");
+    if (rest > 0) {
+        v_line_bytes =
+            LLVMBuildAdd(b, v_line_bytes, pq_emit_i64(e, LINE_BYTES), "");
+    }
+    load_group(t, v_line_bytes, v_zeros);
+    LLVMValueRef v_x_end = LLVMBuildAdd(
+        b, v_x_bytes, LLVMBuildMul(b, v_lines, pq_emit_i64(e, x_step), ""), "");
+    pq_loop loop;
+    begin_loop(t, &loop, v_x_bytes, v_x_end, x_step);
+    step_codes(t, loop.v_index, line_elements(t));
+    end_loop(t, &loop);
+    if (rest > 0) {
+        step_codes(t, v_x_end, rest);
+    }
+    advance_weights(t, LINE_BYTES); // the scale line
+}
+
+// The group after the full ones, when it has anything.
+static void
+emit_last_group(tile *t, LLVMValueRef v_lines, LLVMValueRef v_x_bytes,
+                LLVMValueRef v_zeros)
+{
+    pq_emitter *e = t->e;
+    if (t->d->rest > 0) {
+        emit_group(t, v_lines, t->d->rest, v_x_bytes, v_zeros);
+        return;
+    }
+    LLVMValueRef v_before[ACC_MAX + 1], v_now[ACC_MAX + 1];
+    uint32_t n = save_state(t, v_before);
+    pq_branch branch;
+    pq_emit_if_begin(
+        e, &branch,
+        LLVMBuildICmp(e->builder, LLVMIntSGT, v_lines, pq_emit_i64(e, 0), ""));
+    emit_group(t, v_lines, 0, v_x_bytes, v_zeros);
+    save_state(t, v_now);
+    pq_emit_if_end(e, &branch, v_before, v_now, n, v_now);
+    restore_state(t, v_now);
+}
+
+static void
+emit_groups(tile *t)
+{
+    pq_emitter *e = t->e;
+    LLVMBuilderRef b = e->builder;
+#define FIELD(field)                                                           \
+    pq_emit_field(e, t->v_args, e->t_i64, offsetof(pq_tile_args, field))
+    LLVMValueRef v_groups = FIELD(groups);
+    LLVMValueRef v_lines = FIELD(group_lines);
+    LLVMValueRef v_last_lines = FIELD(steps);
+    LLVMValueRef v_zeros = t->v_w;
+    if (t->d->asymmetric) {
+        v_zeros = pq_emit_at(e, t->v_w, FIELD(zeros_offset));
+    }
+#undef FIELD
+    load_rows(
+        t, pq_emit_field(e, t->v_args, e->t_ptr, offsetof(pq_tile_args, rows)),
+        pq_emit_i64(e, 0));
+    LLVMValueRef v_x_group = LLVMBuildMul(
+        b, v_lines, pq_emit_i64(e, 4 * (int64_t)line_elements(t)), "");
+    LLVMValueRef v_sixteen = pq_emit_i64(e, 16);
+    pq_loop loop;
+    begin_loop(t, &loop, pq_emit_i64(e, 0), v_groups, 1);
+    LLVMValueRef v_at = LLVMBuildMul(b, loop.v_index, v_sixteen, "");
+    emit_group(t, v_lines, 0, LLVMBuildMul(b, loop.v_index, v_x_group, ""),
+               pq_emit_at(e, v_zeros, v_at));
+    end_loop(t, &loop);
+    v_at = LLVMBuildMul(b, v_groups, v_sixteen, "");
+    emit_last_group(t, v_last_lines, LLVMBuildMul(b, v_groups, v_x_group, ""),
+                    pq_emit_at(e, v_zeros, v_at));
+}
+
+// ---- begin and end --------------------------------------------------------
+
+static void
+init_acc(tile *t)
+{
+    pq_emitter *e = t->e;
+    LLVMValueRef v_init = is_s8(t) ? pq_emit_field(e, t->v_args, e->t_ptr,
+                                                   offsetof(pq_tile_args, init))
+                                   : NULL;
+    for (uint32_t s = 0; s < t->d->strips; s++) {
+        LLVMValueRef v_start =
+            is_s8(t)
+                ? pq_emit_load(e, e->t_vi32,
+                               pq_emit_at_const(e, v_init, LINE_BYTES * s), 4)
+                : LLVMConstNull(e->t_vf32);
+        for (uint32_t r = 0; r < t->d->rows; r++) {
+            t->v_acc[r * t->d->strips + s] = v_start;
+        }
+    }
+}
+
+static LLVMValueRef
+epilogue_pointer(tile *t, size_t offset)
+{
+    return pq_emit_field(t->e, t->v_args, t->e->t_ptr,
+                         offsetof(pq_tile_args, epilogue) + offset);
+}
+
+// Channel vectors of the strips; NULL where unused.
+static void
+load_channels(tile *t, int is_used, size_t offset, LLVMValueRef *v_out)
+{
+    LLVMValueRef v_base = is_used ? epilogue_pointer(t, offset) : NULL;
+    for (uint32_t s = 0; s < t->d->strips; s++) {
+        v_out[s] = is_used
+                       ? pq_emit_load(
+                             t->e, t->e->t_vf32,
+                             pq_emit_at_const(t->e, v_base, LINE_BYTES * s), 4)
+                       : NULL;
+    }
+}
+
+// base + row * stride for the row-wise outputs and residuals.
+static LLVMValueRef
+row_at(tile *t, LLVMValueRef v_base, LLVMValueRef v_stride, uint32_t row)
+{
+    LLVMValueRef v_bytes =
+        LLVMBuildMul(t->e->builder, v_stride, pq_emit_i64(t->e, row), "");
+    return pq_emit_at(t->e, v_base, v_bytes);
+}
+
+typedef struct finish {
+    pq_epilogue_values values;
+    LLVMValueRef v_mult[PQ_TILE_STRIPS_MAX], v_bias[PQ_TILE_STRIPS_MAX];
+    LLVMValueRef v_out, v_out_stride, v_residual, v_residual_stride;
+    LLVMValueRef v_row_scale, v_mask;
+} finish;
+
+static void
+load_finish(tile *t, finish *f)
+{
+    pq_emitter *e = t->e;
+    const pq_epilogue *ep = &t->d->epilogue;
+    *f = (finish){0};
+    pq_emit_epilogue_values(
+        e, ep,
+        pq_emit_at_const(e, t->v_args,
+                         (int64_t)offsetof(pq_tile_args, epilogue)),
+        &f->values);
+    load_channels(t, ep->kind != PQ_EPI_FLOAT, offsetof(pq_epilogue_args, mult),
+                  f->v_mult);
+    load_channels(t, (ep->flags & PQ_EPI_BIAS) != 0,
+                  offsetof(pq_epilogue_args, bias), f->v_bias);
+    f->v_out =
+        pq_emit_field(e, t->v_args, e->t_ptr, offsetof(pq_tile_args, out));
+    f->v_out_stride = pq_emit_field(e, t->v_args, e->t_i64,
+                                    offsetof(pq_tile_args, out_stride));
+    if (ep->residual != PQ_ELEM_NONE) {
+        f->v_residual =
+            epilogue_pointer(t, offsetof(pq_epilogue_args, residual));
+        f->v_residual_stride =
+            pq_emit_field(e, t->v_args, e->t_i64,
+                          offsetof(pq_tile_args, epilogue) +
+                              offsetof(pq_epilogue_args, residual_stride));
+    }
+    if (ep->flags & PQ_EPI_ROW_SCALE) {
+        f->v_row_scale =
+            epilogue_pointer(t, offsetof(pq_epilogue_args, row_scale));
+    }
+    if (t->d->masked) {
+        LLVMValueRef v_columns = pq_emit_field(e, t->v_args, e->t_i64,
+                                               offsetof(pq_tile_args, columns));
+        f->v_mask = pq_emit_mask(
+            e, LLVMBuildSub(e->builder, v_columns,
+                            pq_emit_i64(e, 16 * (t->d->strips - 1)), ""));
+    }
+}
+
+static void
+finish_row(tile *t, const finish *f, uint32_t row)
+{
+    pq_emitter *e = t->e;
+    const pq_epilogue *ep = &t->d->epilogue;
+    int64_t out_bytes = 16 * pq_epilogue_out_bytes(ep);
+    int64_t residual_bytes = ep->residual == PQ_ELEM_F32 ? 64 : 16;
+    LLVMValueRef v_out = row_at(t, f->v_out, f->v_out_stride, row);
+    LLVMValueRef v_residual =
+        f->v_residual == NULL
+            ? NULL
+            : row_at(t, f->v_residual, f->v_residual_stride, row);
+    LLVMValueRef v_row_scale =
+        f->v_row_scale == NULL
+            ? NULL
+            : pq_emit_splat(
+                  e, pq_emit_load(e, e->t_f32,
+                                  pq_emit_at_const(e, f->v_row_scale, 4 * row),
+                                  4));
+    for (uint32_t s = 0; s < t->d->strips; s++) {
+        pq_epilogue_lane lane = {
+            .v_acc = t->v_acc[row * t->d->strips + s],
+            .v_mult = f->v_mult[s],
+            .v_bias = f->v_bias[s],
+            .v_row_scale = v_row_scale,
+            .v_residual =
+                v_residual == NULL
+                    ? NULL
+                    : pq_emit_at_const(e, v_residual, residual_bytes * s),
+            .v_out = pq_emit_at_const(e, v_out, out_bytes * s),
+            .v_mask = s + 1 == t->d->strips ? f->v_mask : NULL,
+        };
+        pq_emit_epilogue(e, ep, &f->values, &lane);
+    }
+}
+
+static ptqc_be_status
+emit_tile(pq_emitter *e, const void *desc)
+{
+    tile t = {.e = e, .d = desc};
+    assert(t.d->rows >= 1 && t.d->rows <= PQ_TILE_ROWS_MAX);
+    assert(t.d->strips >= 1 && t.d->strips <= PQ_TILE_STRIPS_MAX);
+    pq_emit_function(e, &e->t_ptr, 1);
+    t.v_args = pq_emit_param(e, 0);
+    t.v_w =
+        pq_emit_field(e, t.v_args, e->t_ptr, offsetof(pq_tile_args, weights));
+    LLVMValueRef v_stride = pq_emit_field(
+        e, t.v_args, e->t_i64, offsetof(pq_tile_args, weight_stride));
+    for (uint32_t s = 0; s < t.d->strips; s++) {
+        t.v_strip[s] =
+            LLVMBuildMul(e->builder, v_stride, pq_emit_i64(e, s), "");
+    }
+    init_acc(&t);
+    if (t.d->weight == PQ_WEIGHT_W8 || t.d->weight == PQ_WEIGHT_W4) {
+        emit_groups(&t);
+    } else {
+        emit_taps(&t);
+    }
+    finish f;
+    load_finish(&t, &f);
+    for (uint32_t r = 0; r < t.d->rows; r++) {
+        finish_row(&t, &f, r);
+    }
+    pq_emit_return(e);
+    return PTQC_BE_OK;
+}
+
+const pq_kernel_class pq_tile_class = {
+    .name = "tile",
+    .version = 1,
+    .desc_bytes = sizeof(pq_tile_desc),
+    .emit = emit_tile,
+};
+
+// Registers decide: accumulators + weights + broadcasts. AVX2 and NEON hold
+// a strip in 2 and 4 registers; without VNNI the widened halves of weights
+// and input take registers, too.
+pq_tile_size
+pq_tile_best(pq_isa isa, uint32_t weight)
+{
+    int is_codes = weight == PQ_WEIGHT_W8 || weight == PQ_WEIGHT_W4;
+    switch (isa) {
+    case PQ_ISA_AVX2:
+        return weight == PQ_WEIGHT_S8 ? (pq_tile_size){4, 1}
+                                      : (pq_tile_size){is_codes ? 4 : 6, 1};
+    case PQ_ISA_AARCH64:
+        return (pq_tile_size){is_codes ? 4 : 6, 1};
+    case PQ_ISA_AVX512:
+    case PQ_ISA_VNNI:
+    case PQ_ISA_AMX:
+    case PQ_ISA_COUNT:
+        break;
+    }
+    return is_codes ? (pq_tile_size){8, 2} : (pq_tile_size){6, 4};
+}

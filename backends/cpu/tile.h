@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The tile kernel under matmul, bmm and convolution: `rows` x `strips` * 16
+// outputs, sums over `taps` runs of `run` contiguous input elements. Row r of
+// tap t starts at args->rows[t * rows + r], so a convolution gives pointers
+// to pixels (indirect convolution) and a matmul has one tap.
+#ifndef PTQC_BACKENDS_CPU_TILE_H
+#define PTQC_BACKENDS_CPU_TILE_H
+
+#include <stdint.h>
+
+#include "epilogue.h"
+#include "jit.h"
+
+#define PQ_TILE_ROWS_MAX   14u
+#define PQ_TILE_STRIPS_MAX 4u
+
+typedef struct pq_tile_desc {
+    uint32_t weight;     // PQ_WEIGHT_* of gemm.h
+    uint32_t asymmetric; // W8, W4
+    uint32_t rows;       // 1..PQ_TILE_ROWS_MAX
+    uint32_t strips;     // 1..PQ_TILE_STRIPS_MAX
+    uint32_t masked;     // the last strip has `columns` % 16 valid columns
+    uint32_t rest;       // run % 4 (F32 and S8: of each tap), run % 8 (W4)
+    pq_epilogue epilogue;
+} pq_tile_desc;
+
+typedef struct pq_tile_args {
+    const void *const *rows; // [taps][rows]
+    int64_t taps;            // W8, W4: 1
+    int64_t steps;           // run / 4; W8, W4: lines after the full groups
+    const void *weights;     // first strip
+    int64_t weight_stride;   // bytes from strip to strip
+    int64_t groups;          // W8, W4: full groups
+    int64_t group_lines;     // W8, W4: lines of a full group
+    int64_t zeros_offset;    // asymmetric: from weights to its zero points
+    const int32_t *init;     // S8: [strips * 16]
+    void *out;
+    int64_t out_stride; // bytes from row to row
+    int64_t columns;    // masked: valid columns of the tile
+    pq_epilogue_args epilogue;
+} pq_tile_args;
+
+typedef void (*pq_tile_fn)(const pq_tile_args *args);
+
+extern const pq_kernel_class pq_tile_class;
+
+// Tile sizes for a level and weight format: rows and strips of the full tile.
+typedef struct pq_tile_size {
+    uint32_t rows, strips;
+} pq_tile_size;
+
+pq_tile_size pq_tile_best(pq_isa isa, uint32_t weight);
+
+#endif
