@@ -9,6 +9,8 @@ ptqc_module(frontend frontend RECURSE USES pq_ir pq_tokenizer)
 ptqc_module(passes passes RECURSE USES pq_ir pq_tokenizer)
 ptqc_module(export export USES pq_ir)
 ptqc_module(runtime runtime USES pq_base pq_tokenizer)
+target_compile_definitions(pq_runtime PRIVATE
+  PTQC_VERSION_TEXT="${PROJECT_VERSION}" PTQC_BACKEND_DIR="${PTQC_BACKEND_DIR}")
 ptqc_module(compiler compiler USES pq_frontend pq_passes pq_export pq_runtime)
 
 if(PTQC_TESTS)

@@ -21,13 +21,15 @@
 #ifndef PTQC_RUNTIME_CONTAINER_H
 #define PTQC_RUNTIME_CONTAINER_H
 
-#include "base/file.h"
-#include "base/hash.h"
-#include "base/str.h"
 #include "ptqc/graph_block.h"
 #include "ptqc/runtime.h"
 
-#define PQ_CONTAINER_MAGIC "PTQC\r\n\x1a\n" // 8 bytes: broken by text transfer
+#include "base/arena.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/str.h"
+
+#define PQ_CONTAINER_MAGIC   "PTQC\r\n\x1a\n" // 8 bytes: broken by text transfer
 #define PQ_CONTAINER_VERSION 1u
 
 typedef enum pq_section_kind {
@@ -86,12 +88,12 @@ typedef struct pq_file_constant {
 } pq_file_constant;
 
 struct ptqc_artifact {
-    ptqc_ctx *ctx;          // borrowed
-    pq_map map;             // owned; zero when from memory
-    const uint8_t *p;       // the whole file
-    pq_file_header header;  // private copy: what is interpreted
-    uint8_t *front;         // owned private copy of [0, DATA offset)
-    ptqc_gb iface;          // in front
+    ptqc_ctx *ctx;         // borrowed
+    pq_map map;            // owned; zero when from memory
+    const uint8_t *p;      // the whole file
+    pq_file_header header; // private copy: what is interpreted
+    uint8_t *front;        // owned private copy of [0, DATA offset)
+    ptqc_gb iface;         // in front
     const pq_file_program *programs;
     const pq_file_step *steps;
     const uint32_t *operands;
@@ -99,8 +101,8 @@ struct ptqc_artifact {
     const pq_file_constant *constants;
     uint32_t program_count, step_count, operand_count, ref_count,
         constant_count;
-    char *meta;             // owned, NUL-terminated
-    struct pq_arena *names; // owned: NUL-terminated texts of infos
+    char *meta;              // owned, NUL-terminated
+    pq_arena *names;         // owned: NUL-terminated texts of infos
     ptqc_tensor_info *infos; // owned: inputs, then outputs
 };
 

@@ -7,16 +7,17 @@
 #ifndef PTQC_RUNTIME_PLUGINS_H
 #define PTQC_RUNTIME_PLUGINS_H
 
-#include "base/str.h"
 #include "ptqc/backend.h"
 #include "ptqc/runtime.h"
+
+#include "base/str.h"
 
 typedef struct pq_plugins pq_plugins; // the set, with its host services
 
 typedef struct pq_plugin {
-    char *name;    // from the manifest
-    char *version; // from the loaded plugin, else the manifest
-    char *path;    // of the .so, absolute
+    char *name;               // from the manifest
+    char *version;            // from the loaded plugin, else the manifest
+    char *path;               // of the .so, absolute
     const ptqc_plugin *table; // NULL until loaded
     ptqc_instance *instance;  // NULL until created
     char *failure; // why it cannot be used; NULL = usable or not tried
@@ -35,8 +36,7 @@ pq_plugin *pq_plugins_find(pq_plugins *set, pq_str name); // or NULL
 // once (and remembered in `failure`).
 PTQC_MUST_USE ptqc_status pq_plugin_load(pq_plugins *set, pq_plugin *plugin);
 // Loads one .so that need not have a manifest (the conformance kit).
-PTQC_MUST_USE ptqc_status pq_plugins_add_file(pq_plugins *set,
-                                              const char *path,
+PTQC_MUST_USE ptqc_status pq_plugins_add_file(pq_plugins *set, const char *path,
                                               pq_plugin **out);
 const ptqc_host *pq_plugins_host(const pq_plugins *set);
 
@@ -44,8 +44,8 @@ const ptqc_host *pq_plugins_host(const pq_plugins *set);
 // are kept so that a failed call says exactly one error.
 struct ptqc_call {
     ptqc_ctx *ctx;
-    const char *plugin;  // for messages
-    char text[1024];     // last error diagnostic
+    const char *plugin; // for messages
+    char text[1024];    // last error diagnostic
     char hint[512];
     const void *(*constant_map)(void *user, uint64_t id, uint64_t *out_bytes);
     void *constant_user;

@@ -50,14 +50,14 @@ extern "C" {
 
 // Until v1 both sides must be built for the same number; another one is
 // refused, naming both.
-#define PTQC_ABI_VERSION 1u
+#define PTQC_ABI_VERSION  1u
 #define PTQC_QUERY_SYMBOL "ptqc_plugin_query_v0"
 
 // ---- elementary records ---------------------------------------------------
 
 typedef struct ptqc_hdr {
-    uint32_t size;               // bytes of the whole record as its writer sees it
-    uint32_t type;               // PTQC_REC_*
+    uint32_t size; // bytes of the whole record as its writer sees it
+    uint32_t type; // PTQC_REC_*
     const struct ptqc_hdr *next; // extension chain; unknown types are skipped
 } ptqc_hdr;
 
@@ -71,38 +71,38 @@ typedef struct ptqc_bytes {
     uint64_t n;
 } ptqc_bytes;
 
-#define PTQC_REC_HOST 1u
-#define PTQC_REC_HOST_VT 2u
-#define PTQC_REC_PLUGIN 3u
-#define PTQC_REC_PLUGIN_VT 4u
-#define PTQC_REC_DIAG 5u
-#define PTQC_REC_DEVICE 6u
-#define PTQC_REC_TARGET 7u
-#define PTQC_REC_RULE 8u
-#define PTQC_REC_VERDICT 9u
-#define PTQC_REC_CLAIM 10u
-#define PTQC_REC_CONSTANT 11u
-#define PTQC_REC_BLOB 12u
-#define PTQC_REC_NEEDS 13u
+#define PTQC_REC_HOST        1u
+#define PTQC_REC_HOST_VT     2u
+#define PTQC_REC_PLUGIN      3u
+#define PTQC_REC_PLUGIN_VT   4u
+#define PTQC_REC_DIAG        5u
+#define PTQC_REC_DEVICE      6u
+#define PTQC_REC_TARGET      7u
+#define PTQC_REC_RULE        8u
+#define PTQC_REC_VERDICT     9u
+#define PTQC_REC_CLAIM       10u
+#define PTQC_REC_CONSTANT    11u
+#define PTQC_REC_BLOB        12u
+#define PTQC_REC_NEEDS       13u
 #define PTQC_REC_BUFFER_NEED 14u
 
 // ---- status ---------------------------------------------------------------
 
 typedef int32_t ptqc_be_status;
-#define PTQC_BE_OK 0
-#define PTQC_BE_UNSUPPORTED (-1)  // not mine: the host places it elsewhere
-#define PTQC_BE_RESOURCE (-2)     // out of memory or handles
-#define PTQC_BE_INVALID (-3)      // the host broke the contract
+#define PTQC_BE_OK           0
+#define PTQC_BE_UNSUPPORTED  (-1) // not mine: the host places it elsewhere
+#define PTQC_BE_RESOURCE     (-2) // out of memory or handles
+#define PTQC_BE_INVALID      (-3) // the host broke the contract
 #define PTQC_BE_INCOMPATIBLE (-4) // version or blob mismatch: recompile
-#define PTQC_BE_CANCELLED (-5)
-#define PTQC_BE_DEVICE_LOST (-6)
-#define PTQC_BE_INTERNAL (-7) // plugin bug
-#define PTQC_BE_CORRUPT (-8)  // blob failed validation
+#define PTQC_BE_CANCELLED    (-5)
+#define PTQC_BE_DEVICE_LOST  (-6)
+#define PTQC_BE_INTERNAL     (-7) // plugin bug
+#define PTQC_BE_CORRUPT      (-8) // blob failed validation
 
-#define PTQC_SEV_ERROR 1u
+#define PTQC_SEV_ERROR   1u
 #define PTQC_SEV_WARNING 2u
-#define PTQC_SEV_INFO 3u
-#define PTQC_SEV_DEBUG 4u
+#define PTQC_SEV_INFO    3u
+#define PTQC_SEV_DEBUG   4u
 
 // ---- host -----------------------------------------------------------------
 
@@ -178,7 +178,7 @@ typedef struct ptqc_host {
 
 // ---- what a plugin tells about itself -------------------------------------
 
-#define PTQC_DEVICE_USABLE 1u
+#define PTQC_DEVICE_USABLE   1u
 #define PTQC_DEVICE_UNUSABLE 2u // present, `reason` says why not
 
 typedef struct ptqc_device {
@@ -205,31 +205,32 @@ typedef struct ptqc_target {
 #define PTQC_DTYPE_BIT(dtype) (UINT64_C(1) << (dtype))
 
 // How codes of an operand share scales.
-#define PTQC_GRAN_NONE 0u    // not quantized
-#define PTQC_GRAN_TENSOR 1u  // one scale
+#define PTQC_GRAN_NONE    0u // not quantized
+#define PTQC_GRAN_TENSOR  1u // one scale
 #define PTQC_GRAN_CHANNEL 2u // one per index of `axis`
-#define PTQC_GRAN_GROUP 3u   // one per `group` consecutive indices of `axis`
-#define PTQC_GRAN_TOKEN 4u   // one per row (all axes but the last), dynamic
-#define PTQC_GRAN_BIT(g) (1u << (g))
+#define PTQC_GRAN_GROUP   3u // one per `group` consecutive indices of `axis`
+#define PTQC_GRAN_TOKEN   4u // one per row (all axes but the last), dynamic
+#define PTQC_GRAN_BIT(g)  (1u << (g))
 
-#define PTQC_ROLE_INPUT 0u
+#define PTQC_ROLE_INPUT  0u
 #define PTQC_ROLE_OUTPUT 1u
 
 // What one operand of a rule may look like.
 typedef struct ptqc_operand_rule {
     ptqc_hdr h;
-    uint32_t role;            // PTQC_ROLE_*
-    uint32_t index;           // operand position
-    uint64_t dtypes;          // mask; 0 = operand must be absent
-    uint32_t granularities;   // mask of PTQC_GRAN_BIT
-    uint32_t flags;           // PTQC_OPERAND_*
-    uint32_t group_sizes[8];  // allowed groups, 0-terminated; empty = any
+    uint32_t role;           // PTQC_ROLE_*
+    uint32_t index;          // operand position
+    uint64_t dtypes;         // mask; 0 = operand must be absent
+    uint32_t granularities;  // mask of PTQC_GRAN_BIT
+    uint32_t flags;          // PTQC_OPERAND_*
+    uint32_t group_sizes[8]; // allowed groups, 0-terminated; empty = any
 } ptqc_operand_rule;
 
 #define PTQC_OPERAND_OPTIONAL 1u
-#define PTQC_OPERAND_CONSTANT 2u  // only as a constant
-#define PTQC_OPERAND_SYMMETRIC 4u // zero point must be zero (the middle code
-                                  // for unsigned storage)
+#define PTQC_OPERAND_CONSTANT 2u // only as a constant
+#define PTQC_OPERAND_SYMMETRIC                                                 \
+    4u // zero point must be zero (the middle code
+       // for unsigned storage)
 
 #define PTQC_NUMERICS_BIT_EXACT 1u // equals the reference interpreter
 #define PTQC_NUMERICS_TOLERANCE 2u // ||out - ref|| <= tolerance * ||ref||
@@ -359,25 +360,26 @@ typedef struct ptqc_plugin_vt {
     ptqc_be_status (*compile)(ptqc_call *call, ptqc_instance *inst,
                               ptqc_str target, const ptqc_entry *entries,
                               uint64_t entry_count, ptqc_sink *sink);
-    // `constants` and their bytes stay valid as long as the exe.
+    // device: an id from `devices`, with ";CAP" behind it when the user caps
+    // the target ("cpu:0;avx2"). `constants` (the emitted ones, in order) and
+    // their bytes stay valid as long as the exe.
     ptqc_be_status (*load)(ptqc_call *call, ptqc_instance *inst,
                            ptqc_str device, ptqc_bytes blob,
-                           const ptqc_bytes *constants,
-                           uint64_t constant_count, ptqc_exe **out);
+                           const ptqc_bytes *constants, uint64_t constant_count,
+                           ptqc_exe **out);
     void (*exe_free)(ptqc_exe *exe);
     // dims[i] = value of symbol i of the entry's graph block.
-    ptqc_be_status (*specialize)(ptqc_call *call, ptqc_exe *exe,
-                                 uint32_t entry, const int64_t *dims,
-                                 uint64_t dim_count, ptqc_spec **out);
-    ptqc_be_status (*needs)(ptqc_call *call, ptqc_spec *spec,
-                            ptqc_sink *sink);
+    ptqc_be_status (*specialize)(ptqc_call *call, ptqc_exe *exe, uint32_t entry,
+                                 const int64_t *dims, uint64_t dim_count,
+                                 ptqc_spec **out);
+    ptqc_be_status (*needs)(ptqc_call *call, ptqc_spec *spec, ptqc_sink *sink);
     void (*spec_free)(ptqc_spec *spec);
     // Runs to completion. Must not allocate.
     ptqc_be_status (*submit)(ptqc_call *call, ptqc_spec *spec,
                              const ptqc_submit *submit);
     ptqc_be_status (*buf_alloc)(ptqc_call *call, ptqc_instance *inst,
-                                ptqc_str device, uint64_t bytes,
-                                uint64_t align, ptqc_buffer **out);
+                                ptqc_str device, uint64_t bytes, uint64_t align,
+                                ptqc_buffer **out);
     void (*buf_free)(ptqc_buffer *buf);
     ptqc_be_status (*buf_write)(ptqc_call *call, ptqc_buffer *buf,
                                 uint64_t offset, ptqc_bytes from);

@@ -35,10 +35,10 @@ typedef struct ptqc_compile_desc {
     const char *scheme; // "w8a8", "w4a16:g128:sym", ...; NULL: stay as it is
     const char *method; // "rtn" by default
     ptqc_observer_kind observer;
-    double percentile; // default 99.99
+    double percentile;      // default 99.99
     ptqc_sample_fn samples; // needed for static activations
     void *samples_user;
-    uint64_t sample_limit; // default: all
+    uint64_t sample_limit;   // default: all
     const char *const *keep; // [keep_count] op or tensor names (glob * ?) that
                              // stay float
     uint32_t keep_count;
@@ -56,15 +56,13 @@ ptqc_compile_check_desc(ptqc_ctx *ctx, const ptqc_compile_desc *desc);
 
 // Writes the artifact by rename: on any failure `path` is as before. The
 // model is not changed.
-PTQC_API PTQC_MUST_USE ptqc_status
-ptqc_compile_file(ptqc_ctx *ctx, ptqc_model *model,
-                  const ptqc_compile_desc *desc, const char *path,
-                  uint32_t flags);
+PTQC_API PTQC_MUST_USE ptqc_status ptqc_compile_file(
+    ptqc_ctx *ctx, ptqc_model *model, const ptqc_compile_desc *desc,
+    const char *path, uint32_t flags);
 // Into memory: *out_bytes is 64-byte aligned, freed with ptqc_buffer_free.
-PTQC_API PTQC_MUST_USE ptqc_status
-ptqc_compile_memory(ptqc_ctx *ctx, ptqc_model *model,
-                    const ptqc_compile_desc *desc, void **out_bytes,
-                    size_t *out_count);
+PTQC_API PTQC_MUST_USE ptqc_status ptqc_compile_memory(
+    ptqc_ctx *ctx, ptqc_model *model, const ptqc_compile_desc *desc,
+    void **out_bytes, size_t *out_count);
 PTQC_API void ptqc_buffer_free(ptqc_ctx *ctx, void *bytes); // NULL allowed
 
 #if defined(__cplusplus)

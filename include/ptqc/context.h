@@ -54,7 +54,7 @@ typedef struct ptqc_ctx_desc {
 } ptqc_ctx_desc;
 
 #define PTQC_TORTURE_CLONE 1u // passes run on a clone of the graph
-#define PTQC_TORTURE_TEXT 2u  // graphs go through text after every pass
+#define PTQC_TORTURE_TEXT  2u // graphs go through text after every pass
 
 // NULL desc = all defaults. *out is NULL on failure.
 PTQC_API PTQC_MUST_USE ptqc_status ptqc_ctx_create(const ptqc_ctx_desc *desc,

@@ -29,25 +29,25 @@
 extern "C" {
 #endif
 
-#define PTQC_GB_MAGIC 0x42475450u // "PTGB"
+#define PTQC_GB_MAGIC   0x42475450u // "PTGB"
 #define PTQC_GB_VERSION 1u
-#define PTQC_GB_NONE 0xffffffffu // absent index
+#define PTQC_GB_NONE    0xffffffffu // absent index
 
-#define PTQC_GB_STRINGS 0u   // bytes
-#define PTQC_GB_SYMBOLS 1u   // ptqc_gb_symbol
-#define PTQC_GB_DIMS 2u      // ptqc_gb_dim: expressions, operands before users
-#define PTQC_GB_DIM_LISTS 3u // u32: indices into DIMS
-#define PTQC_GB_VALUES 4u    // ptqc_gb_value
-#define PTQC_GB_QUANTS 5u    // ptqc_gb_quant
-#define PTQC_GB_CONSTANTS 6u // ptqc_gb_constant
-#define PTQC_GB_NODES 7u     // ptqc_gb_node, topological order
-#define PTQC_GB_OPERANDS 8u  // u32: value indices; PTQC_GB_NONE = absent
-#define PTQC_GB_ATTRS 9u     // ptqc_gb_attr
-#define PTQC_GB_I64S 10u     // i64
-#define PTQC_GB_F32S 11u     // f32
-#define PTQC_GB_INPUTS 12u   // u32: value indices
-#define PTQC_GB_STATES 13u   // u32: value indices, updated in place
-#define PTQC_GB_OUTPUTS 14u  // u32: value indices
+#define PTQC_GB_STRINGS       0u // bytes
+#define PTQC_GB_SYMBOLS       1u // ptqc_gb_symbol
+#define PTQC_GB_DIMS          2u // ptqc_gb_dim: expressions, operands before users
+#define PTQC_GB_DIM_LISTS     3u  // u32: indices into DIMS
+#define PTQC_GB_VALUES        4u  // ptqc_gb_value
+#define PTQC_GB_QUANTS        5u  // ptqc_gb_quant
+#define PTQC_GB_CONSTANTS     6u  // ptqc_gb_constant
+#define PTQC_GB_NODES         7u  // ptqc_gb_node, topological order
+#define PTQC_GB_OPERANDS      8u  // u32: value indices; PTQC_GB_NONE = absent
+#define PTQC_GB_ATTRS         9u  // ptqc_gb_attr
+#define PTQC_GB_I64S          10u // i64
+#define PTQC_GB_F32S          11u // f32
+#define PTQC_GB_INPUTS        12u // u32: value indices
+#define PTQC_GB_STATES        13u // u32: value indices, updated in place
+#define PTQC_GB_OUTPUTS       14u // u32: value indices
 #define PTQC_GB_SECTION_COUNT 15u
 
 typedef struct ptqc_gb_section {
@@ -75,16 +75,16 @@ typedef struct ptqc_gb_symbol {
     int64_t multiple; // always a multiple of this, >= 1
 } ptqc_gb_symbol;
 
-#define PTQC_GB_DIM_CONST 0u  // value
+#define PTQC_GB_DIM_CONST  0u // value
 #define PTQC_GB_DIM_SYMBOL 1u // value = symbol index
-#define PTQC_GB_DIM_ADD 2u
-#define PTQC_GB_DIM_SUB 3u
-#define PTQC_GB_DIM_MUL 4u
-#define PTQC_GB_DIM_DIV 5u  // floor; b = 0 gives an error
-#define PTQC_GB_DIM_CDIV 6u // ceiling
-#define PTQC_GB_DIM_MOD 7u  // floor modulus
-#define PTQC_GB_DIM_MIN 8u
-#define PTQC_GB_DIM_MAX 9u
+#define PTQC_GB_DIM_ADD    2u
+#define PTQC_GB_DIM_SUB    3u
+#define PTQC_GB_DIM_MUL    4u
+#define PTQC_GB_DIM_DIV    5u // floor; b = 0 gives an error
+#define PTQC_GB_DIM_CDIV   6u // ceiling
+#define PTQC_GB_DIM_MOD    7u // floor modulus
+#define PTQC_GB_DIM_MIN    8u
+#define PTQC_GB_DIM_MAX    9u
 
 typedef struct ptqc_gb_dim {
     uint32_t op;
@@ -117,7 +117,7 @@ typedef struct ptqc_gb_quant {
 } ptqc_gb_quant;
 
 #define PTQC_GB_QUANT_SYMMETRIC 1u
-#define PTQC_GB_QUANT_DYNAMIC 2u
+#define PTQC_GB_QUANT_DYNAMIC   2u
 
 // Bytes come from ptqc_host_vt.constant_map(call, id).
 typedef struct ptqc_gb_constant {
@@ -136,8 +136,8 @@ typedef struct ptqc_gb_node {
     uint32_t reserved;
 } ptqc_gb_node;
 
-#define PTQC_GB_ATTR_I64 1u  // i
-#define PTQC_GB_ATTR_F32 2u  // f
+#define PTQC_GB_ATTR_I64  1u // i
+#define PTQC_GB_ATTR_F32  2u // f
 #define PTQC_GB_ATTR_I64S 3u // first, count into I64S
 #define PTQC_GB_ATTR_F32S 4u // into F32S
 #define PTQC_GB_ATTR_DIMS 5u // into DIM_LISTS

@@ -22,8 +22,8 @@ typedef struct ptqc_tensor_info {
     const char *name;
     ptqc_dtype dtype;
     uint32_t rank;
-    int64_t dims[PTQC_MAX_RANK];           // -1: symbolic
-    const char *dim_names[PTQC_MAX_RANK];  // of symbolic dims ("N", "H/2")
+    int64_t dims[PTQC_MAX_RANK];          // -1: symbolic
+    const char *dim_names[PTQC_MAX_RANK]; // of symbolic dims ("N", "H/2")
 } ptqc_tensor_info;
 
 // Reads a model file (ONNX). PTQC_E_INPUT: malformed; PTQC_E_UNSUPPORTED:
@@ -63,10 +63,10 @@ PTQC_API void ptqc_model_schemes(const ptqc_model *model, ptqc_count_fn fn,
 
 // One reason why a model cannot be (wholly) used.
 typedef struct ptqc_problem {
-    const char *code;  // "unsupported-op", "non-finite", "placed-elsewhere"
-    const char *what;  // op or feature
+    const char *code; // "unsupported-op", "non-finite", "placed-elsewhere"
+    const char *what; // op or feature
     const char *reason;
-    uint64_t count;    // nodes
+    uint64_t count;           // nodes
     const char *const *where; // [where_count] node names (the first 16)
     uint32_t where_count;
     uint32_t is_fatal; // 0: works, but not as asked

@@ -38,9 +38,8 @@ PTQC_API PTQC_MUST_USE ptqc_status ptqc_artifact_open(ptqc_ctx *ctx,
                                                       const char *path,
                                                       ptqc_artifact **out);
 // Bytes are borrowed, 64-byte aligned.
-PTQC_API PTQC_MUST_USE ptqc_status
-ptqc_artifact_open_memory(ptqc_ctx *ctx, const void *bytes, size_t count,
-                          ptqc_artifact **out);
+PTQC_API PTQC_MUST_USE ptqc_status ptqc_artifact_open_memory(
+    ptqc_ctx *ctx, const void *bytes, size_t count, ptqc_artifact **out);
 PTQC_API void ptqc_artifact_close(ptqc_artifact *artifact); // NULL allowed
 PTQC_API uint32_t ptqc_artifact_input_count(const ptqc_artifact *artifact);
 PTQC_API uint32_t ptqc_artifact_output_count(const ptqc_artifact *artifact);
@@ -68,14 +67,14 @@ typedef struct ptqc_device_info {
 } ptqc_device_info;
 typedef void (*ptqc_device_fn)(void *user, const ptqc_device_info *device);
 
-PTQC_API PTQC_MUST_USE ptqc_status ptqc_list_devices(
-    ptqc_ctx *ctx, const ptqc_backend_dirs *dirs, ptqc_device_fn fn,
-    void *user);
+PTQC_API PTQC_MUST_USE ptqc_status
+ptqc_list_devices(ptqc_ctx *ctx, const ptqc_backend_dirs *dirs,
+                  ptqc_device_fn fn, void *user);
 typedef void (*ptqc_plugin_fn)(void *user, const char *name,
                                const char *version, const char *path);
-PTQC_API PTQC_MUST_USE ptqc_status ptqc_list_plugins(
-    ptqc_ctx *ctx, const ptqc_backend_dirs *dirs, ptqc_plugin_fn fn,
-    void *user);
+PTQC_API PTQC_MUST_USE ptqc_status
+ptqc_list_plugins(ptqc_ctx *ctx, const ptqc_backend_dirs *dirs,
+                  ptqc_plugin_fn fn, void *user);
 
 // ---- sessions -------------------------------------------------------------
 
@@ -100,10 +99,11 @@ PTQC_API void ptqc_session_destroy(ptqc_session *session); // NULL allowed
 // there (`bytes` = room). dtype, rank, dims, bytes are set.
 // The first run with new dims prepares code and memory; further ones with
 // the same dims allocate nothing.
-PTQC_API PTQC_MUST_USE ptqc_status
-ptqc_session_run(ptqc_session *session, const ptqc_tensor *inputs,
-                 uint32_t input_count, ptqc_tensor *outputs,
-                 uint32_t output_count);
+PTQC_API PTQC_MUST_USE ptqc_status ptqc_session_run(ptqc_session *session,
+                                                    const ptqc_tensor *inputs,
+                                                    uint32_t input_count,
+                                                    ptqc_tensor *outputs,
+                                                    uint32_t output_count);
 
 typedef struct ptqc_profile_row {
     const char *label;
@@ -111,10 +111,10 @@ typedef struct ptqc_profile_row {
 } ptqc_profile_row;
 typedef void (*ptqc_profile_row_fn)(void *user, const ptqc_profile_row *row);
 // As run, step by step, telling the time of each.
-PTQC_API PTQC_MUST_USE ptqc_status ptqc_session_profile(
-    ptqc_session *session, const ptqc_tensor *inputs, uint32_t input_count,
-    ptqc_tensor *outputs, uint32_t output_count, ptqc_profile_row_fn fn,
-    void *user);
+PTQC_API PTQC_MUST_USE ptqc_status
+ptqc_session_profile(ptqc_session *session, const ptqc_tensor *inputs,
+                     uint32_t input_count, ptqc_tensor *outputs,
+                     uint32_t output_count, ptqc_profile_row_fn fn, void *user);
 
 // ---- version --------------------------------------------------------------
 

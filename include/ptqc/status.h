@@ -34,7 +34,7 @@ typedef enum ptqc_status {
 
 #if defined(__GNUC__)
 #define PTQC_MUST_USE __attribute__((warn_unused_result))
-#define PTQC_API __attribute__((visibility("default")))
+#define PTQC_API      __attribute__((visibility("default")))
 #else
 #define PTQC_MUST_USE
 #define PTQC_API

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The inside of a session. A *shape* is the plan prepared for one set of
+// symbol values: specs, buffers and bindings; the last few are kept.
+#ifndef PTQC_RUNTIME_SESSION_H
+#define PTQC_RUNTIME_SESSION_H
+
+#include "runtime/container.h"
+#include "runtime/plugins.h"
+
+#define PQ_SHAPE_LIMIT 4u // prepared shapes kept per session
+
+typedef struct pq_session_program {
+    pq_plugin *plugin;     // borrowed from the set
+    ptqc_exe *exe;         // owned
+    ptqc_bytes *constants; // owned; handed to load
+} pq_session_program;
+
+// One boundary value of the plan for one shape.
+typedef struct pq_slot {
+    ptqc_tensor tensor;  // dtype, dims, bytes; data = where it is now
+    uint64_t need_bytes; // the largest of all users
+    uint64_t need_align;
+    void *own; // owned memory; NULL: inputs bound directly
+} pq_slot;
+
+typedef struct pq_shape_step {
+    ptqc_spec *spec;        // owned
+    ptqc_binding *bindings; // owned: inputs, then outputs
+    uint32_t binding_count;
+} pq_shape_step;
+
+typedef struct pq_shape {
+    int64_t *symbols;     // owned: [symbol count of IFACE]
+    int64_t *dims;        // owned: [dim count of IFACE] evaluated
+    pq_slot *slots;       // owned: [value count of IFACE]
+    pq_shape_step *steps; // owned: [step count]
+    void *workspace;      // owned: shared by all steps
+    uint64_t workspace_bytes;
+    uint64_t last_used;
+} pq_shape;
+
+struct ptqc_session {
+    ptqc_ctx *ctx;                 // borrowed
+    const ptqc_artifact *artifact; // borrowed, outlives the session
+    pq_plugins *plugins;           // owned
+    pq_session_program *programs;  // owned: [program count]
+    int64_t *symbols;              // owned scratch: [symbol count]
+    pq_shape shapes[PQ_SHAPE_LIMIT];
+    uint64_t clock; // runs so far
+};
+
+// The shape for session->symbols, made when it is new.
+PTQC_MUST_USE ptqc_status pq_session_shape(ptqc_session *s, pq_shape **out);
+void pq_shape_deinit(ptqc_session *s, pq_shape *shape);
+
+#endif
