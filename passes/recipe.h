@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What to do to a model: schemes, method, observer, what stays float. Built
+// from the command line now; the same struct is what recipe files fill.
+#ifndef PTQC_PASSES_RECIPE_H
+#define PTQC_PASSES_RECIPE_H
+
+#include "base/str.h"
+#include "quant/scheme.h"
+
+typedef enum pq_observer_kind {
+    PQ_OBSERVER_MINMAX,
+    PQ_OBSERVER_PERCENTILE,
+    PQ_OBSERVER_MSE,
+} pq_observer_kind;
+
+typedef struct pq_recipe {
+    bool has_scheme; // false: the model stays as it is
+    pq_scheme_request scheme;
+    pq_str method; // "rtn"
+    pq_observer_kind observer;
+    double percentile; // of PQ_OBSERVER_PERCENTILE, e.g. 99.99
+    const pq_str *keep; // [keep_count] globs (* ?) over op and value names
+    uint32_t keep_count;
+    uint64_t seed;
+} pq_recipe;
+
+// The expanded recipe as JSON members, for the artifact's metadata.
+struct pq_json_writer;
+void pq_recipe_write(const pq_recipe *r, struct pq_json_writer *w);
+// Methods that exist: "rtn". For messages and --method.
+bool pq_method_is_known(pq_str name);
+
+#endif
