@@ -4,8 +4,9 @@
 #ifndef PTQC_IR_BLOCK_H
 #define PTQC_IR_BLOCK_H
 
-#include "ir/graph.h"
 #include "ptqc/graph_block.h"
+
+#include "ir/graph.h"
 
 // Writes the ops of `ops` (in topological order; NULL: all live ops) as one
 // block. Inputs are the non-constant values they read and do not make; the
@@ -17,11 +18,17 @@ typedef struct pq_block_desc {
     uint32_t op_count;
     const pq_value_id *inputs, *outputs;
     uint32_t input_count, output_count;
-    bool values_only; // no nodes: the boundary values alone
+    // No nodes: the boundary values and `values` alone, with every symbol of
+    // the graph (the artifact's interface).
+    bool values_only;
+    const pq_value_id *values; // [value_count] more values to include
+    uint32_t value_count;
+    // [output_count] names to write for the outputs instead of the values'
+    // own; NULL: the values' own.
+    const pq_str *output_names;
 } pq_block_desc;
 
-PTQC_MUST_USE ptqc_status pq_block_write(pq_graph *g,
-                                         const pq_block_desc *desc,
+PTQC_MUST_USE ptqc_status pq_block_write(pq_graph *g, const pq_block_desc *desc,
                                          void **out_bytes, size_t *out_count);
 // `map` gives the bytes of a constant id (valid as long as the graph).
 typedef const void *(*pq_constant_map_fn)(void *user, uint64_t id,
