@@ -121,6 +121,8 @@ PTQC_MUST_USE ptqc_status pq_onnx_external_bytes(pq_onnx_importer *im,
                                                  size_t bytes, pq_span *out);
 // Hands the open files to the graph and lists them in the model.
 PTQC_MUST_USE ptqc_status pq_onnx_external_finish(pq_onnx_importer *im);
+// Closes those that were not handed over.
+void pq_onnx_external_close(pq_onnx_importer *im);
 
 // ---- attributes (attrs.c)
 // ----------------------------------------------------- Absent attributes leave
@@ -148,6 +150,8 @@ PTQC_MUST_USE ptqc_status pq_onnx_attr_f32s(pq_onnx_call *c, const char *name,
 void pq_onnx_attr_ignore(pq_onnx_call *c, const char *name);
 // E_UNSUPPORTED when an attribute was not asked for.
 PTQC_MUST_USE ptqc_status pq_onnx_attrs_check(pq_onnx_call *c);
+// E_INPUT when an attribute is given twice; asked before the others.
+PTQC_MUST_USE ptqc_status pq_onnx_attrs_unique(pq_onnx_call *c);
 
 // ---- operands (operands.c)
 // ------------------------------------------------------
@@ -187,8 +191,10 @@ PTQC_MUST_USE ptqc_status pq_onnx_axes(pq_onnx_call *c, pq_onnx_i64s axes,
 
 // Begins an op with the node's name.
 void pq_onnx_begin(pq_onnx_call *c, pq_builder *b, pq_opcode code);
-// Ends an op that is one of several of the node.
-PTQC_MUST_USE ptqc_status pq_onnx_end(pq_builder *b, pq_value_id *out);
+// Ends an op with one output. When `out` is a slot of c->outputs the value gets
+// the node's name for it; so do all functions below.
+PTQC_MUST_USE ptqc_status pq_onnx_end(pq_onnx_call *c, pq_builder *b,
+                                      pq_value_id *out);
 // Ends the op whose outputs are the node's outputs.
 PTQC_MUST_USE ptqc_status pq_onnx_finish(pq_onnx_call *c, pq_builder *b);
 PTQC_MUST_USE ptqc_status pq_onnx_unary(pq_onnx_call *c, pq_opcode code,
@@ -207,10 +213,6 @@ PTQC_MUST_USE ptqc_status pq_onnx_cast(pq_onnx_call *c, pq_value_id x,
 // A scalar constant of a type, from a number.
 PTQC_MUST_USE ptqc_status pq_onnx_scalar(pq_onnx_call *c, ptqc_dtype dtype,
                                          double value, pq_value_id *out);
-// v is the node's output i: gives it the node's name for it. When v is an
-// input, a constant or another node's output it stays what it is.
-void pq_onnx_set_output(pq_onnx_call *c, uint32_t i, pq_value_id v);
-
 #define PQ_ONNX_FAIL(c, status, ...) PQ_FAIL((c)->ctx, status, __VA_ARGS__)
 
 #endif

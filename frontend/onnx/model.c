@@ -183,8 +183,7 @@ check_field(pq_wire *w, const field_desc *f, const pq_wire_field *got,
 
 // First walk: the wire format of the message and the size of its lists.
 static bool
-count_fields(pq_wire w, const message_desc *m,
-             size_t counts[static LIST_LIMIT])
+count_fields(pq_wire w, const message_desc *m, size_t counts[static LIST_LIMIT])
 {
     uint64_t seen = 0;
     pq_wire_field got;
