@@ -92,16 +92,16 @@ pq_strip_pack_s8(const pq_strip_shape *shape, const pq_strip_source *source,
     }
 }
 
-static uint32_t
+static int64_t
 column_sum(const pq_strip_shape *shape, const pq_strip_source *source,
            int64_t column)
 {
     const int8_t *data = source->data;
-    uint32_t sum = 0;
+    int64_t sum = 0;
     for (int64_t tap = 0; tap < shape->taps; tap++) {
         for (int64_t i = 0; i < shape->run; i++) {
             int64_t at = source->index(source->layout, tap, i, column);
-            sum += (uint32_t)(int32_t)data[at];
+            sum += data[at];
         }
     }
     return sum;
@@ -118,7 +118,7 @@ pq_strip_init(const pq_strip_shape *shape, const pq_strip_source *source,
             continue;
         }
         uint32_t start = bias == NULL ? 0 : (uint32_t)bias[column];
-        uint32_t sum = column_sum(shape, source, column);
-        out[column] = (int32_t)(start - (uint32_t)zero * sum);
+        int64_t sum = column_sum(shape, source, column);
+        out[column] = (int32_t)(start - (uint32_t)zero * (uint32_t)sum);
     }
 }

@@ -559,20 +559,21 @@ const pq_kernel_class pq_tile_class = {
 // a strip in 2 and 4 registers; without VNNI the widened halves of weights
 // and input take registers, too.
 pq_tile_size
-pq_tile_best(pq_isa isa, uint32_t weight)
+pq_tile_best(pq_isa isa, uint32_t weight, int64_t columns)
 {
     int is_codes = weight == PQ_WEIGHT_W8 || weight == PQ_WEIGHT_W4;
-    switch (isa) {
-    case PQ_ISA_AVX2:
-        return weight == PQ_WEIGHT_S8 ? (pq_tile_size){4, 1}
-                                      : (pq_tile_size){is_codes ? 4 : 6, 1};
-    case PQ_ISA_AARCH64:
-        return (pq_tile_size){is_codes ? 4 : 6, 1};
-    case PQ_ISA_AVX512:
-    case PQ_ISA_VNNI:
-    case PQ_ISA_AMX:
-    case PQ_ISA_COUNT:
-        break;
+    if (isa == PQ_ISA_AVX2) {
+        return (pq_tile_size){weight == PQ_WEIGHT_S8 || is_codes ? 4 : 6, 1};
     }
-    return is_codes ? (pq_tile_size){8, 2} : (pq_tile_size){6, 4};
+    if (isa == PQ_ISA_AARCH64) {
+        return (pq_tile_size){is_codes ? 4 : 6, 1};
+    }
+    // rows of a tile of 1..4 strips of zmm accumulators
+    static const uint32_t rows[2][PQ_TILE_STRIPS_MAX] = {{12, 12, 8, 6},
+                                                         {12, 8, 8, 8}};
+    int64_t strips = (columns + 15) / 16;
+    int64_t most = is_codes ? 2 : PQ_TILE_STRIPS_MAX;
+    int64_t blocks = (strips + most - 1) / most;
+    uint32_t width = (uint32_t)((strips + blocks - 1) / blocks);
+    return (pq_tile_size){rows[is_codes][width - 1], width};
 }

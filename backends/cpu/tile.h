@@ -45,11 +45,11 @@ typedef void (*pq_tile_fn)(const pq_tile_args *args);
 
 extern const pq_kernel_class pq_tile_class;
 
-// Tile sizes for a level and weight format: rows and strips of the full tile.
+// Rows and strips of the full tile for `columns` columns.
 typedef struct pq_tile_size {
     uint32_t rows, strips;
 } pq_tile_size;
 
-pq_tile_size pq_tile_best(pq_isa isa, uint32_t weight);
+pq_tile_size pq_tile_best(pq_isa isa, uint32_t weight, int64_t columns);
 
 #endif

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The common driver of tile kernels (product.h). Order of work: chunks of
+// tiles, in a chunk block after block, in a block tile after tile: a block of
+// weights is used by all tiles of a chunk while it is near, and the pointers
+// of a chunk serve all its blocks.
+#include "product.h"
+
+#include <string.h>
+
+#include "gemm.h"
+
+#define LANES             16
+#define POINTER_BYTES_MAX 65536
+// Weights that stay in a core's L2 beside the input: then rows are shared out
+// rather than columns.
+#define SMALL_WEIGHT_BYTES 393216
+#define CHUNKS_WANTED      16
+
+static pq_cut
+cut_axis(int64_t length, int64_t part)
+{
+    int64_t count = (length + part - 1) / part;
+    return (pq_cut){count, length / count, length % count};
+}
+
+// ---- preparation ----------------------------------------------------------
+
+static pq_weight_shape
+weight_shape(const pq_product_desc *desc)
+{
+    return (pq_weight_shape){.k = desc->run,
+                             .n = desc->n,
+                             .format = desc->weight,
+                             .asymmetric = desc->asymmetric,
+                             .group = desc->group};
+}
+
+static int
+is_codes(const pq_product_desc *desc)
+{
+    return desc->weight == PQ_WEIGHT_W8 || desc->weight == PQ_WEIGHT_W4;
+}
+
+// Elements of a step: what the kernel's main loop takes at once.
+static int64_t
+step_elements(const pq_product_desc *desc)
+{
+    return desc->weight == PQ_WEIGHT_W4 ? 8 : 4;
+}
+
+static void
+set_constants(pq_product *p)
+{
+    const pq_product_desc *desc = &p->desc;
+    int64_t step = step_elements(desc);
+    pq_tile_args *args = &p->constant;
+    *args = (pq_tile_args){.taps = desc->taps,
+                           .steps = desc->run / step,
+                           .weight_stride = p->strip_bytes};
+    if (is_codes(desc)) {
+        pq_weight_shape shape = weight_shape(desc);
+        int64_t group = desc->group == 0 ? desc->run : desc->group;
+        // a single group that ends inside of a line is a "last" group
+        int64_t full = desc->group == 0 ? 0 : desc->run / group;
+        args->groups = full;
+        args->group_lines = group / step;
+        args->steps = (desc->run - full * group) / step;
+        args->zeros_offset = pq_weight_zeros_offset(&shape);
+    }
+}
+
+static void
+set_tiling(pq_product *p, pq_isa isa)
+{
+    const pq_product_desc *desc = &p->desc;
+    pq_tile_size size = pq_tile_best(isa, desc->weight, desc->n);
+    p->blocks = cut_axis((desc->n + LANES - 1) / LANES, size.strips);
+    p->tiles = cut_axis(desc->m, size.rows);
+    int64_t pointers = desc->taps * (p->tiles.base + 1) * 8;
+    int64_t most = POINTER_BYTES_MAX / pointers;
+    int64_t total = p->strip_bytes * ((desc->n + LANES - 1) / LANES);
+    int64_t chunk = p->tiles.count;
+    if (total <= SMALL_WEIGHT_BYTES) {
+        chunk = (chunk + CHUNKS_WANTED - 1) / CHUNKS_WANTED;
+    }
+    chunk = chunk < most ? chunk : most;
+    p->chunk_tiles = chunk > 0 ? chunk : 1;
+}
+
+static ptqc_be_status
+get_kernel(pq_product *p, pq_jit *jit, ptqc_call *call, int tile_kind,
+           int block_kind)
+{
+    const pq_product_desc *desc = &p->desc;
+    int64_t rows = p->tiles.base + (tile_kind == 0);
+    int64_t strips = p->blocks.base + (block_kind == 0);
+    if (block_kind == 2) {
+        strips = pq_cut_length(&p->blocks, p->blocks.count - 1);
+    }
+    pq_tile_desc tile = {
+        .weight = desc->weight,
+        .asymmetric = desc->asymmetric,
+        .rows = (uint32_t)rows,
+        .strips = (uint32_t)strips,
+        .masked = block_kind == 2 && desc->n % LANES != 0,
+        .rest = (uint32_t)(desc->run % step_elements(desc)),
+        .epilogue = desc->epilogue,
+    };
+    void (*entry)(void);
+    ptqc_be_status st = pq_jit_get(jit, call, &pq_tile_class, &tile, &entry);
+    if (st == PTQC_BE_OK) {
+        p->kernel[tile_kind][block_kind] = (pq_tile_fn)entry;
+    }
+    return st;
+}
+
+// Only the kernels that some (tile, block) needs.
+static ptqc_be_status
+get_kernels(pq_product *p, pq_jit *jit, ptqc_call *call)
+{
+    int64_t inner = p->blocks.count - 1; // the last block has its own kernel
+    int64_t larger = p->blocks.extra < inner ? p->blocks.extra : inner;
+    int is_used[3] = {larger > 0, inner - larger > 0, 1};
+    for (int tile = 0; tile < 2; tile++) {
+        if (tile == 0 ? p->tiles.extra == 0
+                      : p->tiles.extra == p->tiles.count) {
+            continue;
+        }
+        for (int block = 0; block < 3; block++) {
+            if (is_used[block]) {
+                ptqc_be_status st = get_kernel(p, jit, call, tile, block);
+                if (st != PTQC_BE_OK) {
+                    return st;
+                }
+            }
+        }
+    }
+    return PTQC_BE_OK;
+}
+
+static int
+is_valid(const pq_product_desc *desc)
+{
+    uint32_t kind = desc->epilogue.kind;
+    return desc->m > 0 && desc->n > 0 && desc->taps > 0 && desc->run > 0 &&
+           desc->weight <= PQ_WEIGHT_W4 &&
+           pq_epilogue_is_valid(&desc->epilogue) &&
+           (kind == PQ_EPI_FLOAT) == (desc->weight != PQ_WEIGHT_S8);
+}
+
+ptqc_be_status
+pq_product_prepare(pq_jit *jit, ptqc_call *call, const pq_product_desc *desc,
+                   pq_product *out)
+{
+    *out = (pq_product){.desc = *desc};
+    if (!is_valid(desc)) {
+        return pq_cpu_fail(pq_jit_host(jit), call, PTQC_BE_INTERNAL,
+                           "cpu: invalid matrix product");
+    }
+    int64_t line =
+        desc->weight == PQ_WEIGHT_S8 ? (desc->run + 3) / 4 : desc->run;
+    pq_weight_shape shape = weight_shape(desc);
+    out->strip_bytes =
+        is_codes(desc) ? pq_weight_strip_bytes(&shape) : desc->taps * line * 64;
+    set_constants(out);
+    set_tiling(out, pq_jit_isa(jit));
+    return get_kernels(out, jit, call);
+}
+
+// ---- single steps ---------------------------------------------------------
+
+void
+pq_product_begin(const pq_product *p, const pq_product_io *io,
+                 pq_tile_args *args)
+{
+    *args = p->constant;
+    args->out_stride = io->out_stride;
+    args->epilogue = io->epilogue;
+}
+
+void
+pq_product_block(const pq_product *p, const pq_product_io *io, int64_t block,
+                 const void *weights, pq_tile_args *args)
+{
+    const pq_epilogue *ep = &p->desc.epilogue;
+    int64_t column = LANES * pq_cut_begin(&p->blocks, block);
+    int64_t end = column + LANES * pq_cut_length(&p->blocks, block);
+    args->weights = weights;
+    args->columns = (end < p->desc.n ? end : p->desc.n) - column;
+    if (io->init != NULL) {
+        args->init = io->init + column;
+    }
+    if (ep->kind != PQ_EPI_FLOAT) {
+        args->epilogue.mult = io->epilogue.mult + column;
+    }
+    if (ep->flags & PQ_EPI_BIAS) {
+        args->epilogue.bias = io->epilogue.bias + column;
+    }
+}
+
+void
+pq_product_tile(const pq_product *p, const pq_product_io *io, int64_t block,
+                int64_t tile, const void *const *rows, pq_tile_args *args)
+{
+    const pq_epilogue *ep = &p->desc.epilogue;
+    int64_t column = LANES * pq_cut_begin(&p->blocks, block);
+    int64_t row = pq_cut_begin(&p->tiles, tile);
+    int64_t out_bytes = ep->out == PQ_ELEM_F32 ? 4 : 1;
+    args->rows = rows;
+    args->out = (uint8_t *)io->out + row * io->out_stride + column * out_bytes;
+    if (ep->residual != PQ_ELEM_NONE) {
+        int64_t bytes = ep->residual == PQ_ELEM_F32 ? 4 : 1;
+        args->epilogue.residual = (const uint8_t *)io->epilogue.residual +
+                                  row * io->epilogue.residual_stride +
+                                  column * bytes;
+    }
+    if (ep->flags & PQ_EPI_ROW_SCALE) {
+        args->epilogue.row_scale = io->epilogue.row_scale + row;
+    }
+    int tile_kind = tile >= p->tiles.extra;
+    int block_kind =
+        block == p->blocks.count - 1 ? 2 : block >= p->blocks.extra;
+    p->kernel[tile_kind][block_kind](args);
+}
+
+// ---- the whole ------------------------------------------------------------
+
+uint64_t
+pq_product_scratch_bytes(const pq_product *p)
+{
+    uint64_t rows = (uint64_t)p->tiles.base + (p->tiles.extra > 0);
+    uint64_t bytes =
+        (uint64_t)p->chunk_tiles * (uint64_t)p->desc.taps * rows * 8;
+    return (bytes + 63) / 64 * 64;
+}
+
+typedef struct pq_walk {
+    const pq_product *p;
+    const pq_product_io *io;
+    const void **pointers; // worker's scratch
+    int64_t tile_pointers; // pointers of a tile
+} pq_walk;
+
+// Pairs [begin, end) of the chunk of `tiles` tiles from `first` on, numbered
+// block * tiles + tile. The chunk's row pointers are there.
+static void
+run_pairs(const pq_walk *walk, int64_t first, int64_t tiles, pq_range pairs)
+{
+    const pq_product *p = walk->p;
+    pq_tile_args args;
+    pq_product_begin(p, walk->io, &args);
+    int64_t block = pairs.begin / tiles;
+    int64_t tile = pairs.begin % tiles;
+    for (int64_t at = pairs.begin; at < pairs.end; block++, tile = 0) {
+        const uint8_t *weights = walk->io->weights;
+        weights += pq_cut_begin(&p->blocks, block) * p->strip_bytes;
+        pq_product_block(p, walk->io, block, weights, &args);
+        for (; tile < tiles && at < pairs.end; tile++, at++) {
+            pq_product_tile(p, walk->io, block, first + tile,
+                            walk->pointers + tile * walk->tile_pointers, &args);
+        }
+    }
+}
+
+void
+pq_product_run(const pq_product *p, const pq_product_io *io,
+               const pq_worker *worker, pq_rows_fn rows, const void *user)
+{
+    int64_t tiles = p->tiles.count, blocks = p->blocks.count;
+    pq_range mine = pq_worker_range(worker, tiles * blocks, 1);
+    pq_walk walk = {p, io, worker->scratch,
+                    p->desc.taps * (p->tiles.base + (p->tiles.extra > 0))};
+    int64_t first = mine.begin / blocks / p->chunk_tiles * p->chunk_tiles;
+    for (; first < tiles && first * blocks < mine.end;
+         first += p->chunk_tiles) {
+        int64_t rest = tiles - first;
+        int64_t count = rest < p->chunk_tiles ? rest : p->chunk_tiles;
+        int64_t base = first * blocks;
+        pq_range pairs = {mine.begin > base ? mine.begin - base : 0,
+                          mine.end - base < count * blocks ? mine.end - base
+                                                           : count * blocks};
+        if (pairs.begin >= pairs.end) {
+            continue;
+        }
+        // one block only: its tiles; else all
+        int64_t from = 0, to = count;
+        if (pairs.begin / count == (pairs.end - 1) / count) {
+            from = pairs.begin % count;
+            to = (pairs.end - 1) % count + 1;
+        }
+        for (int64_t t = from; t < to; t++) {
+            rows(user, first + t, t, walk.pointers + t * walk.tile_pointers);
+        }
+        run_pairs(&walk, first, count, pairs);
+    }
+}
