@@ -31,6 +31,11 @@ typedef struct ptqc_tensor_info {
 PTQC_API PTQC_MUST_USE ptqc_status ptqc_model_open(ptqc_ctx *ctx,
                                                    const char *path,
                                                    ptqc_model **out);
+// As open, but what is unsupported does not matter: for looking only (such a
+// model cannot be compiled).
+PTQC_API PTQC_MUST_USE ptqc_status ptqc_model_inspect(ptqc_ctx *ctx,
+                                                      const char *path,
+                                                      ptqc_model **out);
 PTQC_API void ptqc_model_close(ptqc_model *model); // NULL allowed
 
 PTQC_API uint32_t ptqc_model_input_count(const ptqc_model *model);

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Placement: which target runs which op, and which ops form one program.
+#ifndef PTQC_COMPILER_PLACE_H
+#define PTQC_COMPILER_PLACE_H
+
+#include "compiler/targets.h"
+#include "ir/graph.h"
+
+// A set of ops that one target runs together. Parts run in order; a part
+// reads only what earlier parts, inputs and constants give.
+typedef struct pq_part {
+    uint32_t target; // index into pq_targets
+    pq_op_id *ops;   // [op_count], topological order
+    uint32_t op_count;
+    pq_value_id *inputs, *outputs;
+    uint32_t input_count, output_count;
+} pq_part;
+
+// Why an op did not go to the first target.
+typedef struct pq_decline {
+    pq_op_id op;
+    uint32_t target; // that declined
+    const char *reason;
+} pq_decline;
+
+typedef struct pq_placement {
+    pq_arena arena;
+    uint32_t *target_of; // [op ids] index into pq_targets
+    pq_part *parts;
+    uint32_t part_count;
+    pq_decline *declines; // by asked targets
+    uint32_t decline_count;
+} pq_placement;
+
+// PTQC_E_UNSUPPORTED names the first op nobody takes, with the reason.
+PTQC_MUST_USE ptqc_status pq_place(pq_graph *g, pq_targets *targets,
+                                   pq_placement *out);
+void pq_placement_deinit(pq_placement *p);
+
+#endif
