@@ -582,4 +582,153 @@ pq_tanf(float x)
     return pq_trig_domain(x, y);
 }
 
+// ---- inverse trigonometric, hyperbolic
+// ---------------------------------------
+
+// |x| <= 1: odd polynomial; else pi/2 - that of 1/|x|. 2 ulp.
+static inline float
+pq_atanf(float x)
+{
+    float a = fabsf(x);
+    float t = a > 1.0f ? 1.0f / a : a;
+    float u = t * t;
+    float p = 0x1.29687ep-10f;
+    p = fmaf(p, u, -0x1.e6a0ecp-8f);
+    p = fmaf(p, u, 0x1.753040p-6f);
+    p = fmaf(p, u, -0x1.7080bap-5f);
+    p = fmaf(p, u, 0x1.150a00p-4f);
+    p = fmaf(p, u, -0x1.6953bcp-4f);
+    p = fmaf(p, u, 0x1.c51170p-4f);
+    p = fmaf(p, u, -0x1.247620p-3f);
+    p = fmaf(p, u, 0x1.99981cp-3f);
+    p = fmaf(p, u, -0x1.555552p-2f);
+    float y = fmaf(p * u, t, t);
+    y = a > 1.0f ? 0x1.921fb6p+0f - y : y;
+    return x != x ? x : copysignf(y, x);
+}
+
+// asin(t) for 0 <= t <= 1/2.
+static inline float
+pq_asin_core(float t)
+{
+    float u = t * t;
+    float p = 0x1.348024p-5f;
+    p = fmaf(p, u, 0x1.d5c5d2p-7f);
+    p = fmaf(p, u, 0x1.04cab0p-5f);
+    p = fmaf(p, u, 0x1.6ca7fap-5f);
+    p = fmaf(p, u, 0x1.3338aap-4f);
+    p = fmaf(p, u, 0x1.55554cp-3f);
+    return fmaf(p * u, t, t);
+}
+
+// |x| > 1/2: pi/2 - 2 asin(sqrt((1 - |x|) / 2)). 3 ulp; NaN for |x| > 1.
+static inline float
+pq_asinf(float x)
+{
+    float a = fabsf(x);
+    float t = a > 0.5f ? sqrtf(0.5f * (1.0f - a)) : a;
+    float c = pq_asin_core(t);
+    float y = a > 0.5f ? fmaf(-2.0f, c, 0x1.921fb6p+0f) : c;
+    y = a > 1.0f ? pq_bits_f32(PQ_NAN_BITS) : copysignf(y, x);
+    return x != x ? x : y;
+}
+
+// |x| <= 1/2: pi/2 - asin(x); else 2 asin(sqrt((1 - |x|) / 2)), from pi for
+// negative x. 3 ulp; NaN for |x| > 1.
+static inline float
+pq_acosf(float x)
+{
+    float a = fabsf(x);
+    float t = a > 0.5f ? sqrtf(0.5f * (1.0f - a)) : a;
+    float c = pq_asin_core(t);
+    float far = x < 0.0f ? fmaf(-2.0f, c, 0x1.921fb6p+1f) : c + c;
+    float near = 0x1.921fb6p+0f - copysignf(c, x);
+    float y = a > 0.5f ? far : near;
+    y = a > 1.0f ? pq_bits_f32(PQ_NAN_BITS) : y;
+    return x != x ? x : y;
+}
+
+// |x| < 1: odd polynomial; else (e/2) e - (1/2 / e) / e with e = e^(|x|/2).
+// 5 ulp.
+static inline float
+pq_sinhf(float x)
+{
+    float a = fabsf(x);
+    float u = x * x;
+    float p = 0x1.756c1ep-19f;
+    p = fmaf(p, u, 0x1.a022bcp-13f);
+    p = fmaf(p, u, 0x1.1110e0p-7f);
+    p = fmaf(p, u, 0x1.555556p-3f);
+    float small = fmaf(p * u, a, a);
+    float e = pq_expf(0.5f * a);
+    float big = (0.5f * e) * e - (0.5f / e) / e;
+    float y = a < 1.0f ? small : big;
+    return x != x ? x : copysignf(y, x);
+}
+
+// 4 ulp.
+static inline float
+pq_coshf(float x)
+{
+    float e = pq_expf(0.5f * fabsf(x));
+    float y = (0.5f * e) * e + (0.5f / e) / e;
+    return x != x ? x : y;
+}
+
+// ln(1 + y) for finite y >= 0: the error of 1 + y goes back in as c.
+static inline float
+pq_log1p_core(float y)
+{
+    float u = 1.0f + y;
+    float c = (y - (u - 1.0f)) / u;
+    pq_log_parts s = pq_log_split(u);
+    return pq_log_core(s.m - 1.0f, (float)s.e) + c;
+}
+
+// ln(2 x) for positive finite x.
+static inline float
+pq_log_twice(float x)
+{
+    pq_log_parts s = pq_log_split(x);
+    return pq_log_core(s.m - 1.0f, (float)(s.e + 1));
+}
+
+// ln(1 + y), y = a + a^2 / (1 + sqrt(a^2 + 1)) in f64, a = |x|; ln(2 a) from
+// 2^60 on. 3 ulp.
+static inline float
+pq_asinhf(float x)
+{
+    float a = fabsf(x);
+    double d = (double)(a < 0x1p+60f ? a : 0.0f);
+    double y = d + d * d / (1.0 + sqrt(d * d + 1.0));
+    float r = a < 0x1p+60f ? pq_log1p_core((float)y) : pq_log_twice(a);
+    r = a < INFINITY ? copysignf(r, x) : x;
+    return x != x ? x : r;
+}
+
+// ln(1 + y), y = t + sqrt(t (t + 2)) in f64, t = x - 1; ln(2 x) from 2^60 on.
+// 3 ulp; NaN for x < 1.
+static inline float
+pq_acoshf(float x)
+{
+    double t = (double)(x < 0x1p+60f ? x : 1.0f) - 1.0;
+    t = t > 0.0 ? t : 0.0;
+    double y = t + sqrt(t * (t + 2.0));
+    float r = x < 0x1p+60f ? pq_log1p_core((float)y) : pq_log_twice(x);
+    r = x < INFINITY ? r : x;
+    return x < 1.0f ? pq_bits_f32(PQ_NAN_BITS) : r;
+}
+
+// ln(1 + 2 a / (1 - a)) / 2 with the quotient in f64. 3 ulp; NaN for |x| > 1.
+static inline float
+pq_atanhf(float x)
+{
+    float a = fabsf(x);
+    double d = (double)(a < 1.0f ? a : 0.0f);
+    float r = 0.5f * pq_log1p_core((float)((d + d) / (1.0 - d)));
+    r = a == 1.0f ? INFINITY : r;
+    r = a > 1.0f ? pq_bits_f32(PQ_NAN_BITS) : copysignf(r, x);
+    return x != x ? x : r;
+}
+
 #endif

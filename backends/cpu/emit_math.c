@@ -9,10 +9,7 @@
 #include <math.h>
 
 #include "base/mathfn.h"
-
-// ---- short names for one operation each ------------------------------------
-
-typedef LLVMValueRef val;
+#include "emit_math_ops.h"
 
 LLVMTypeRef
 pq_emit_int_like(pq_emitter *e, LLVMTypeRef like, uint32_t bits)
@@ -23,18 +20,10 @@ pq_emit_int_like(pq_emitter *e, LLVMTypeRef like, uint32_t bits)
                : scalar;
 }
 
-static LLVMTypeRef
-real_like(LLVMTypeRef like, LLVMTypeRef scalar)
+static LLVMValueRef
+splat_constant(LLVMTypeRef like, LLVMValueRef v_scalar)
 {
-    return LLVMGetTypeKind(like) == LLVMVectorTypeKind
-               ? LLVMVectorType(scalar, LLVMGetVectorSize(like))
-               : scalar;
-}
-
-static val
-splat_constant(LLVMTypeRef like, val v_scalar)
-{
-    val lanes[64];
+    LLVMValueRef lanes[64];
     if (LLVMGetTypeKind(like) != LLVMVectorTypeKind) {
         return v_scalar;
     }
@@ -64,156 +53,6 @@ pq_emit_whole(LLVMTypeRef like, int64_t value)
 {
     return splat_constant(
         like, LLVMConstInt(element_of(like), (unsigned long long)value, 1));
-}
-
-// A constant like v_x.
-static val
-k(val v_x, double value)
-{
-    return pq_emit_real(LLVMTypeOf(v_x), value);
-}
-
-static val
-nan_like(pq_emitter *e, val v_x)
-{
-    val v_bits = pq_emit_whole(pq_emit_int_like(e, LLVMTypeOf(v_x), 32),
-                               (int64_t)PQ_NAN_BITS);
-    return LLVMConstBitCast(v_bits, LLVMTypeOf(v_x));
-}
-
-static val
-add(pq_emitter *e, val a, val b)
-{
-    return LLVMBuildFAdd(e->builder, a, b, "");
-}
-
-static val
-sub(pq_emitter *e, val a, val b)
-{
-    return LLVMBuildFSub(e->builder, a, b, "");
-}
-
-static val
-mul(pq_emitter *e, val a, val b)
-{
-    return LLVMBuildFMul(e->builder, a, b, "");
-}
-
-static val
-quot(pq_emitter *e, val a, val b)
-{
-    return LLVMBuildFDiv(e->builder, a, b, "");
-}
-
-static val
-neg(pq_emitter *e, val a)
-{
-    return LLVMBuildFNeg(e->builder, a, "");
-}
-
-static val
-lt(pq_emitter *e, val a, val b)
-{
-    return LLVMBuildFCmp(e->builder, LLVMRealOLT, a, b, "");
-}
-
-static val
-gt(pq_emitter *e, val a, val b)
-{
-    return LLVMBuildFCmp(e->builder, LLVMRealOGT, a, b, "");
-}
-
-static val
-eq(pq_emitter *e, val a, val b)
-{
-    return LLVMBuildFCmp(e->builder, LLVMRealOEQ, a, b, "");
-}
-
-static val
-sel(pq_emitter *e, val c, val a, val b)
-{
-    return LLVMBuildSelect(e->builder, c, a, b, "");
-}
-
-// x != x ? x : y
-static val
-keep_nan(pq_emitter *e, val x, val y)
-{
-    return sel(e, LLVMBuildFCmp(e->builder, LLVMRealUNO, x, x, ""), x, y);
-}
-
-static val
-call1(pq_emitter *e, const char *name, val x)
-{
-    LLVMTypeRef type = LLVMTypeOf(x);
-    return pq_emit_intrinsic(e, name, &type, 1, &x, 1);
-}
-
-static val
-copysign_of(pq_emitter *e, val x, val sign)
-{
-    LLVMTypeRef type = LLVMTypeOf(x);
-    val args[2] = {x, sign};
-    return pq_emit_intrinsic(e, "llvm.copysign", &type, 1, args, 2);
-}
-
-static val
-bits_of(pq_emitter *e, val x, uint32_t bits)
-{
-    LLVMTypeRef type = pq_emit_int_like(e, LLVMTypeOf(x), bits);
-    return LLVMBuildBitCast(e->builder, x, type, "");
-}
-
-static val
-iadd(pq_emitter *e, val a, int64_t b)
-{
-    return LLVMBuildAdd(e->builder, a, pq_emit_whole(LLVMTypeOf(a), b), "");
-}
-
-static val
-widen(pq_emitter *e, val x)
-{
-    LLVMTypeRef f64 = LLVMDoubleTypeInContext(e->context);
-    return LLVMBuildFPExt(e->builder, x, real_like(LLVMTypeOf(x), f64), "");
-}
-
-static val
-narrow(pq_emitter *e, val x)
-{
-    return LLVMBuildFPTrunc(e->builder, x, real_like(LLVMTypeOf(x), e->t_f32),
-                            "");
-}
-
-// c[0] first: ((c0 * x + c1) * x + ...) + c[n-1], one fma per step.
-static val
-horner(pq_emitter *e, val x, const double *c, uint32_t n)
-{
-    val p = k(x, c[0]);
-    for (uint32_t i = 1; i < n; i++) {
-        p = pq_emit_fma(e, p, x, k(x, c[i]));
-    }
-    return p;
-}
-
-#define HORNER(e, x, c) horner(e, x, c, (uint32_t)(sizeof(c) / sizeof((c)[0])))
-
-// pq_pow2i: bits((n + 127) << 23)
-static val
-pow2i(pq_emitter *e, val n)
-{
-    val v_shift = pq_emit_whole(LLVMTypeOf(n), 23);
-    val v_bits = LLVMBuildShl(e->builder, iadd(e, n, 127), v_shift, "");
-    return LLVMBuildBitCast(e->builder, v_bits,
-                            real_like(LLVMTypeOf(n), e->t_f32), "");
-}
-
-static val
-scale2(pq_emitter *e, val p, val n)
-{
-    val v_one = pq_emit_whole(LLVMTypeOf(n), 1);
-    val half = LLVMBuildAShr(e->builder, n, v_one, "");
-    val rest = LLVMBuildSub(e->builder, n, half, "");
-    return mul(e, mul(e, p, pow2i(e, half)), pow2i(e, rest));
 }
 
 // ---- elementary -------------------------------------------------------------
@@ -506,8 +345,8 @@ pq_emit_mishf(pq_emitter *e, LLVMValueRef v_x)
 // ---- log family
 // --------------------------------------------------------------
 
-static val
-log_core(pq_emitter *e, val f, val ex)
+LLVMValueRef
+pq_emit_log_core(pq_emitter *e, val f, val ex)
 {
     static const double c[] = {0x1.1481cap-4,  -0x1.de10fcp-4, 0x1.e6c1fep-4,
                                -0x1.fc26d8p-4, 0x1.233b6ap-3,  -0x1.555c4cp-3,
@@ -521,12 +360,8 @@ log_core(pq_emitter *e, val f, val ex)
     return pq_emit_fma(e, ex, k(f, 0x1.62e430p-1), y);
 }
 
-typedef struct log_parts {
-    val m, ex; // ex: i32
-} log_parts;
-
-static log_parts
-log_split(pq_emitter *e, val x)
+pq_log_values
+pq_emit_log_split(pq_emitter *e, val x)
 {
     LLVMBuilderRef b = e->builder;
     val tiny = lt(e, x, k(x, 0x1p-126));
@@ -537,17 +372,17 @@ log_split(pq_emitter *e, val x)
     val v_shift = pq_emit_whole(type, 23);
     val ex = LLVMBuildAShr(b, iadd(e, i, -0x3f3504f3), v_shift, "");
     val m = LLVMBuildSub(b, i, LLVMBuildShl(b, ex, v_shift, ""), "");
-    log_parts parts = {LLVMBuildBitCast(b, m, LLVMTypeOf(x), ""),
-                       LLVMBuildAdd(b, ex, bias, "")};
+    pq_log_values parts = {LLVMBuildBitCast(b, m, LLVMTypeOf(x), ""),
+                           LLVMBuildAdd(b, ex, bias, "")};
     return parts;
 }
 
 LLVMValueRef
 pq_emit_logf(pq_emitter *e, LLVMValueRef v_x)
 {
-    log_parts s = log_split(e, v_x);
+    pq_log_values s = pq_emit_log_split(e, v_x);
     val ex = LLVMBuildSIToFP(e->builder, s.ex, LLVMTypeOf(v_x), "");
-    val y = log_core(e, sub(e, s.m, k(v_x, 1.0)), ex);
+    val y = pq_emit_log_core(e, sub(e, s.m, k(v_x, 1.0)), ex);
     val zero = k(v_x, 0.0);
     y = sel(e, lt(e, v_x, k(v_x, (double)INFINITY)), y, v_x);
     y = sel(e, lt(e, v_x, zero), nan_like(e, v_x), y);
@@ -564,7 +399,7 @@ pq_emit_softplusf(pq_emitter *e, LLVMValueRef v_x)
     val f = sel(e, upper, mul(e, k(z, 0.5), sub(e, z, one)), z);
     val ex = sel(e, upper, one, zero);
     val pos = pq_emit_max(e, v_x, zero);
-    return keep_nan(e, v_x, add(e, pos, log_core(e, f, ex)));
+    return keep_nan(e, v_x, add(e, pos, pq_emit_log_core(e, f, ex)));
 }
 
 static val
@@ -573,7 +408,7 @@ log2_wide(pq_emitter *e, val x)
     static const double c[] = {0x1.21b8cde39de43p-2, 0x1.4794cfc3c18d2p-2,
                                0x1.a61a31e59f902p-2, 0x1.2776c28f7f646p-1,
                                0x1.ec709dc53fa1bp-1, 0x1.71547652b824fp+1};
-    log_parts s = log_split(e, x);
+    pq_log_values s = pq_emit_log_split(e, x);
     val m = widen(e, s.m);
     val one = k(m, 1.0);
     val t = quot(e, sub(e, m, one), add(e, m, one));
@@ -647,97 +482,4 @@ pq_emit_powf(pq_emitter *e, LLVMValueRef v_x, LLVMValueRef v_y)
     r = sel(e, eq(e, v_y, one), v_x, r);
     r = sel(e, eq(e, v_y, k(v_y, 0.0)), one, r);
     return sel(e, eq(e, v_x, one), one, r);
-}
-
-// ---- trigonometric
-// -----------------------------------------------------------
-
-typedef struct trig_parts {
-    val r, n; // n: i32
-} trig_parts;
-
-static trig_parts
-trig_split(pq_emitter *e, val x)
-{
-    val inside = lt(e, pq_emit_absf(e, x), k(x, (double)PQ_TRIG_LIMIT));
-    val d = widen(e, sel(e, inside, x, k(x, 0.0)));
-    val v_magic = k(d, PQ_ROUND_F64);
-    val t = pq_emit_fma(e, d, k(d, 0x1.45f306dc9c883p-1), v_magic);
-    val n = sub(e, t, v_magic);
-    val r = pq_emit_fma(e, n, k(d, -0x1.921fb54442d18p+0), d);
-    r = pq_emit_fma(e, n, k(d, -0x1.1a62633145c07p-54), r);
-    val n32 = LLVMBuildTrunc(e->builder, bits_of(e, t, 64),
-                             pq_emit_int_like(e, LLVMTypeOf(x), 32), "");
-    trig_parts parts = {narrow(e, r), n32};
-    return parts;
-}
-
-static val
-sin_core(pq_emitter *e, val r)
-{
-    static const double c[] = {0x1.7c3272p-19, -0x1.a0595cp-13, 0x1.111174p-7,
-                               -0x1.555556p-3};
-    val u = mul(e, r, r);
-    val p = HORNER(e, u, c);
-    return pq_emit_fma(e, mul(e, p, u), r, r);
-}
-
-static val
-cos_core(pq_emitter *e, val r)
-{
-    static const double c[] = {-0x1.361b2ep-22, 0x1.a071c4p-16, -0x1.6c175ep-10,
-                               0x1.555556p-5};
-    val u = mul(e, r, r);
-    val p = HORNER(e, u, c);
-    return pq_emit_fma(e, mul(e, u, u), p,
-                       pq_emit_fma(e, u, k(u, -0.5), k(u, 1.0)));
-}
-
-// pq_quadrant of n + shift.
-static val
-quadrant(pq_emitter *e, const trig_parts *s, int64_t shift)
-{
-    LLVMBuilderRef b = e->builder;
-    val n = iadd(e, s->n, shift);
-    LLVMTypeRef type = LLVMTypeOf(n);
-    val v_odd = LLVMBuildAnd(b, n, pq_emit_whole(type, 1), "");
-    val v_is_odd =
-        LLVMBuildICmp(b, LLVMIntNE, v_odd, pq_emit_whole(type, 0), "");
-    val y = sel(e, v_is_odd, cos_core(e, s->r), sin_core(e, s->r));
-    val v_two = LLVMBuildAnd(b, n, pq_emit_whole(type, 2), "");
-    val v_sign = LLVMBuildShl(b, v_two, pq_emit_whole(type, 30), "");
-    val v_bits = LLVMBuildXor(b, bits_of(e, y, 32), v_sign, "");
-    return LLVMBuildBitCast(b, v_bits, LLVMTypeOf(y), "");
-}
-
-static val
-trig_domain(pq_emitter *e, val x, val y)
-{
-    val inside = lt(e, pq_emit_absf(e, x), k(x, (double)PQ_TRIG_LIMIT));
-    return keep_nan(e, x, sel(e, inside, y, nan_like(e, x)));
-}
-
-LLVMValueRef
-pq_emit_sinf(pq_emitter *e, LLVMValueRef v_x)
-{
-    trig_parts s = trig_split(e, v_x);
-    val y = quadrant(e, &s, 0);
-    y = sel(e, eq(e, v_x, k(v_x, 0.0)), v_x, y);
-    return trig_domain(e, v_x, y);
-}
-
-LLVMValueRef
-pq_emit_cosf(pq_emitter *e, LLVMValueRef v_x)
-{
-    trig_parts s = trig_split(e, v_x);
-    return trig_domain(e, v_x, quadrant(e, &s, 1));
-}
-
-LLVMValueRef
-pq_emit_tanf(pq_emitter *e, LLVMValueRef v_x)
-{
-    trig_parts s = trig_split(e, v_x);
-    val y = quot(e, quadrant(e, &s, 0), quadrant(e, &s, 1));
-    y = sel(e, eq(e, v_x, k(v_x, 0.0)), v_x, y);
-    return trig_domain(e, v_x, y);
 }

@@ -54,7 +54,15 @@ LLVMTypeRef pq_emit_int_like(pq_emitter *e, LLVMTypeRef like, uint32_t bits);
     X(softplus)                                                                \
     X(sin)                                                                     \
     X(cos)                                                                     \
-    X(tan)
+    X(tan)                                                                     \
+    X(asin)                                                                    \
+    X(acos)                                                                    \
+    X(atan)                                                                    \
+    X(sinh)                                                                    \
+    X(cosh)                                                                    \
+    X(asinh)                                                                   \
+    X(acosh)                                                                   \
+    X(atanh)
 #define PQ_MATH_BINARY(X)                                                      \
     X(max)                                                                     \
     X(min)                                                                     \

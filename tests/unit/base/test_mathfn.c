@@ -113,6 +113,14 @@ static const bound_case bound_cases[] = {
     {"sin", pq_sinf, sin, 2, 0, -2.8e14f, 2.8e14f},
     {"cos", pq_cosf, cos, 2, 0, -2.8e14f, 2.8e14f},
     {"tan", pq_tanf, tan, 4, 0, -2.8e14f, 2.8e14f},
+    {"asin", pq_asinf, asin, 3, 0, ANY},
+    {"acos", pq_acosf, acos, 3, 0, ANY},
+    {"atan", pq_atanf, atan, 2, 0, ANY},
+    {"sinh", pq_sinhf, sinh, 5, 0, ANY},
+    {"cosh", pq_coshf, cosh, 4, 0, ANY},
+    {"asinh", pq_asinhf, asinh, 3, 0, ANY},
+    {"acosh", pq_acoshf, acosh, 3, 0, ANY},
+    {"atanh", pq_atanhf, atanh, 3, 0, ANY},
 };
 
 // Error of y in units of the last f32 place of `exact`.
