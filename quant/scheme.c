@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Spelling of schemes: w<bits>a<bits>[:dyn][:gN|:ch|:t][:sym|:asym], fp8.
+
+#include "quant/scheme.h"
+
+// What a word like "w8a8" stands for. act_bits 16 = float activations.
+typedef struct pq_scheme_word {
+    const char *text;
+    ptqc_dtype weights;     // NONE: nothing executes it yet
+    ptqc_dtype activations; // NONE: float
+    uint32_t group;         // default of weight-only schemes; 0 = per channel
+    bool dynamic;           // activations always per token
+} pq_scheme_word;
+
+static const pq_scheme_word pq_scheme_words[] = {
+    {"w8a8", PTQC_I8, PTQC_U8, 0, false},
+    {"w8a16", PTQC_I8, PTQC_DTYPE_NONE, 0, false},
+    {"w4a16", PTQC_U4, PTQC_DTYPE_NONE, 128, false},
+    {"w4a8", PTQC_DTYPE_NONE, PTQC_U8, 0, true},
+    {"w3a16", PTQC_DTYPE_NONE, PTQC_DTYPE_NONE, 0, false},
+    {"w2a16", PTQC_DTYPE_NONE, PTQC_DTYPE_NONE, 0, false},
+    {"w4a4", PTQC_DTYPE_NONE, PTQC_DTYPE_NONE, 0, false},
+    {"fp8", PTQC_DTYPE_NONE, PTQC_DTYPE_NONE, 0, false},
+    {"mxfp4", PTQC_DTYPE_NONE, PTQC_DTYPE_NONE, 0, false},
+    {"nvfp4", PTQC_DTYPE_NONE, PTQC_DTYPE_NONE, 0, false},
+    {"nf4", PTQC_DTYPE_NONE, PTQC_DTYPE_NONE, 0, false},
+};
+
+static const char pq_scheme_help[] =
+    "expected w8a8, w8a8:dyn, w8a16 or w4a16, with :gN (group), :ch, :t, "
+    ":sym, :asym";
+
+static const pq_scheme_word *
+find_word(pq_str text)
+{
+    size_t n = sizeof pq_scheme_words / sizeof *pq_scheme_words;
+    for (size_t i = 0; i < n; i++) {
+        if (pq_str_equal_z(text, pq_scheme_words[i].text)) {
+            return &pq_scheme_words[i];
+        }
+    }
+    return NULL;
+}
+
+// What the suffixes said; granularity NONE = nothing.
+typedef struct pq_suffixes {
+    pq_granularity granularity;
+    uint64_t group;
+    bool dynamic, asymmetric, has_symmetry;
+} pq_suffixes;
+
+static bool
+set_granularity(pq_suffixes *s, pq_granularity granularity)
+{
+    bool is_first = s->granularity == PQ_GRAN_NONE;
+    s->granularity = granularity;
+    return is_first;
+}
+
+static bool
+read_suffix(pq_str part, pq_suffixes *s)
+{
+    if (pq_str_equal_z(part, "ch")) {
+        return set_granularity(s, PQ_GRAN_CHANNEL);
+    }
+    if (pq_str_equal_z(part, "t")) {
+        return set_granularity(s, PQ_GRAN_TENSOR);
+    }
+    if (pq_str_equal_z(part, "sym") || pq_str_equal_z(part, "asym")) {
+        bool is_first = !s->has_symmetry;
+        s->has_symmetry = true;
+        s->asymmetric = part.p[0] == 'a';
+        return is_first;
+    }
+    if (pq_str_equal_z(part, "dyn")) {
+        bool is_first = !s->dynamic;
+        s->dynamic = true;
+        return is_first;
+    }
+    if (part.n > 1 && part.p[0] == 'g') {
+        pq_str number = {part.p + 1, part.n - 1};
+        return pq_str_to_u64(number, &s->group) && s->group >= 1 &&
+               s->group <= (1u << 20) && set_granularity(s, PQ_GRAN_GROUP);
+    }
+    return pq_str_equal_z(part, "e4m3") || pq_str_equal_z(part, "e5m2");
+}
+
+static void
+fill_weights(const pq_scheme_word *word, const pq_suffixes *s, pq_scheme *out)
+{
+    *out = (pq_scheme){.format = word->weights,
+                       .granularity = PQ_GRAN_CHANNEL,
+                       .symmetric = !s->asymmetric};
+    if (word->group > 0) {
+        out->granularity = PQ_GRAN_GROUP;
+        out->group = word->group;
+    }
+    if (s->granularity != PQ_GRAN_NONE) {
+        out->granularity = s->granularity;
+        out->group = s->granularity == PQ_GRAN_GROUP ? (uint32_t)s->group : 0;
+    }
+    if (word->weights == PTQC_I8 && s->asymmetric) {
+        out->format = PTQC_U8;
+    }
+}
+
+static void
+fill_activations(const pq_scheme_word *word, const pq_suffixes *s,
+                 pq_scheme *out)
+{
+    bool dynamic = word->dynamic || s->dynamic;
+    *out = (pq_scheme){
+        .format = word->activations,
+        .granularity = dynamic ? PQ_GRAN_TOKEN : PQ_GRAN_TENSOR,
+        .symmetric = dynamic,
+        .dynamic = dynamic,
+    };
+    if (word->activations == PTQC_DTYPE_NONE) {
+        *out = (pq_scheme){0};
+    } else if (dynamic) {
+        out->format = PTQC_I8;
+    }
+}
+
+ptqc_status
+pq_scheme_parse(ptqc_ctx *ctx, pq_str text, pq_scheme_request *out)
+{
+    pq_str head, rest, part;
+    (void)pq_str_split(text, ':', &head, &rest);
+    const pq_scheme_word *word = find_word(head);
+    if (word == NULL) {
+        return PQ_FAIL(ctx, PTQC_E_USAGE, "scheme '%.*s': %s",
+                       PQ_STR_ARG(text), pq_scheme_help);
+    }
+    pq_suffixes s = {0};
+    while (rest.n > 0) {
+        (void)pq_str_split(rest, ':', &part, &rest);
+        if (!read_suffix(part, &s)) {
+            return PQ_FAIL(ctx, PTQC_E_USAGE, "scheme '%.*s': '%.*s': %s",
+                           PQ_STR_ARG(text), PQ_STR_ARG(part),
+                           pq_scheme_help);
+        }
+    }
+    if (word->weights == PTQC_DTYPE_NONE) {
+        return PQ_FAIL(ctx, PTQC_E_UNSUPPORTED,
+                       "scheme '%.*s': no backend executes it yet; %s",
+                       PQ_STR_ARG(text), pq_scheme_help);
+    }
+    fill_weights(word, &s, &out->weights);
+    fill_activations(word, &s, &out->activations);
+    return PTQC_OK;
+}
+
+void
+pq_scheme_request_print(const pq_scheme_request *r, pq_strbuf *out)
+{
+    const pq_scheme *w = &r->weights;
+    bool is_float = r->activations.format == PTQC_DTYPE_NONE;
+    pq_strbuf_addf(out, "w%da%s", w->format == PTQC_U4 ? 4 : 8,
+                   is_float ? "16" : "8");
+    if (r->activations.dynamic) {
+        pq_strbuf_add_z(out, ":dyn");
+    }
+    if (w->granularity == PQ_GRAN_GROUP) {
+        pq_strbuf_addf(out, ":g%u", w->group);
+    } else {
+        pq_strbuf_add_z(out, w->granularity == PQ_GRAN_TENSOR ? ":t" : ":ch");
+    }
+    pq_strbuf_add_z(out, w->symmetric ? ":sym" : ":asym");
+}
+
+void
+pq_code_range(ptqc_dtype format, bool narrow, int32_t *out_min,
+              int32_t *out_max)
+{
+    static const struct {
+        ptqc_dtype format;
+        int32_t min, max;
+    } ranges[] = {
+        {PTQC_I8, -128, 127},     {PTQC_U8, 0, 255},
+        {PTQC_I16, -32768, 32767}, {PTQC_U16, 0, 65535},
+        {PTQC_I4, -8, 7},         {PTQC_U4, 0, 15},
+        {PTQC_I32, INT32_MIN, INT32_MAX},
+    };
+    *out_min = *out_max = 0;
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+        if (ranges[i].format == format) {
+            *out_min = ranges[i].min + (narrow && ranges[i].min < 0 ? 1 : 0);
+            *out_max = ranges[i].max;
+        }
+    }
+}
