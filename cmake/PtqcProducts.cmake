@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+# What is shipped: libptqc (everything), libptqc_rt (runtime only), the ptqc
+# command, ptqc-conform, headers, the SDK for vendors, examples.
+
+# ptqc_library(name version-script-free list of modules): a shared library
+# that exports the public API of its modules and nothing else.
+function(ptqc_library target output)
+  add_library(${target} SHARED ${CMAKE_SOURCE_DIR}/cmake/empty.c)
+  set_target_properties(${target} PROPERTIES OUTPUT_NAME ${output}
+    VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
+    BUILD_RPATH "$ORIGIN" INSTALL_RPATH "$ORIGIN")
+  set(map ${CMAKE_BINARY_DIR}/${output}.map)
+  file(WRITE ${map} "{ global: ptqc_*; local: *; };\n")
+  target_link_options(${target} PRIVATE -Wl,--version-script=${map}
+    -Wl,-z,now -Wl,-z,relro -Wl,--gc-sections)
+  foreach(module ${ARGN})
+    target_link_libraries(${target} PRIVATE
+      -Wl,--whole-archive $<TARGET_FILE:pq_${module}> -Wl,--no-whole-archive)
+    add_dependencies(${target} pq_${module})
+  endforeach()
+  target_link_libraries(${target} PRIVATE PkgConfig::JANSSON PkgConfig::XXHASH
+    PkgConfig::CRYPTO Threads::Threads ${CMAKE_DL_LIBS} m)
+  target_include_directories(${target} INTERFACE
+    $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+endfunction()
+
+ptqc_library(ptqc_rt ptqc_rt base runtime)
+ptqc_library(ptqc ptqc base quant ir frontend passes runtime compiler)
+
+file(GLOB ptqc_cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/cli/*.c)
+if(ptqc_cli_sources)
+  list(REMOVE_ITEM ptqc_cli_sources ${CMAKE_SOURCE_DIR}/cli/main.c)
+  # The command without main, so that tests and fuzzers can link its readers.
+  add_library(pq_cli STATIC ${ptqc_cli_sources})
+  target_link_libraries(pq_cli PUBLIC ptqc PkgConfig::PNG PkgConfig::JPEG
+    PkgConfig::JANSSON m)
+  add_executable(ptqc_command ${CMAKE_SOURCE_DIR}/cli/main.c)
+  set_target_properties(ptqc_command PROPERTIES OUTPUT_NAME ptqc
+    BUILD_RPATH "$ORIGIN/../lib"
+    INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
+  target_link_libraries(ptqc_command PRIVATE pq_cli)
+  install(TARGETS ptqc_command RUNTIME)
+  ptqc_tests(cli USES pq_cli)
+endif()
+
+# Developer programs.
+if(EXISTS ${CMAKE_SOURCE_DIR}/tools/ptqc_opt.c)
+  add_executable(ptqc-opt ${CMAKE_SOURCE_DIR}/tools/ptqc_opt.c)
+  target_link_libraries(ptqc-opt PRIVATE pq_compiler)
+endif()
+
+# The conformance kit.
+file(GLOB ptqc_conform_sources CONFIGURE_DEPENDS
+  ${CMAKE_SOURCE_DIR}/tools/conform/*.c)
+if(ptqc_conform_sources)
+  add_executable(ptqc-conform ${ptqc_conform_sources})
+  target_link_libraries(ptqc-conform PRIVATE pq_compiler)
+  install(TARGETS ptqc-conform RUNTIME)
+endif()
+
+# Benchmarks: every bench/bench_*.c is a program of its own.
+if(PTQC_BENCH)
+  file(GLOB ptqc_bench_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/bench/bench_*.c)
+  foreach(source ${ptqc_bench_sources})
+    get_filename_component(stem ${source} NAME_WE)
+    add_executable(${stem} ${source})
+    set_target_properties(${stem} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+    target_link_libraries(${stem} PRIVATE pq_cpu pq_llvm_shared pq_base m)
+  endforeach()
+endif()
+
+# Fuzz targets: tests/fuzz/fuzz_*.c.
+if(PTQC_FUZZ)
+  file(GLOB ptqc_fuzz_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_*.c)
+  foreach(source ${ptqc_fuzz_sources})
+    get_filename_component(stem ${source} NAME_WE)
+    add_executable(${stem} ${source})
+    set_target_properties(${stem} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+    target_link_options(${stem} PRIVATE -fsanitize=fuzzer)
+    target_link_libraries(${stem} PRIVATE pq_compiler)
+    if(TARGET pq_cli)
+      target_link_libraries(${stem} PRIVATE pq_cli)
+    endif()
+  endforeach()
+endif()
+
+# ---- installation ----------------------------------------------------------
+
+install(TARGETS ptqc ptqc_rt EXPORT ptqcTargets LIBRARY)
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/include/ptqc DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(EXPORT ptqcTargets NAMESPACE ptqc:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/ptqc)
+include(CMakePackageConfigHelpers)
+configure_package_config_file(${CMAKE_SOURCE_DIR}/cmake/ptqcConfig.cmake.in
+  ${CMAKE_BINARY_DIR}/ptqcConfig.cmake
+  INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/ptqc)
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/ptqcConfigVersion.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_BINARY_DIR}/ptqcConfig.cmake ${CMAKE_BINARY_DIR}/ptqcConfigVersion.cmake
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/ptqc)
+foreach(name ptqc ptqc_rt)
+  set(PTQC_PC_NAME ${name})
+  configure_file(${CMAKE_SOURCE_DIR}/cmake/ptqc.pc.in ${CMAKE_BINARY_DIR}/${name}.pc @ONLY)
+  install(FILES ${CMAKE_BINARY_DIR}/${name}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endforeach()
+install(FILES ${CMAKE_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
