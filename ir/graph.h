@@ -36,14 +36,18 @@ PTQC_MUST_USE ptqc_status pq_graph_create(ptqc_ctx *ctx, pq_graph **out);
 void pq_graph_destroy(pq_graph *g); // NULL allowed
 ptqc_ctx *pq_graph_ctx(const pq_graph *g);
 pq_arena *pq_graph_arena(pq_graph *g);
+// Status to return after a call of this header gave a null id or false; the
+// message has been said.
+ptqc_status pq_graph_failure(const pq_graph *g);
 pq_stage pq_graph_stage(const pq_graph *g);
 void pq_graph_set_stage(pq_graph *g, pq_stage stage);
 pq_str pq_graph_name(const pq_graph *g);
 PTQC_MUST_USE ptqc_status pq_graph_set_name(pq_graph *g, pq_str name);
 // The graph closes the map when it is destroyed.
 PTQC_MUST_USE ptqc_status pq_graph_adopt_map(pq_graph *g, pq_map map);
-// Deep copy, also of values nothing uses. Constants share the bytes of maps
-// (the clone must not outlive its source) unless `own_bytes`.
+// Deep copy, also of values nothing uses; ids keep their numbers. Constants
+// share the bytes of maps (the clone must not outlive its source) unless
+// `own_bytes`.
 PTQC_MUST_USE ptqc_status pq_graph_clone(pq_graph *g, bool own_bytes,
                                          pq_graph **out);
 
@@ -73,16 +77,26 @@ typedef struct pq_symbol {
     int64_t min, max, multiple; // max INT64_MAX = unbounded
 } pq_symbol;
 
-// All return the null dim when out of memory (said) or when a constant
-// overflows or divides by zero (said, PTQC_E_INPUT is the status to return).
+// Expressions are kept in a normal form (sums of products; dim_rules.c), so
+// that equal dimensions get equal ids in all common cases. DIV, CDIV and MOD
+// suppose a divisor that is not 0. All return the null dim when out of memory
+// or when a constant overflows or divides by zero, with pq_graph_failure
+// telling which; a null operand gives a null result and says nothing.
 pq_dim pq_dim_const(pq_graph *g, int64_t value);
 pq_dim pq_dim_make(pq_graph *g, pq_dim_op op, pq_dim a, pq_dim b); // simplifies
+// The symbol of that name, made when new (a later range only narrows it).
+// Its `multiple` is 1; set it through pq_graph_symbol before it is used.
 pq_dim pq_dim_symbol(pq_graph *g, pq_str name, int64_t min, int64_t max);
-bool pq_dim_is_const(const pq_graph *g, pq_dim d, int64_t *out); // out may be NULL
+// out may be NULL.
+bool pq_dim_is_const(const pq_graph *g, pq_dim d, int64_t *out);
 const pq_dim_expr *pq_dim_get(const pq_graph *g, pq_dim d);
 // Bounds from the symbols' ranges (saturating at INT64_MIN/MAX).
 void pq_dim_bounds(const pq_graph *g, pq_dim d, int64_t *out_min,
                    int64_t *out_max);
+// Whether a and b differ whatever the symbols are. (Equal: same id.)
+bool pq_dim_differs(const pq_graph *g, pq_dim a, pq_dim b);
+// Whether a <= b whatever the symbols are.
+bool pq_dim_is_le(const pq_graph *g, pq_dim a, pq_dim b);
 uint32_t pq_graph_dim_count(const pq_graph *g);    // incl. null
 uint32_t pq_graph_symbol_count(const pq_graph *g); // symbols from 0
 pq_symbol *pq_graph_symbol(pq_graph *g, uint32_t index);
@@ -117,7 +131,8 @@ typedef struct pq_quant {
 } pq_quant;
 
 // Adds a constant whose bytes the graph does not copy: they must live in the
-// arena, in an adopted map or otherwise as long as the graph.
+// arena, in an adopted map or otherwise as long as the graph. dims are copied.
+// `bytes` must be what dtype and dims need (else none, PTQC_E_INPUT).
 pq_const_id pq_graph_add_constant(pq_graph *g, const pq_constant *c);
 const pq_constant *pq_graph_constant(const pq_graph *g, pq_const_id id);
 uint32_t pq_graph_constant_count(const pq_graph *g); // incl. null
@@ -134,8 +149,9 @@ typedef struct pq_value {
     uint32_t output_index;
     pq_const_id constant; // none: not a constant
     pq_quant_id quant;    // none: real numbers
-    // Elements of a small integer value known from shapes (row-major), or
-    // NULL: what lets Shape/Gather/Concat/Reshape chains fold away.
+    // Elements of a small (at most 256) integer value known from shapes
+    // (row-major), or NULL: what lets Shape/Gather/Concat/Reshape chains fold
+    // away. Also of bool values (0, 1) and of float values that are integers.
     const pq_dim *elements;
     uint32_t element_count;
     uint32_t use_count; // op operands plus graph outputs
@@ -205,6 +221,7 @@ pq_op_id pq_graph_last_op(const pq_graph *g);
 uint32_t pq_graph_op_count(const pq_graph *g); // ids below this, incl. null
 uint32_t pq_graph_live_op_count(const pq_graph *g);
 
+// The body may erase or move the current op: an erased op keeps its `next`.
 #define PQ_FOR_EACH_OP(g, id)                                                  \
     for (pq_op_id id = pq_graph_first_op(g); id.index != 0;                    \
          id = pq_graph_op(g, id)->next)

@@ -6,7 +6,19 @@
 
 #include "ir/graph.h"
 
-// All operands and graph outputs that are `from` become `to`.
+// One operand of an op that is a certain value.
+typedef struct pq_use pq_use;
+struct pq_use {
+    pq_op_id op;
+    pq_use *next;
+};
+// The uses of v by ops, in unspecified order; an op that has v twice occurs
+// twice. Valid until the next change.
+const pq_use *pq_value_uses(const pq_graph *g, pq_value_id v);
+bool pq_value_is_output(const pq_graph *g, pq_value_id v);
+
+// All operands and graph outputs that are `from` become `to`, except the
+// operands of the op that makes `to`. Types are the caller's business.
 PTQC_MUST_USE ptqc_status pq_replace_uses(pq_graph *g, pq_value_id from,
                                           pq_value_id to);
 PTQC_MUST_USE ptqc_status pq_set_input(pq_graph *g, pq_op_id op, uint32_t i,

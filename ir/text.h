@@ -7,8 +7,9 @@
 
 #include "ir/graph.h"
 
-#define PQ_PRINT_NO_DATA 1u // constants as dtype, shape and hash only
-                            // (cannot be parsed back)
+#define PQ_PRINT_NO_DATA                                                       \
+    1u // constants as dtype, shape and hash only
+       // (cannot be parsed back)
 
 PTQC_MUST_USE ptqc_status pq_graph_print(const pq_graph *g, unsigned flags,
                                          pq_strbuf *out);
