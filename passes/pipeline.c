@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The loop over passes and the lists of passes that make a compile.
+
+#include "passes/pipeline.h"
+
+#include "base/threads.h"
+#include "ir/text.h"
+#include "ir/verify.h"
+
+#if defined(NDEBUG)
+#define PQ_VERIFY_ALWAYS false
+#else
+#define PQ_VERIFY_ALWAYS true
+#endif
+
+// ---- one pass -------------------------------------------------------------
+
+// The clone owns its bytes: the graph it was made of goes.
+static ptqc_status
+replace_by_clone(pq_graph **g)
+{
+    pq_graph *clone = NULL;
+    PQ_TRY(pq_graph_clone(*g, true, &clone));
+    pq_graph_destroy(*g);
+    *g = clone;
+    return PTQC_OK;
+}
+
+static ptqc_status
+replace_by_text(pq_graph **g)
+{
+    ptqc_ctx *ctx = pq_graph_ctx(*g);
+    pq_graph *parsed = NULL;
+    pq_strbuf text;
+    pq_strbuf_init(&text, ctx);
+    ptqc_status st = PTQC_OK;
+    PQ_TRY_OR(done, pq_graph_print(*g, 0, &text));
+    if (text.failed) {
+        st = PTQC_E_RESOURCE;
+        goto done;
+    }
+    PQ_TRY_OR(done, pq_graph_parse(ctx, "torture", (pq_str){text.p, text.n},
+                                   &parsed));
+    pq_graph_destroy(*g);
+    *g = parsed;
+done:
+    pq_strbuf_deinit(&text);
+    return st;
+}
+
+static ptqc_status
+check_stage(pq_graph *g, const pq_pass_info *info)
+{
+    pq_stage stage = pq_graph_stage(g);
+    bool fits = info->before == info->after ? stage >= info->before
+                                            : stage == info->before;
+    if (!fits) {
+        return PQ_FAIL(pq_graph_ctx(g), PTQC_E_INTERNAL,
+                       "pass %s: the graph is at stage %d, expected %d",
+                       info->name, (int)stage, (int)info->before);
+    }
+    return PTQC_OK;
+}
+
+static ptqc_status
+run_pass(pq_graph **g, pq_pass_env *env, const pq_pass_info *info,
+         const pq_pipeline_desc *desc)
+{
+    ptqc_ctx *ctx = pq_graph_ctx(*g);
+    uint64_t torture = pq_torture_flags(ctx);
+    PQ_TRY(pq_check_cancelled(ctx));
+    PQ_TRY(check_stage(*g, info));
+    if ((torture & PTQC_TORTURE_CLONE) != 0) {
+        PQ_TRY(replace_by_clone(g));
+    }
+    uint64_t start = pq_clock_ns();
+    ptqc_status st = info->run(*g, env);
+    uint64_t ns = pq_clock_ns() - start;
+    pq_arena_deinit(env->scratch);
+    pq_arena_init(env->scratch, ctx);
+    PQ_TRY(st);
+    if (info->before != info->after) {
+        pq_graph_set_stage(*g, info->after);
+    }
+    if (PQ_VERIFY_ALWAYS || torture != 0 ||
+        (desc != NULL && (desc->flags & PQ_PIPELINE_VERIFY) != 0)) {
+        PQ_TRY(pq_graph_verify(*g));
+    }
+    if ((torture & PTQC_TORTURE_TEXT) != 0) {
+        PQ_TRY(replace_by_text(g));
+    }
+    if (desc != NULL && desc->hook != NULL) {
+        desc->hook(desc->hook_user, info, *g, ns);
+    }
+    return PTQC_OK;
+}
+
+ptqc_status
+pq_pipeline_run(pq_graph **g, pq_pass_env *env, const char *const *passes,
+                uint32_t pass_count, const pq_pipeline_desc *desc)
+{
+    for (uint32_t i = 0; i < pass_count; i++) {
+        const pq_pass_info *info = pq_pass_find(pq_str_of(passes[i]));
+        if (info == NULL) {
+            return PQ_FAIL(pq_graph_ctx(*g), PTQC_E_USAGE,
+                           "no pass is called '%s'", passes[i]);
+        }
+        PQ_TRY(run_pass(g, env, info, desc));
+    }
+    return PTQC_OK;
+}
+
+// ---- the lists ------------------------------------------------------------
+
+static const char *const simplify[] = {
+    "dce",
+};
+
+#define PQ_RUN(list)                                                           \
+    pq_pipeline_run(g, env, list, sizeof list / sizeof *list, desc)
+
+ptqc_status
+pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
+                    const pq_pipeline_desc *desc)
+{
+    return PQ_RUN(simplify);
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Recipes as text, and the names they may use.
+
+#include "passes/recipe.h"
+
+#include "base/json.h"
+
+static const char *const pq_observer_names[] = {
+    [PQ_OBSERVER_MINMAX] = "minmax",
+    [PQ_OBSERVER_PERCENTILE] = "percentile",
+    [PQ_OBSERVER_MSE] = "mse",
+};
+
+static const char *const pq_methods[] = {"rtn"};
+
+bool
+pq_method_is_known(pq_str name)
+{
+    for (size_t i = 0; i < sizeof pq_methods / sizeof *pq_methods; i++) {
+        if (pq_str_equal_z(name, pq_methods[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+write_scheme(const pq_recipe *r, pq_json_writer *w)
+{
+    pq_strbuf text;
+    pq_strbuf_init(&text, w->out->ctx);
+    pq_scheme_request_print(&r->scheme, &text);
+    w->out->failed |= text.failed;
+    pq_jw_str(w, "scheme", (pq_str){text.p, text.n});
+    pq_strbuf_deinit(&text);
+}
+
+void
+pq_recipe_write(const pq_recipe *r, pq_json_writer *w)
+{
+    if (!r->has_scheme) {
+        pq_jw_null(w, "scheme");
+        return;
+    }
+    write_scheme(r, w);
+    pq_jw_str(w, "method", r->method);
+    pq_jw_str(w, "observer", pq_str_of(pq_observer_names[r->observer]));
+    if (r->observer == PQ_OBSERVER_PERCENTILE) {
+        pq_jw_f64(w, "percentile", r->percentile);
+    }
+    pq_jw_begin_array(w, "keep");
+    for (uint32_t i = 0; i < r->keep_count; i++) {
+        pq_jw_str(w, NULL, r->keep[i]);
+    }
+    pq_jw_end_array(w);
+    pq_jw_i64(w, "seed", (int64_t)r->seed);
+}
