@@ -4,6 +4,7 @@
 #ifndef PTQC_BASE_STR_H
 #define PTQC_BASE_STR_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,7 +18,9 @@ typedef struct pq_str {
 } pq_str;
 
 #define PQ_STR(literal) ((pq_str){literal, sizeof(literal) - 1})
-#define PQ_STR_ARG(s) (int)(s).n, (s).p // for "%.*s"
+// For "%.*s". A negative precision would mean "up to the NUL".
+#define PQ_STR_ARG(s)                                                          \
+    (int)((s).n < INT_MAX ? (s).n : INT_MAX), ((s).n != 0 ? (s).p : "")
 
 pq_str pq_str_of(const char *z); // NULL gives the empty view
 bool pq_str_equal(pq_str a, pq_str b);

@@ -14,7 +14,7 @@ target_compile_definitions(pq_runtime PRIVATE
 ptqc_module(compiler compiler USES pq_frontend pq_passes pq_export pq_runtime)
 
 if(PTQC_TESTS)
-  ptqc_module(test_support tests/support USES pq_ir)
+  ptqc_module(test_support tests/support USES pq_base)
 endif()
 ptqc_tests(base USES pq_base)
 ptqc_tests(quant USES pq_quant)

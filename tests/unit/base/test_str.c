@@ -4,6 +4,7 @@
 #include <float.h>
 #include <locale.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/str.h"
@@ -25,6 +26,25 @@ test_compare(void **state)
     assert_true(pq_str_ends(PQ_STR("model.onnx"), ".onnx"));
     assert_true(pq_str_ends(empty, ""));
     assert_false(pq_str_ends(PQ_STR("nnx"), ".onnx"));
+}
+
+static void
+test_printing_views(void **state)
+{
+    (void)state;
+    char text[32];
+    pq_str s = {"abcdef", 3};
+    assert_int_equal(snprintf(text, sizeof text, "<%.*s>", PQ_STR_ARG(s)), 5);
+    assert_string_equal(text, "<abc>");
+    s = pq_str_of(NULL);
+    assert_int_equal(snprintf(text, sizeof text, "<%.*s>", PQ_STR_ARG(s)), 2);
+    // A length that as an int would be negative must not mean "all".
+    s = (pq_str){"abc", (size_t)UINT32_MAX};
+    const struct {
+        int precision;
+        const char *p;
+    } arguments = {PQ_STR_ARG(s)};
+    assert_int_equal(arguments.precision, INT_MAX);
 }
 
 static void
@@ -177,9 +197,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_compare),  cmocka_unit_test(test_split),
-        cmocka_unit_test(test_integers), cmocka_unit_test(test_floats),
-        cmocka_unit_test(test_utf8),     cmocka_unit_test(test_distance),
+        cmocka_unit_test(test_compare),        cmocka_unit_test(test_split),
+        cmocka_unit_test(test_printing_views), cmocka_unit_test(test_integers),
+        cmocka_unit_test(test_floats),         cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_distance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
