@@ -188,12 +188,13 @@ pq_memory_left(const ptqc_ctx *ctx)
 static void
 format_message(char out[ESCAPED_BYTES], const char *format, va_list args)
 {
-    char raw[MESSAGE_BYTES];
+    char raw[MESSAGE_BYTES] = "";
     int length = vsnprintf(raw, sizeof raw, format, args);
-    size_t n = length < 0 ? 0 : (size_t)length;
+    // Negative: an argument makes it longer than INT_MAX.
+    size_t n = length < 0 ? sizeof raw : (size_t)length;
     bool is_cut = n >= sizeof raw;
     if (is_cut) {
-        n = sizeof raw - 1 - strlen("...");
+        n = strnlen(raw, sizeof raw - 1 - strlen("..."));
         while (n > 0 && ((unsigned char)raw[n] & 0xc0u) == 0x80u) {
             n--; // not inside a UTF-8 character
         }
