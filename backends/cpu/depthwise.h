@@ -8,11 +8,15 @@
 // window hangs over the left or right edge are run from a copied window,
 // rows above and below from a row of padding.
 //
-// u8: blocks of 64 channels, then of 16; a rest of less than 16 is done by a
-// block that overlaps its neighbour (or, below 16 channels, under a mask).
-// Packed weights of a block of B channels, taps in groups of 4 (padded with
-// zero taps): u8 [taps/4][B/16][64]: within a 64-byte line, byte 4j+t of
-// quarter q is tap t of channel ...; see depthwise.c. f32: [C/16][taps][16].
+// u8: blocks of 64 channels, then of 16; a rest of less than 16 channels is
+// done by a block that overlaps its neighbour, under a mask where it must not
+// write twice. f32: blocks of 16.
+// Packed weights, block after block:
+//   f32              [tap][16]
+//   u8, 16 channels  [group][16][4]: byte 4c+t = tap t of the group
+//   u8, 64 channels  [group][quarter q][64]: byte 4(4L + j) + t = tap t of
+//                    channel 16L + 4q + j
+// with groups of 4 taps as pq_depthwise_group_taps says, missing taps zero.
 #ifndef PTQC_BACKENDS_CPU_DEPTHWISE_H
 #define PTQC_BACKENDS_CPU_DEPTHWISE_H
 

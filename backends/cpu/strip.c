@@ -107,18 +107,23 @@ column_sum(const pq_strip_shape *shape, const pq_strip_source *source,
     return sum;
 }
 
+int32_t
+pq_strip_start(const pq_strip_shape *shape, const pq_strip_source *source,
+               const int32_t *bias, int64_t column, int32_t zero)
+{
+    uint32_t start = bias == NULL ? 0 : (uint32_t)bias[column];
+    int64_t sum = column_sum(shape, source, column);
+    return (int32_t)(start - (uint32_t)zero * (uint32_t)sum);
+}
+
 void
 pq_strip_init(const pq_strip_shape *shape, const pq_strip_source *source,
               const int32_t *bias, int32_t zero, int32_t *out)
 {
     int64_t padded = (shape->columns + LANES - 1) / LANES * LANES;
     for (int64_t column = 0; column < padded; column++) {
-        if (column >= shape->columns) {
-            out[column] = 0;
-            continue;
-        }
-        uint32_t start = bias == NULL ? 0 : (uint32_t)bias[column];
-        int64_t sum = column_sum(shape, source, column);
-        out[column] = (int32_t)(start - (uint32_t)zero * (uint32_t)sum);
+        out[column] = column < shape->columns
+                          ? pq_strip_start(shape, source, bias, column, zero)
+                          : 0;
     }
 }

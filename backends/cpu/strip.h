@@ -33,8 +33,12 @@ void pq_strip_pack_f32(const pq_strip_shape *shape,
                        const pq_strip_source *source, float *out);
 void pq_strip_pack_s8(const pq_strip_shape *shape,
                       const pq_strip_source *source, int8_t *out);
-// out[column] = bias[column] - zero * sum of the column, modulo 2^32, padded
-// with zeros to a multiple of 16; bias may be NULL.
+// bias[column] - zero * sum of the column, modulo 2^32; bias may be NULL.
+int32_t pq_strip_start(const pq_strip_shape *shape,
+                       const pq_strip_source *source, const int32_t *bias,
+                       int64_t column, int32_t zero);
+// The same for all columns: out[column] = bias[column] - zero * sum of the
+// column, modulo 2^32, padded with zeros to a multiple of 16; bias may be NULL.
 void pq_strip_init(const pq_strip_shape *shape, const pq_strip_source *source,
                    const int32_t *bias, int32_t zero, int32_t *out);
 

@@ -1,0 +1,501 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Emission of the depthwise kernel (depthwise_kernel.h).
+//
+// u8, 64 channels: the bytes of 4 taps p0..p3 are interleaved within 128-bit
+// lanes, first bytes, then words, so that every channel has its 4 taps in
+// one dword: quarter q then holds in lane L the channels 16L + 4q + 0..3, and
+// one 4-way dot product per quarter does 4 taps of 16 channels. Interleaved
+// columns are shared by neighbouring output pixels. At the end a transposition
+// of 128-bit lanes brings the accumulators into channel order.
+#include "depthwise_kernel.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+#define PIXELS_MAX  6
+#define VECTORS_MAX 4
+
+pq_depthwise_groups
+pq_depthwise_group_taps(int64_t kernel_h, int64_t kernel_w)
+{
+    pq_depthwise_groups groups = {.is_vertical = kernel_h > 1};
+    groups.per_column = (kernel_h + 3) / 4;
+    groups.count =
+        groups.is_vertical ? kernel_w * groups.per_column : (kernel_w + 3) / 4;
+    return groups;
+}
+
+typedef struct walk {
+    pq_emitter *e;
+    const pq_depthwise_kernel_desc *d;
+    pq_depthwise_groups groups;
+    LLVMValueRef v_args, v_mask;
+    LLVMValueRef v_row[PQ_DEPTHWISE_TAPS_MAX];      // of the current block
+    LLVMValueRef v_column, v_pixel;                 // byte steps
+    LLVMValueRef v_weights, v_init, v_mult, v_bias; // of the block
+    LLVMValueRef v_out, v_out_stride, v_residual, v_residual_stride;
+    pq_epilogue_values values;
+    LLVMValueRef v_acc[PIXELS_MAX][VECTORS_MAX];
+} walk;
+
+static int
+is_u8(const walk *w)
+{
+    return w->d->element == PQ_ELEM_U8;
+}
+
+static LLVMValueRef
+times(walk *w, LLVMValueRef v_value, int64_t factor)
+{
+    return LLVMBuildMul(w->e->builder, v_value, pq_emit_i64(w->e, factor), "");
+}
+
+// ---- input ----------------------------------------------------------------
+
+// Address of kernel row kh at byte offset v_at.
+static LLVMValueRef
+load_input(walk *w, uint32_t kh, LLVMValueRef v_at)
+{
+    pq_emitter *e = w->e;
+    LLVMTypeRef type = !is_u8(w)            ? e->t_vf32
+                       : w->d->vectors == 4 ? e->t_vi8x64
+                                            : e->t_vi8;
+    uint32_t align = is_u8(w) ? 1 : 4;
+    LLVMValueRef v_ptr = pq_emit_at(e, w->v_row[kh], v_at);
+    return w->v_mask == NULL
+               ? pq_emit_load(e, type, v_ptr, align)
+               : pq_emit_masked_load(e, type, v_ptr, w->v_mask, align);
+}
+
+// Interleaves the low or high halves of every 128-bit lane.
+static LLVMValueRef
+interleave(pq_emitter *e, LLVMValueRef v_a, LLVMValueRef v_b, int high)
+{
+    int index[64];
+    int count = (int)LLVMGetVectorSize(LLVMTypeOf(v_a));
+    int bits = (int)LLVMGetIntTypeWidth(LLVMGetElementType(LLVMTypeOf(v_a)));
+    int lane = 128 / bits;
+    for (int i = 0; i < count; i++) {
+        int at = i / lane * lane + high * lane / 2 + i % lane / 2;
+        index[i] = i % 2 == 0 ? at : count + at;
+    }
+    return pq_emit_shuffle(e, v_a, v_b, index, (uint32_t)count);
+}
+
+static LLVMValueRef
+concat(pq_emitter *e, LLVMValueRef v_low, LLVMValueRef v_high)
+{
+    int index[64];
+    uint32_t count = 2 * LLVMGetVectorSize(LLVMTypeOf(v_low));
+    for (uint32_t i = 0; i < count; i++) {
+        index[i] = (int)i;
+    }
+    return pq_emit_shuffle(e, v_low, v_high, index, count);
+}
+
+// Vectors of 4 taps (NULL = none, zero) -> one or four <64 x i8> operands of
+// a dot product.
+static void
+interleave_taps(walk *w, LLVMValueRef v_tap[4], LLVMValueRef *v_out)
+{
+    pq_emitter *e = w->e;
+    LLVMTypeRef bytes = LLVMTypeOf(v_tap[0]);
+    uint32_t count = LLVMGetVectorSize(bytes);
+    LLVMTypeRef words = pq_emit_vector_type(e->t_i16, count / 2);
+    LLVMValueRef v_quarter[4];
+    for (int t = 1; t < 4; t++) {
+        if (v_tap[t] == NULL) {
+            v_tap[t] = LLVMConstNull(bytes);
+        }
+    }
+    for (int q = 0; q < 4; q++) {
+        LLVMValueRef v_01 = LLVMBuildBitCast(
+            e->builder, interleave(e, v_tap[0], v_tap[1], q / 2), words, "");
+        LLVMValueRef v_23 = LLVMBuildBitCast(
+            e->builder, interleave(e, v_tap[2], v_tap[3], q / 2), words, "");
+        v_quarter[q] = LLVMBuildBitCast(
+            e->builder, interleave(e, v_01, v_23, q % 2), bytes, "");
+    }
+    if (w->d->vectors == 4) {
+        for (int q = 0; q < 4; q++) {
+            v_out[q] = v_quarter[q];
+        }
+    } else {
+        v_out[0] = concat(e, concat(e, v_quarter[0], v_quarter[1]),
+                          concat(e, v_quarter[2], v_quarter[3]));
+    }
+}
+
+// ---- u8 -------------------------------------------------------------------
+
+static void
+dot_group(walk *w, uint32_t pixel, int64_t group, const LLVMValueRef *v_x)
+{
+    pq_emitter *e = w->e;
+    for (uint32_t q = 0; q < w->d->vectors; q++) {
+        LLVMValueRef v_w = pq_emit_load(
+            e, e->t_vi8x64,
+            pq_emit_at_const(e, w->v_weights, 64 * (group * w->d->vectors + q)),
+            64);
+        w->v_acc[pixel][q] = pq_emit_dot4(e, w->v_acc[pixel][q], v_x[q], v_w);
+    }
+}
+
+// Group `part` of the kernel column at byte offset v_at.
+static void
+vertical_operand(walk *w, int64_t part, LLVMValueRef v_at, LLVMValueRef *v_out)
+{
+    LLVMValueRef v_tap[4] = {NULL, NULL, NULL, NULL};
+    for (uint32_t t = 0; t < 4 && 4 * part + t < w->d->kernel_h; t++) {
+        v_tap[t] = load_input(w, (uint32_t)(4 * part + t), v_at);
+    }
+    interleave_taps(w, v_tap, v_out);
+}
+
+// Taps 4 * group.. of the only kernel row; v_at is the pixel's first tap.
+static void
+horizontal_operand(walk *w, int64_t group, LLVMValueRef v_at,
+                   LLVMValueRef *v_out)
+{
+    LLVMValueRef v_tap[4] = {NULL, NULL, NULL, NULL};
+    for (int64_t t = 0; t < 4 && 4 * group + t < w->d->kernel_w; t++) {
+        LLVMValueRef v_tap_at = LLVMBuildAdd(
+            w->e->builder, v_at, times(w, w->v_column, 4 * group + t), "");
+        v_tap[t] = load_input(w, 0, v_tap_at);
+    }
+    interleave_taps(w, v_tap, v_out);
+}
+
+// Byte offset of tap column `kw` of pixel `pixel`.
+static LLVMValueRef
+tap_at(walk *w, LLVMValueRef v_first, uint32_t pixel, int64_t kw)
+{
+    LLVMBuilderRef b = w->e->builder;
+    LLVMValueRef v_at = v_first;
+    if (w->d->ratio > 0) {
+        kw += (int64_t)pixel * w->d->ratio;
+    } else if (pixel > 0) {
+        v_at = LLVMBuildAdd(b, v_at, times(w, w->v_pixel, pixel), "");
+    }
+    return kw == 0 ? v_at
+                   : LLVMBuildAdd(b, v_at, times(w, w->v_column, kw), "");
+}
+
+// All uses of input column `column` (counted in taps from the first pixel's
+// first one) by the `pixels` outputs.
+static void
+shared_column(walk *w, LLVMValueRef v_first, uint32_t pixels, int64_t column)
+{
+    LLVMValueRef v_at = tap_at(w, v_first, 0, column);
+    for (int64_t part = 0; part < w->groups.per_column; part++) {
+        LLVMValueRef v_x[VECTORS_MAX];
+        int is_loaded = 0;
+        for (uint32_t p = 0; p < pixels; p++) {
+            int64_t kw = column - (int64_t)p * w->d->ratio;
+            if (kw < 0 || kw >= w->d->kernel_w) {
+                continue;
+            }
+            if (!is_loaded) {
+                vertical_operand(w, part, v_at, v_x);
+                is_loaded = 1;
+            }
+            dot_group(w, p, kw * w->groups.per_column + part, v_x);
+        }
+    }
+}
+
+static void
+single_column(walk *w, LLVMValueRef v_first, uint32_t pixel, int64_t kw)
+{
+    LLVMValueRef v_at = tap_at(w, v_first, pixel, kw);
+    for (int64_t part = 0; part < w->groups.per_column; part++) {
+        LLVMValueRef v_x[VECTORS_MAX];
+        vertical_operand(w, part, v_at, v_x);
+        dot_group(w, pixel, kw * w->groups.per_column + part, v_x);
+    }
+}
+
+static int64_t
+column_count(const walk *w, uint32_t pixels)
+{
+    return (int64_t)(pixels - 1) * w->d->ratio + w->d->kernel_w;
+}
+
+static void
+sum_u8(walk *w, LLVMValueRef v_first, uint32_t pixels)
+{
+    if (w->groups.is_vertical && w->d->ratio > 0) {
+        for (int64_t c = 0; c < column_count(w, pixels); c++) {
+            shared_column(w, v_first, pixels, c);
+        }
+        return;
+    }
+    for (uint32_t p = 0; p < pixels; p++) {
+        if (w->groups.is_vertical) {
+            for (int64_t kw = 0; kw < w->d->kernel_w; kw++) {
+                single_column(w, v_first, p, kw);
+            }
+            continue;
+        }
+        for (int64_t g = 0; g < w->groups.count; g++) {
+            LLVMValueRef v_x[VECTORS_MAX];
+            horizontal_operand(w, g, tap_at(w, v_first, p, 0), v_x);
+            dot_group(w, p, g, v_x);
+        }
+    }
+}
+
+// 128-bit lane L of v_acc[q] -> lane q of v_acc[L].
+static void
+transpose_lanes(pq_emitter *e, LLVMValueRef *v_acc)
+{
+    static const int low[16] = {0,  1,  2,  3,  4,  5,  6,  7,
+                                16, 17, 18, 19, 20, 21, 22, 23};
+    static const int high[16] = {8,  9,  10, 11, 12, 13, 14, 15,
+                                 24, 25, 26, 27, 28, 29, 30, 31};
+    static const int even[16] = {0,  1,  2,  3,  8,  9,  10, 11,
+                                 16, 17, 18, 19, 24, 25, 26, 27};
+    static const int odd[16] = {4,  5,  6,  7,  12, 13, 14, 15,
+                                20, 21, 22, 23, 28, 29, 30, 31};
+    LLVMValueRef v_low01 = pq_emit_shuffle(e, v_acc[0], v_acc[1], low, 16);
+    LLVMValueRef v_low23 = pq_emit_shuffle(e, v_acc[2], v_acc[3], low, 16);
+    LLVMValueRef v_high01 = pq_emit_shuffle(e, v_acc[0], v_acc[1], high, 16);
+    LLVMValueRef v_high23 = pq_emit_shuffle(e, v_acc[2], v_acc[3], high, 16);
+    v_acc[0] = pq_emit_shuffle(e, v_low01, v_low23, even, 16);
+    v_acc[1] = pq_emit_shuffle(e, v_low01, v_low23, odd, 16);
+    v_acc[2] = pq_emit_shuffle(e, v_high01, v_high23, even, 16);
+    v_acc[3] = pq_emit_shuffle(e, v_high01, v_high23, odd, 16);
+}
+
+// ---- f32 ------------------------------------------------------------------
+
+static void
+tap_f32(walk *w, uint32_t pixel, int64_t tap, LLVMValueRef v_x)
+{
+    pq_emitter *e = w->e;
+    LLVMValueRef v_w = pq_emit_load(
+        e, e->t_vf32, pq_emit_at_const(e, w->v_weights, 64 * tap), 64);
+    w->v_acc[pixel][0] = pq_emit_fma(e, v_x, v_w, w->v_acc[pixel][0]);
+}
+
+// Per output: kernel rows, then columns, ascending.
+static void
+sum_f32(walk *w, LLVMValueRef v_first, uint32_t pixels)
+{
+    for (uint32_t kh = 0; kh < w->d->kernel_h; kh++) {
+        int64_t row = (int64_t)kh * w->d->kernel_w;
+        if (w->d->ratio == 0) {
+            for (uint32_t p = 0; p < pixels; p++) {
+                for (int64_t kw = 0; kw < w->d->kernel_w; kw++) {
+                    tap_f32(w, p, row + kw,
+                            load_input(w, kh, tap_at(w, v_first, p, kw)));
+                }
+            }
+            continue;
+        }
+        for (int64_t c = 0; c < column_count(w, pixels); c++) {
+            LLVMValueRef v_x = NULL;
+            for (uint32_t p = 0; p < pixels; p++) {
+                int64_t kw = c - (int64_t)p * w->d->ratio;
+                if (kw < 0 || kw >= w->d->kernel_w) {
+                    continue;
+                }
+                if (v_x == NULL) {
+                    v_x = load_input(w, kh, tap_at(w, v_first, 0, c));
+                }
+                tap_f32(w, p, row + kw, v_x);
+            }
+        }
+    }
+}
+
+// ---- blocks and pixels ----------------------------------------------------
+
+static LLVMValueRef
+channel_vector(walk *w, LLVMTypeRef type, LLVMValueRef v_base, uint32_t vector)
+{
+    return v_base == NULL
+               ? NULL
+               : pq_emit_load(w->e, type,
+                              pq_emit_at_const(w->e, v_base, 64 * vector), 4);
+}
+
+static void
+start_pixel(walk *w, uint32_t pixel)
+{
+    // the quarters hold other channels than the vectors: start from zero and
+    // add the start values after the transposition
+    for (uint32_t q = 0; q < w->d->vectors; q++) {
+        w->v_acc[pixel][q] =
+            LLVMConstNull(is_u8(w) ? w->e->t_vi32 : w->e->t_vf32);
+    }
+}
+
+static void
+finish_pixel(walk *w, LLVMValueRef v_index, uint32_t pixel)
+{
+    pq_emitter *e = w->e;
+    const pq_epilogue *ep = &w->d->epilogue;
+    int64_t out_bytes = 16 * pq_epilogue_out_bytes(ep);
+    int64_t residual_bytes = ep->residual == PQ_ELEM_F32 ? 64 : 16;
+    LLVMValueRef v_pixel =
+        LLVMBuildAdd(e->builder, v_index, pq_emit_i64(e, pixel), "");
+    LLVMValueRef v_out = pq_emit_at(
+        e, w->v_out, LLVMBuildMul(e->builder, v_pixel, w->v_out_stride, ""));
+    LLVMValueRef v_residual = NULL;
+    if (w->v_residual != NULL) {
+        v_residual = pq_emit_at(
+            e, w->v_residual,
+            LLVMBuildMul(e->builder, v_pixel, w->v_residual_stride, ""));
+    }
+    if (w->d->vectors == 4) {
+        transpose_lanes(e, w->v_acc[pixel]);
+    }
+    for (uint32_t v = 0; v < w->d->vectors; v++) {
+        LLVMValueRef v_acc = w->v_acc[pixel][v];
+        if (is_u8(w)) {
+            v_acc =
+                LLVMBuildAdd(e->builder, v_acc,
+                             channel_vector(w, e->t_vi32, w->v_init, v), "");
+        }
+        pq_epilogue_lane lane = {
+            .v_acc = v_acc,
+            .v_mult = channel_vector(w, e->t_vf32, w->v_mult, v),
+            .v_bias = channel_vector(w, e->t_vf32, w->v_bias, v),
+            .v_residual =
+                v_residual == NULL
+                    ? NULL
+                    : pq_emit_at_const(e, v_residual, residual_bytes * v),
+            .v_out = pq_emit_at_const(e, v_out, out_bytes * v),
+            .v_mask = w->v_mask,
+        };
+        pq_emit_epilogue(e, ep, &w->values, &lane);
+    }
+}
+
+// for (index = begin; index < end; index += pixels)
+static void
+emit_pixels(walk *w, LLVMValueRef v_begin, LLVMValueRef v_end, uint32_t pixels)
+{
+    pq_emitter *e = w->e;
+    pq_loop loop;
+    pq_emit_loop_begin(e, &loop, v_begin, v_end, pixels, NULL, 0);
+    LLVMValueRef v_first =
+        LLVMBuildMul(e->builder, loop.v_index, w->v_pixel, "");
+    for (uint32_t p = 0; p < pixels; p++) {
+        start_pixel(w, p);
+    }
+    if (is_u8(w)) {
+        sum_u8(w, v_first, pixels);
+    } else {
+        sum_f32(w, v_first, pixels);
+    }
+    for (uint32_t p = 0; p < pixels; p++) {
+        finish_pixel(w, loop.v_index, p);
+    }
+    pq_emit_loop_end(e, &loop, NULL);
+}
+
+static LLVMValueRef
+field(walk *w, LLVMTypeRef type, size_t offset)
+{
+    return pq_emit_field(w->e, w->v_args, type, offset);
+}
+
+// base field + block * bytes; NULL when unused.
+static LLVMValueRef
+block_pointer(walk *w, int is_used, size_t offset, LLVMValueRef v_block,
+              int64_t bytes)
+{
+    return is_used ? pq_emit_at(w->e, field(w, w->e->t_ptr, offset),
+                                times(w, v_block, bytes))
+                   : NULL;
+}
+
+#define EPI(name)                                                              \
+    (offsetof(pq_depthwise_args, epilogue) + offsetof(pq_epilogue_args, name))
+
+static void
+set_block(walk *w, LLVMValueRef v_block)
+{
+    pq_emitter *e = w->e;
+    const pq_depthwise_kernel_desc *d = w->d;
+    const pq_epilogue *ep = &d->epilogue;
+    int64_t channels = 16 * (int64_t)d->vectors;
+    int64_t lines = is_u8(w) ? w->groups.count * d->vectors
+                             : (int64_t)d->kernel_h * d->kernel_w;
+    LLVMValueRef v_rows = field(w, e->t_ptr, offsetof(pq_depthwise_args, rows));
+    LLVMValueRef v_x = times(w, v_block, channels * (is_u8(w) ? 1 : 4));
+    for (uint32_t kh = 0; kh < d->kernel_h; kh++) {
+        LLVMValueRef v_row = pq_emit_load(
+            e, e->t_ptr, pq_emit_at_const(e, v_rows, 8 * (int64_t)kh), 8);
+        w->v_row[kh] = pq_emit_at(e, v_row, v_x);
+    }
+    w->v_weights = block_pointer(w, 1, offsetof(pq_depthwise_args, weights),
+                                 v_block, 64 * lines);
+    w->v_init = block_pointer(w, is_u8(w), offsetof(pq_depthwise_args, init),
+                              v_block, 4 * channels);
+    w->v_mult = block_pointer(w, ep->kind != PQ_EPI_FLOAT, EPI(mult), v_block,
+                              4 * channels);
+    w->v_bias = block_pointer(w, (ep->flags & PQ_EPI_BIAS) != 0, EPI(bias),
+                              v_block, 4 * channels);
+    w->v_out = block_pointer(w, 1, offsetof(pq_depthwise_args, out), v_block,
+                             channels * pq_epilogue_out_bytes(ep));
+    w->v_residual =
+        block_pointer(w, ep->residual != PQ_ELEM_NONE, EPI(residual), v_block,
+                      channels * (ep->residual == PQ_ELEM_F32 ? 4 : 1));
+}
+
+static ptqc_be_status
+emit_depthwise(pq_emitter *e, const void *desc)
+{
+    walk w = {.e = e, .d = desc};
+    assert(w.d->pixels >= 1 && w.d->pixels <= PIXELS_MAX);
+    assert(w.d->kernel_h * w.d->kernel_w <= PQ_DEPTHWISE_TAPS_MAX);
+    w.groups = pq_depthwise_group_taps(w.d->kernel_h, w.d->kernel_w);
+    pq_emit_function(e, &e->t_ptr, 1);
+    w.v_args = pq_emit_param(e, 0);
+    w.v_column = field(&w, e->t_i64, offsetof(pq_depthwise_args, column_bytes));
+    w.v_pixel = field(&w, e->t_i64, offsetof(pq_depthwise_args, pixel_bytes));
+    w.v_out_stride =
+        field(&w, e->t_i64, offsetof(pq_depthwise_args, out_stride));
+    w.v_residual_stride = field(&w, e->t_i64, EPI(residual_stride));
+    if (w.d->masked) {
+        // lane < channels and not lane < skip
+        LLVMValueRef v_below = pq_emit_mask(
+            e, field(&w, e->t_i64, offsetof(pq_depthwise_args, skip)));
+        LLVMValueRef v_real = pq_emit_mask(
+            e, field(&w, e->t_i64, offsetof(pq_depthwise_args, channels)));
+        w.v_mask = LLVMBuildXor(e->builder, v_real, v_below, "");
+    }
+    pq_emit_epilogue_values(
+        e, &w.d->epilogue,
+        pq_emit_at_const(e, w.v_args,
+                         (int64_t)offsetof(pq_depthwise_args, epilogue)),
+        &w.values);
+    LLVMValueRef v_pixels =
+        field(&w, e->t_i64, offsetof(pq_depthwise_args, pixels));
+    LLVMValueRef v_rest =
+        LLVMBuildURem(e->builder, v_pixels, pq_emit_i64(e, w.d->pixels), "");
+    LLVMValueRef v_main = LLVMBuildSub(e->builder, v_pixels, v_rest, "");
+    pq_loop blocks;
+    pq_emit_loop_begin(e, &blocks, pq_emit_i64(e, 0),
+                       field(&w, e->t_i64, offsetof(pq_depthwise_args, blocks)),
+                       1, NULL, 0);
+    set_block(&w, blocks.v_index);
+    if (w.d->pixels > 1) {
+        emit_pixels(&w, pq_emit_i64(e, 0), v_main, w.d->pixels);
+    }
+    emit_pixels(&w, w.d->pixels > 1 ? v_main : pq_emit_i64(e, 0), v_pixels, 1);
+    pq_emit_loop_end(e, &blocks, NULL);
+    pq_emit_return(e);
+    return PTQC_BE_OK;
+}
+
+const pq_kernel_class pq_depthwise_class = {
+    .name = "depthwise",
+    .version = 1,
+    .desc_bytes = sizeof(pq_depthwise_kernel_desc),
+    .emit = emit_depthwise,
+};
