@@ -46,8 +46,8 @@ PTQC_MUST_USE ptqc_status pq_graph_set_name(pq_graph *g, pq_str name);
 // The graph closes the map when it is destroyed.
 PTQC_MUST_USE ptqc_status pq_graph_adopt_map(pq_graph *g, pq_map map);
 // Deep copy, also of values nothing uses; ids keep their numbers. Constants
-// share the bytes of maps (the clone must not outlive its source) unless
-// `own_bytes`.
+// share the source's bytes, in its arena and its maps (the clone must not
+// outlive its source) unless `own_bytes`.
 PTQC_MUST_USE ptqc_status pq_graph_clone(pq_graph *g, bool own_bytes,
                                          pq_graph **out);
 

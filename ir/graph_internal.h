@@ -70,6 +70,9 @@ void pq_use_add(pq_graph *g, pq_value_id v, pq_op_id op, pq_use *use);
 void pq_use_remove(pq_graph *g, pq_value_id v, pq_op_id op);
 pq_use *pq_use_alloc(pq_graph *g); // NULL: out of memory (said)
 
+// pq_graph_verify with the status that a broken rule gives.
+PTQC_MUST_USE ptqc_status pq_graph_check(const pq_graph *g, ptqc_status st);
+
 // dims.c, for the simplifier: the node itself, hash-consed.
 pq_dim pq_dim_intern(pq_graph *g, pq_dim_op op, pq_dim a, pq_dim b,
                      int64_t value, bool is_opaque);

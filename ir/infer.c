@@ -376,7 +376,7 @@ keep_quantized_dtype(pq_infer *c)
 }
 
 ptqc_status
-pq_infer_run(pq_infer *c)
+pq_infer_types(pq_infer *c)
 {
     memset(c->out, 0, sizeof c->out);
     PQ_TRY(check_act(c));
@@ -386,5 +386,12 @@ pq_infer_run(pq_infer *c)
     if (pq_op_info_of(c->op->code)->cls != PQ_CLASS_SAME) {
         keep_quantized_dtype(c);
     }
+    return PTQC_OK;
+}
+
+ptqc_status
+pq_infer_run(pq_infer *c)
+{
+    PQ_TRY(pq_infer_types(c));
     return pq_infer_elements(c);
 }

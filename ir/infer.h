@@ -33,6 +33,8 @@ typedef struct pq_infer {
 // Runs the rule of c->op, checks the results and finds known elements. An
 // output that exists already and carries quantization keeps its dtype.
 PTQC_MUST_USE ptqc_status pq_infer_run(pq_infer *c);
+// The same without known elements.
+PTQC_MUST_USE ptqc_status pq_infer_types(pq_infer *c);
 // Refuses element counts beyond PQ_MAX_ELEMENT_COUNT and negative dims;
 // `what` names the tensor.
 PTQC_MUST_USE ptqc_status pq_type_check(pq_graph *g, const pq_type *type,
