@@ -10,8 +10,8 @@
 typedef struct pq_caps_operand {
     bool is_output;
     uint32_t index;
-    uint64_t dtypes;        // bit number = ptqc_dtype; 0: must be absent
-    uint32_t granularities; // bit number = pq_granularity
+    uint64_t dtypes;         // bit number = ptqc_dtype; 0: must be absent
+    uint32_t granularities;  // bit number = pq_granularity
     uint32_t group_sizes[8]; // 0-terminated, empty = any
     bool is_optional, needs_constant, needs_symmetric;
 } pq_caps_operand;

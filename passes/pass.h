@@ -22,9 +22,9 @@ typedef struct pq_samples {
 
 // What passes get besides the graph.
 typedef struct pq_pass_env {
-    pq_arena *scratch;       // emptied by the pipeline after each pass
-    const pq_recipe *recipe; // borrowed; never NULL
-    const pq_caps *caps;     // what the targets run; NULL = everything
+    pq_arena *scratch;         // emptied by the pipeline after each pass
+    const pq_recipe *recipe;   // borrowed; never NULL
+    const pq_caps *caps;       // what the targets run; NULL = everything
     const pq_samples *samples; // NULL = none
     pq_runner_make_fn make_runner;
     void *runner_user;

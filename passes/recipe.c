@@ -6,12 +6,6 @@
 
 #include "base/json.h"
 
-static const char *const pq_observer_names[] = {
-    [PQ_OBSERVER_MINMAX] = "minmax",
-    [PQ_OBSERVER_PERCENTILE] = "percentile",
-    [PQ_OBSERVER_MSE] = "mse",
-};
-
 static const char *const pq_methods[] = {"rtn"};
 
 bool
@@ -45,7 +39,7 @@ pq_recipe_write(const pq_recipe *r, pq_json_writer *w)
     }
     write_scheme(r, w);
     pq_jw_str(w, "method", r->method);
-    pq_jw_str(w, "observer", pq_str_of(pq_observer_names[r->observer]));
+    pq_jw_str(w, "observer", pq_str_of(pq_observer_name(r->observer)));
     if (r->observer == PQ_OBSERVER_PERCENTILE) {
         pq_jw_f64(w, "percentile", r->percentile);
     }

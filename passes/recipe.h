@@ -6,20 +6,15 @@
 #define PTQC_PASSES_RECIPE_H
 
 #include "base/str.h"
+#include "quant/observer.h"
 #include "quant/scheme.h"
-
-typedef enum pq_observer_kind {
-    PQ_OBSERVER_MINMAX,
-    PQ_OBSERVER_PERCENTILE,
-    PQ_OBSERVER_MSE,
-} pq_observer_kind;
 
 typedef struct pq_recipe {
     bool has_scheme; // false: the model stays as it is
     pq_scheme_request scheme;
     pq_str method; // "rtn"
     pq_observer_kind observer;
-    double percentile; // of PQ_OBSERVER_PERCENTILE, e.g. 99.99
+    double percentile;  // of PQ_OBSERVER_PERCENTILE, e.g. 99.99
     const pq_str *keep; // [keep_count] globs (* ?) over op and value names
     uint32_t keep_count;
     uint64_t seed;

@@ -4,6 +4,8 @@
 
 #include "quant/scheme.h"
 
+#include "quant/format.h"
+
 // What a word like "w8a8" stands for. act_bits 16 = float activations.
 typedef struct pq_scheme_word {
     const char *text;
@@ -59,7 +61,7 @@ set_granularity(pq_suffixes *s, pq_granularity granularity)
 }
 
 static bool
-read_suffix(pq_str part, pq_suffixes *s)
+read_suffix(pq_str part, bool is_fp8, pq_suffixes *s)
 {
     if (pq_str_equal_z(part, "ch")) {
         return set_granularity(s, PQ_GRAN_CHANNEL);
@@ -83,7 +85,8 @@ read_suffix(pq_str part, pq_suffixes *s)
         return pq_str_to_u64(number, &s->group) && s->group >= 1 &&
                s->group <= (1u << 20) && set_granularity(s, PQ_GRAN_GROUP);
     }
-    return pq_str_equal_z(part, "e4m3") || pq_str_equal_z(part, "e5m2");
+    return is_fp8 &&
+           (pq_str_equal_z(part, "e4m3") || pq_str_equal_z(part, "e5m2"));
 }
 
 static void
@@ -127,25 +130,32 @@ ptqc_status
 pq_scheme_parse(ptqc_ctx *ctx, pq_str text, pq_scheme_request *out)
 {
     pq_str head, rest, part;
-    (void)pq_str_split(text, ':', &head, &rest);
+    bool has_more = pq_str_split(text, ':', &head, &rest);
+    bool is_fp8 = pq_str_equal_z(head, "fp8");
     const pq_scheme_word *word = find_word(head);
     if (word == NULL) {
-        return PQ_FAIL(ctx, PTQC_E_USAGE, "scheme '%.*s': %s",
-                       PQ_STR_ARG(text), pq_scheme_help);
+        return PQ_FAIL(ctx, PTQC_E_USAGE, "scheme '%.*s': %s", PQ_STR_ARG(text),
+                       pq_scheme_help);
     }
     pq_suffixes s = {0};
-    while (rest.n > 0) {
-        (void)pq_str_split(rest, ':', &part, &rest);
-        if (!read_suffix(part, &s)) {
+    while (has_more) {
+        has_more = pq_str_split(rest, ':', &part, &rest);
+        if (!read_suffix(part, is_fp8, &s)) {
             return PQ_FAIL(ctx, PTQC_E_USAGE, "scheme '%.*s': '%.*s': %s",
-                           PQ_STR_ARG(text), PQ_STR_ARG(part),
-                           pq_scheme_help);
+                           PQ_STR_ARG(text), PQ_STR_ARG(part), pq_scheme_help);
         }
     }
     if (word->weights == PTQC_DTYPE_NONE) {
         return PQ_FAIL(ctx, PTQC_E_UNSUPPORTED,
                        "scheme '%.*s': no backend executes it yet; %s",
                        PQ_STR_ARG(text), pq_scheme_help);
+    }
+    if (word->activations != PTQC_DTYPE_NONE &&
+        s.granularity == PQ_GRAN_GROUP) {
+        return PQ_FAIL(ctx, PTQC_E_UNSUPPORTED,
+                       "scheme '%.*s': 8-bit activations need one weight "
+                       "scale per tensor (:t) or channel (:ch)",
+                       PQ_STR_ARG(text));
     }
     fill_weights(word, &s, &out->weights);
     fill_activations(word, &s, &out->activations);
@@ -174,20 +184,7 @@ void
 pq_code_range(ptqc_dtype format, bool narrow, int32_t *out_min,
               int32_t *out_max)
 {
-    static const struct {
-        ptqc_dtype format;
-        int32_t min, max;
-    } ranges[] = {
-        {PTQC_I8, -128, 127},     {PTQC_U8, 0, 255},
-        {PTQC_I16, -32768, 32767}, {PTQC_U16, 0, 65535},
-        {PTQC_I4, -8, 7},         {PTQC_U4, 0, 15},
-        {PTQC_I32, INT32_MIN, INT32_MAX},
-    };
-    *out_min = *out_max = 0;
-    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
-        if (ranges[i].format == format) {
-            *out_min = ranges[i].min + (narrow && ranges[i].min < 0 ? 1 : 0);
-            *out_max = ranges[i].max;
-        }
-    }
+    const pq_format *f = pq_format_of(format);
+    *out_min = f == NULL ? 0 : (narrow && f->min < 0 ? f->narrow_min : f->min);
+    *out_max = f == NULL ? 0 : f->max;
 }

@@ -8,8 +8,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/str.h"
 #include "ptqc/types.h"
+
+#include "base/str.h"
 
 typedef enum pq_granularity { // numbers as PTQC_GRAN_* of backend.h
     PQ_GRAN_NONE,

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Facts about integer code formats, from formats.def.
+#ifndef PTQC_QUANT_FORMAT_H
+#define PTQC_QUANT_FORMAT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ptqc/types.h"
+
+typedef struct pq_format {
+    ptqc_dtype dtype;
+    unsigned bits;
+    int32_t min, max, narrow_min;
+    int32_t middle; // zero point of symmetric codes
+} pq_format;
+
+// NULL: not a format of codes.
+const pq_format *pq_format_of(ptqc_dtype dtype);
+
+#endif

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What all observers share: collecting, and the table of rules.
+
+#include "quant/observer.h"
+
+#include <math.h>
+
+typedef struct pq_observer_rule {
+    const char *name;
+    bool needs_histogram;
+    pq_observe_fn_range range;
+} pq_observer_rule;
+
+static const pq_observer_rule rules[] = {
+#define OBSERVER(NAME, text, needs_histogram, function)                        \
+    [PQ_OBSERVER_##NAME] = {text, needs_histogram, function},
+#include "quant/observers.def"
+#undef OBSERVER
+};
+
+void
+pq_observer_init(pq_observer *o, ptqc_ctx *ctx, const pq_observer_desc *desc)
+{
+    *o = (pq_observer){.desc = *desc};
+    pq_histogram_init(&o->histogram, ctx);
+}
+
+void
+pq_observer_deinit(pq_observer *o)
+{
+    pq_histogram_deinit(&o->histogram);
+}
+
+ptqc_status
+pq_observer_take(pq_observer *o, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) {
+            o->refused++;
+            continue;
+        }
+        o->min = x[i] < o->min ? x[i] : o->min;
+        o->max = x[i] > o->max ? x[i] : o->max;
+    }
+    o->count += n;
+    return rules[o->desc.kind].needs_histogram
+               ? pq_histogram_take(&o->histogram, x, n)
+               : PTQC_OK;
+}
+
+void
+pq_observer_range(const pq_observer *o, float *out_min, float *out_max)
+{
+    float min = o->min;
+    float max = o->max;
+    rules[o->desc.kind].range(o, &min, &max);
+    *out_min = min < o->min ? o->min : fminf(min, 0.0f);
+    *out_max = max > o->max ? o->max : fmaxf(max, 0.0f);
+}
+
+const char *
+pq_observer_name(pq_observer_kind kind)
+{
+    return rules[kind].name;
+}

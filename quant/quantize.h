@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Scales, zero points and codes of plain arrays (algorithms: affine
+// round-to-nearest). real = scale * (code - zero_point). Rounding is to
+// nearest even; codes are computed as the `quantize` op computes them
+// (docs/numerics.md section 6).
+#ifndef PTQC_QUANT_QUANTIZE_H
+#define PTQC_QUANT_QUANTIZE_H
+
+#include "quant/format.h"
+#include "quant/scheme.h"
+
+typedef struct pq_params {
+    float scale; // finite and normal: never 0, never denormal
+    int32_t zero_point;
+} pq_params;
+
+// Parameters that represent [min, max], which is first extended to hold 0 (0
+// is always a code). An empty range gives scale 1. Infinite ends count as the
+// largest finite number, NaN as 0. symmetric: the zero point is the format's
+// middle code and the larger side decides; for 8 bits and more the range is
+// the narrow one.
+pq_params pq_params_of_range(float min, float max, ptqc_dtype format,
+                             bool symmetric);
+// One code; NaN gives the smallest. Formats of at most 16 bits.
+int32_t pq_code_of(float x, pq_params p, ptqc_dtype format);
+
+// A weight tensor seen as [outer][channels][inner], row-major. With one scale
+// per channel, or (group > 0, outer = 1) per `group` consecutive elements of
+// inner, the last group may be shorter; or one scale for all.
+typedef struct pq_weights {
+    const float *w;
+    int64_t outer, channels, inner;
+    pq_scheme scheme; // format I8, U8, I4, U4; granularity; group; symmetric
+    // [channels] least scales, or NULL: a scale is never below these.
+    const float *least_scale;
+} pq_weights;
+
+// Number of scales.
+int64_t pq_weights_scale_count(const pq_weights *weights);
+// codes: one byte per element (not packed), same order as w.
+void pq_quantize_weights(const pq_weights *weights, uint8_t *out_codes,
+                         float *out_scales, int32_t *out_zero_points);
+
+#endif
