@@ -1,0 +1,530 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The heavy cpu kernels against the instruction peak of the same machine in
+// the same run: f32 and u8s8 matmul, 1x1 and 3x3 convolutions of ResNet-50,
+// depthwise convolutions of MobileNet, weight-only matmul.
+//
+//     bench_cpu_kernels [--level avx2|avx512|vnni] [--threads N]
+//                       [--rounds N] [--filter TEXT]
+//
+// A row is the median and the best of the rounds; all cases of a round run
+// one after the other, so that a disturbance hits them alike. 1 multiply-add
+// = 2 operations. Outputs are summed and printed, so nothing can be elided.
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "backends/cpu/conv.h"
+#include "backends/cpu/emit.h"
+#include "backends/cpu/gemm.h"
+
+#define CASES_MAX   64
+#define ROUNDS_MAX  101
+#define THREADS_MAX 64
+
+// ---- host -----------------------------------------------------------------
+
+static void *
+host_alloc(void *self, uint64_t bytes, uint64_t align)
+{
+    (void)self;
+    void *p = NULL;
+    align = align < 64 ? 64 : align;
+    return posix_memalign(&p, align, bytes + 64) == 0 ? p : NULL;
+}
+
+static void
+host_free(void *self, void *p)
+{
+    (void)self;
+    free(p);
+}
+
+static void
+host_diag(ptqc_call *call, const ptqc_diag *d)
+{
+    (void)call;
+    fprintf(stderr, "%.*s\n", (int)d->text.n, d->text.p);
+}
+
+static const ptqc_host_vt host_vt = {
+    .alloc = host_alloc, .free = host_free, .diag = host_diag};
+static const ptqc_host host = {.vt = &host_vt};
+
+// ---- threads: a spinning gate, as in the runtime's pool ---------------------
+
+typedef void (*work_fn)(void *user, const pq_worker *worker);
+
+typedef struct team {
+    uint32_t count;
+    atomic_uint round, done;
+    work_fn work;
+    void *user;
+    int stop;
+    pthread_t thread[THREADS_MAX];
+    void *scratch[THREADS_MAX];
+} team;
+
+typedef struct member {
+    team *team;
+    uint32_t index;
+} member;
+
+static void
+run_member(team *t, uint32_t index)
+{
+    pq_worker worker = {index, t->count, t->scratch[index]};
+    t->work(t->user, &worker);
+}
+
+static void *
+member_main(void *user)
+{
+    member *m = user;
+    team *t = m->team;
+    for (unsigned seen = 0;;) {
+        while (atomic_load_explicit(&t->round, memory_order_acquire) == seen) {
+        }
+        seen++;
+        if (t->stop) {
+            return NULL;
+        }
+        run_member(t, m->index);
+        atomic_fetch_add_explicit(&t->done, 1, memory_order_release);
+    }
+}
+
+static void
+team_run(team *t, work_fn work, void *user)
+{
+    t->work = work;
+    t->user = user;
+    atomic_store(&t->done, 0);
+    atomic_fetch_add_explicit(&t->round, 1, memory_order_release);
+    run_member(t, 0);
+    while (atomic_load_explicit(&t->done, memory_order_acquire) + 1 <
+           t->count) {
+    }
+}
+
+// ---- instruction peaks ----------------------------------------------------
+
+typedef struct peak_desc {
+    uint32_t is_dot;
+} peak_desc;
+
+#define CHAINS 12
+
+// void kernel(int64_t rounds, void *io): CHAINS independent accumulators.
+static ptqc_be_status
+emit_peak(pq_emitter *e, const void *desc)
+{
+    const peak_desc *d = desc;
+    LLVMTypeRef params[2] = {e->t_i64, e->t_ptr};
+    uint32_t vector_lanes = pq_isa_vector_bytes(e->isa) / 4;
+    (void)vector_lanes;
+    pq_emit_function(e, params, 2);
+    LLVMValueRef v_io = pq_emit_param(e, 1);
+    LLVMValueRef v_x =
+        pq_emit_load(e, d->is_dot ? e->t_vi8x64 : e->t_vf32, v_io, 4);
+    LLVMValueRef v_acc[CHAINS];
+    uint32_t chains = e->isa == PQ_ISA_AVX2 ? 4 : CHAINS;
+    for (uint32_t i = 0; i < chains; i++) {
+        v_acc[i] = pq_emit_load(e, d->is_dot ? e->t_vi32 : e->t_vf32,
+                                pq_emit_at_const(e, v_io, 64 * i), 4);
+    }
+    pq_loop loop;
+    pq_emit_loop_begin(e, &loop, pq_emit_i64(e, 0), pq_emit_param(e, 0), 1,
+                       v_acc, chains);
+    for (uint32_t i = 0; i < chains; i++) {
+        for (int k = 0; k < 2; k++) {
+            LLVMValueRef v_in = k == 0 ? loop.v_carried[i] : v_acc[i];
+            v_acc[i] = d->is_dot ? pq_emit_dot4(e, v_in, v_x, v_x)
+                                 : pq_emit_fma(e, v_x, v_x, v_in);
+        }
+    }
+    pq_emit_loop_end(e, &loop, v_acc);
+    for (uint32_t i = 0; i < chains; i++) {
+        pq_emit_store(e, loop.v_carried[i], pq_emit_at_const(e, v_io, 64 * i),
+                      4);
+    }
+    pq_emit_return(e);
+    return PTQC_BE_OK;
+}
+
+static const pq_kernel_class peak_class = {"bench_peak", 1, sizeof(peak_desc),
+                                           emit_peak};
+
+typedef struct peak_case {
+    void (*kernel)(int64_t rounds, void *io);
+    int64_t rounds;
+} peak_case;
+
+static void
+run_peak(void *user, const pq_worker *worker)
+{
+    peak_case *c = user;
+    _Alignas(64) float io[16 * CHAINS];
+    memset(io, 0, sizeof io);
+    c->kernel(c->rounds, io);
+    memcpy(worker->scratch, io, 64);
+}
+
+// ---- cases ----------------------------------------------------------------
+
+typedef struct bench_case {
+    char name[64];
+    work_fn work;
+    void *op; // pq_matmul, pq_conv or peak_case
+    union {
+        pq_matmul_io matmul;
+        pq_conv_io conv;
+    } io;
+    double operations;
+    int peak; // index of the case that is its peak
+    void *out;
+    int64_t out_bytes;
+    double seconds[ROUNDS_MAX];
+    int repeats;
+} bench_case;
+
+typedef struct bench {
+    pq_jit *jit;
+    bench_case cases[CASES_MAX];
+    int count;
+    uint64_t scratch_bytes;
+    const char *filter;
+} bench;
+
+static void
+run_matmul(void *user, const pq_worker *worker)
+{
+    bench_case *c = user;
+    pq_matmul_run(c->op, &c->io.matmul, worker);
+}
+
+static void
+run_conv(void *user, const pq_worker *worker)
+{
+    bench_case *c = user;
+    pq_conv_run(c->op, &c->io.conv, worker);
+}
+
+static void
+run_peak_case(void *user, const pq_worker *worker)
+{
+    run_peak(((bench_case *)user)->op, worker);
+}
+
+// Memory of small random numbers (f32) or random bytes.
+static void *
+fill(int64_t bytes, int is_f32)
+{
+    uint8_t *p = host_alloc(NULL, (uint64_t)bytes, 64);
+    if (p == NULL) {
+        fprintf(stderr, "out of memory\n");
+        exit(1);
+    }
+    uint32_t seed = 1;
+    for (int64_t i = 0; i + 4 <= bytes; i += 4) {
+        seed = seed * 1664525u + 1013904223u;
+        float x = (float)(seed >> 8) * 0x1p-24f - 0.5f;
+        memcpy(p + i, is_f32 ? (const void *)&x : &seed, 4);
+    }
+    return p;
+}
+
+static bench_case *
+new_case(bench *b, const char *name)
+{
+    if (b->count == CASES_MAX ||
+        (b->filter != NULL && strstr(name, b->filter) == NULL &&
+         strncmp(name, "peak", 4) != 0)) {
+        return NULL;
+    }
+    bench_case *c = &b->cases[b->count++];
+    memset(c, 0, sizeof *c);
+    snprintf(c->name, sizeof c->name, "%s", name);
+    return c;
+}
+
+static void
+check(ptqc_be_status st)
+{
+    if (st != PTQC_BE_OK) {
+        exit(1);
+    }
+}
+
+static void
+add_peak(bench *b, int is_dot)
+{
+    bench_case *c = new_case(b, is_dot ? "peak u8s8 dot" : "peak f32 fma");
+    peak_desc desc = {(uint32_t)is_dot};
+    peak_case *op = malloc(sizeof *op);
+    void (*entry)(void);
+    check(pq_jit_get(b->jit, NULL, &peak_class, &desc, &entry));
+    op->kernel = (void (*)(int64_t, void *))entry;
+    op->rounds = 1000000;
+    uint32_t chains = pq_jit_isa(b->jit) == PQ_ISA_AVX2 ? 4 : CHAINS;
+    c->op = op;
+    c->work = run_peak_case;
+    c->peak = is_dot;
+    c->operations = (double)op->rounds * chains * 2 * 16 * (is_dot ? 8 : 2);
+}
+
+static void
+need_scratch(bench *b, uint64_t bytes)
+{
+    b->scratch_bytes = bytes > b->scratch_bytes ? bytes : b->scratch_bytes;
+}
+
+static pq_epilogue_args
+some_args(int64_t channels)
+{
+    return (pq_epilogue_args){.mult = fill(4 * channels, 1),
+                              .bias = fill(4 * channels, 1),
+                              .lo = -128,
+                              .hi = 127,
+                              .inv_scale = 1,
+                              .out_zero = 128};
+}
+
+static void
+add_matmul(bench *b, uint32_t format, int64_t m, int64_t k, int64_t n)
+{
+    static const char *const names[] = {"f32", "u8s8", "w8a32", "w4a32"};
+    char name[64];
+    snprintf(name, sizeof name, "matmul %s %dx%dx%d", names[format], (int)m,
+             (int)k, (int)n);
+    int is_s8 = format == PQ_WEIGHT_S8;
+    bench_case *c = new_case(b, name);
+    if (c == NULL) {
+        return;
+    }
+    pq_matmul_desc desc = {.m = m,
+                           .weight = {.k = k,
+                                      .n = n,
+                                      .format = format,
+                                      .group = format >= PQ_WEIGHT_W8 ? 32 : 0},
+                           .epilogue = {is_s8 ? PQ_EPI_INTEGER : PQ_EPI_FLOAT,
+                                        PQ_ACT_NONE, PQ_ELEM_NONE,
+                                        is_s8 ? PQ_ELEM_U8 : PQ_ELEM_F32, 0}};
+    pq_matmul *op;
+    check(pq_matmul_prepare(b->jit, NULL, &desc, &op));
+    need_scratch(b, pq_matmul_scratch_bytes(op));
+    int64_t size = is_s8 ? 1 : 4;
+    c->work = run_matmul;
+    c->op = op;
+    c->peak = is_s8;
+    c->operations = 2.0 * (double)m * (double)n * (double)k;
+    c->out_bytes = m * n * size;
+    c->out = fill(c->out_bytes, 0);
+    c->io.matmul =
+        (pq_matmul_io){.a = fill(m * k * size, !is_s8),
+                       .a_stride = k * size,
+                       .weights = fill(pq_weight_bytes(&desc.weight), !is_s8),
+                       .init = fill(4 * pq_strip_columns(n), 0),
+                       .out = c->out,
+                       .out_stride = n * size,
+                       .epilogue = some_args(pq_strip_columns(n))};
+}
+
+typedef struct conv_shape {
+    int64_t size, in_channels, out_channels, kernel, stride;
+} conv_shape;
+
+static void
+add_conv(bench *b, uint32_t weight, const conv_shape *s)
+{
+    int is_s8 = weight == PQ_WEIGHT_S8;
+    int is_depthwise = s->out_channels == 0;
+    int64_t outputs = is_depthwise ? s->in_channels : s->out_channels;
+    char name[64];
+    snprintf(name, sizeof name, "%s %s %dx%d %d:%d k%d s%d",
+             is_depthwise ? "dw" : "conv", is_s8 ? "u8s8" : "f32", (int)s->size,
+             (int)s->size, (int)s->in_channels, (int)outputs, (int)s->kernel,
+             (int)s->stride);
+    bench_case *c = new_case(b, name);
+    if (c == NULL) {
+        return;
+    }
+    int64_t out = (s->size + s->stride - 1) / s->stride;
+    pq_conv_desc desc = {.batch = 1,
+                         .groups = is_depthwise ? s->in_channels : 1,
+                         .in_channels = s->in_channels,
+                         .out_channels = outputs,
+                         .in = {1, s->size, s->size},
+                         .out = {1, out, out},
+                         .kernel = {1, s->kernel, s->kernel},
+                         .stride = {1, s->stride, s->stride},
+                         .dilation = {1, 1, 1},
+                         .pad_begin = {0, s->kernel / 2, s->kernel / 2},
+                         .weight = weight,
+                         .epilogue = {is_s8 ? PQ_EPI_INTEGER : PQ_EPI_FLOAT,
+                                      is_s8 ? PQ_ACT_NONE : PQ_ACT_RELU,
+                                      PQ_ELEM_NONE,
+                                      is_s8 ? PQ_ELEM_U8 : PQ_ELEM_F32,
+                                      is_s8 ? 0 : PQ_EPI_BIAS}};
+    pq_conv *op;
+    check(pq_conv_prepare(b->jit, NULL, &desc, &op));
+    need_scratch(b, pq_conv_scratch_bytes(op));
+    int64_t size = is_s8 ? 1 : 4;
+    c->work = run_conv;
+    c->op = op;
+    c->peak = is_s8;
+    c->operations = 2.0 *
+                    (double)(out * out * outputs * s->kernel * s->kernel) *
+                    (double)(is_depthwise ? 1 : s->in_channels);
+    c->out_bytes = out * out * outputs * size;
+    c->out = fill(c->out_bytes, 0);
+    c->io.conv = (pq_conv_io){
+        .x = fill(s->size * s->size * s->in_channels * size, !is_s8),
+        .weights = fill(pq_conv_weight_bytes(&desc), !is_s8),
+        .init = fill(4 * pq_conv_channel_count(&desc), 0),
+        .out = c->out,
+        .epilogue = some_args(pq_conv_channel_count(&desc))};
+}
+
+static void
+add_cases(bench *b)
+{
+    static const conv_shape shapes[] = {
+        {224, 3, 64, 7, 2},   {56, 64, 64, 1, 1},   {56, 256, 64, 1, 1},
+        {56, 64, 256, 1, 1},  {28, 512, 128, 1, 1}, {14, 1024, 256, 1, 1},
+        {7, 512, 2048, 1, 1}, {56, 64, 64, 3, 1},   {28, 128, 128, 3, 1},
+        {14, 256, 256, 3, 1}, {7, 512, 512, 3, 1},  {32, 16, 16, 3, 1},
+        {56, 24, 144, 1, 1},  {14, 96, 576, 1, 1},  {112, 64, 0, 3, 1},
+        {56, 128, 0, 3, 1},   {28, 256, 0, 3, 1},   {14, 512, 0, 3, 1},
+        {112, 96, 0, 3, 2},   {7, 960, 0, 3, 1},    {28, 240, 0, 5, 1},
+    };
+    add_peak(b, 0);
+    add_peak(b, 1);
+    for (uint32_t format = 0; format <= PQ_WEIGHT_W4; format++) {
+        add_matmul(b, format, 480, 2048, 5632);
+        add_matmul(b, format, 128, 768, 768);
+        add_matmul(b, format, 1, 2048, 2048);
+    }
+    for (uint32_t weight = PQ_WEIGHT_F32; weight <= PQ_WEIGHT_S8; weight++) {
+        for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+            add_conv(b, weight, &shapes[i]);
+        }
+    }
+}
+
+// ---- timing ---------------------------------------------------------------
+
+static double
+now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static double
+time_case(team *t, bench_case *c)
+{
+    double start = now();
+    for (int i = 0; i < c->repeats; i++) {
+        team_run(t, c->work, c);
+    }
+    return (now() - start) / c->repeats;
+}
+
+static int
+compare_seconds(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void
+report(bench *b, int rounds)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < b->count; i++) {
+        qsort(b->cases[i].seconds, (size_t)rounds, sizeof(double),
+              compare_seconds);
+    }
+    printf("%-34s %9s %9s %8s %6s %6s\n", "case", "median ms", "best ms",
+           "GOPS", "share", "best");
+    for (int i = 0; i < b->count; i++) {
+        const bench_case *c = &b->cases[i];
+        const bench_case *p = &b->cases[c->peak];
+        double median = c->seconds[rounds / 2], best = c->seconds[0];
+        double peak = p->operations / p->seconds[0];
+        printf("%-34s %9.4f %9.4f %8.1f %6.3f %6.3f\n", c->name, 1e3 * median,
+               1e3 * best, 1e-9 * c->operations / median,
+               c->operations / median / peak, c->operations / best / peak);
+        for (int64_t k = 0; k < c->out_bytes; k++) {
+            sum += ((const uint8_t *)c->out)[k];
+        }
+    }
+    printf("checksum %llu\n", (unsigned long long)sum);
+}
+
+int
+main(int argc, char **argv)
+{
+    static bench b;
+    static team t;
+    static member members[THREADS_MAX];
+    int level = pq_isa_detect(), rounds = 9;
+    t.count = 1;
+    for (int i = 1; i + 1 < argc; i += 2) {
+        pq_isa isa;
+        if (strcmp(argv[i], "--level") == 0 &&
+            pq_isa_parse(argv[i + 1], strlen(argv[i + 1]), &isa)) {
+            level = (int)isa < level ? (int)isa : level;
+        } else if (strcmp(argv[i], "--threads") == 0) {
+            t.count = (uint32_t)atoi(argv[i + 1]);
+        } else if (strcmp(argv[i], "--rounds") == 0) {
+            rounds = atoi(argv[i + 1]);
+        } else if (strcmp(argv[i], "--filter") == 0) {
+            b.filter = argv[i + 1];
+        }
+    }
+    if (level < 0 || rounds < 1 || rounds > ROUNDS_MAX || t.count < 1 ||
+        t.count > THREADS_MAX) {
+        fprintf(stderr, "bench_cpu_kernels: no usable level, or bad options\n");
+        return 1;
+    }
+    check(pq_jit_create(NULL, &host, (pq_isa)level, &b.jit));
+    double start = now();
+    add_cases(&b);
+    printf("%s, %s, %u threads, %d rounds, %d cases prepared in %.0f ms\n",
+           pq_isa_name((pq_isa)level), pq_jit_llvm_version(), t.count, rounds,
+           b.count, 1e3 * (now() - start));
+    for (uint32_t i = 0; i < t.count; i++) {
+        t.scratch[i] = host_alloc(NULL, b.scratch_bytes + 4096, 4096);
+        members[i] = (member){&t, i};
+        if (i > 0 &&
+            pthread_create(&t.thread[i], NULL, member_main, &members[i]) != 0) {
+            return 1;
+        }
+    }
+    for (int i = 0; i < b.count; i++) {
+        bench_case *c = &b.cases[i];
+        c->repeats = 1;
+        time_case(&t, c);
+        double once = time_case(&t, c);
+        c->repeats = once > 2e-3 ? 1 : (int)(2e-3 / once) + 1;
+    }
+    for (int r = 0; r < rounds; r++) {
+        for (int i = 0; i < b.count; i++) {
+            b.cases[i].seconds[r] = time_case(&t, &b.cases[i]);
+        }
+    }
+    report(&b, rounds);
+    t.stop = 1;
+    atomic_fetch_add(&t.round, 1);
+    for (uint32_t i = 1; i < t.count; i++) {
+        pthread_join(t.thread[i], NULL);
+    }
+    pq_jit_destroy(b.jit);
+    return 0;
+}
