@@ -13,10 +13,9 @@
 // means this.
 //
 // Every family: prepare makes the kernels, run is called on each worker and
-// does its part, neither allocates in run. Scratch per worker is
-// pq_*_scratch_bytes (0 where there is no such function). Pointers need
-// element alignment only. In and out may be the same memory where dtypes are
-// equal and the shape is unchanged.
+// does its part; no scratch, no allocation in run. Pointers need element
+// alignment only. In and out may be the same memory where dtypes are equal
+// and the shape is unchanged.
 #ifndef PTQC_BACKENDS_CPU_ROW_H
 #define PTQC_BACKENDS_CPU_ROW_H
 
@@ -44,13 +43,14 @@ typedef enum pq_reduce_op {
     PQ_REDUCE_L2,          // sqrt(sum of squares)
     PQ_REDUCE_SUM_SQUARE,  // lane = fma(x, x, lane)
     PQ_REDUCE_LOG_SUM,     // log(sum(x))
-    PQ_REDUCE_LOG_SUM_EXP, // m = max(x), 0 when infinite;
-                           // log(sum(exp(x - m))) + m
+    PQ_REDUCE_LOG_SUM_EXP, // m = max(x), 0 when not finite;
+                           // m + log(sum(exp(x - m)))
     PQ_REDUCE_COUNT
 } pq_reduce_op;
 
-// f32: all ops. i32, i64: SUM to SUM_SQUARE but L2, wrapping. u8, i8: MAX and
-// MIN (of codes with one scale the order is that of the values).
+// f32: all ops. i32, i64, i8, u8: SUM to SUM_SQUARE but L2, computed in i64
+// and wrapped to the type (MAX and MIN of codes with one scale are those of
+// the values).
 typedef struct pq_reduce_desc {
     pq_row_shape shape;
     uint32_t op;    // pq_reduce_op
@@ -90,7 +90,6 @@ ptqc_be_status pq_softmax_prepare(pq_jit *jit, ptqc_call *call,
                                   const pq_softmax_desc *desc,
                                   pq_softmax **out);
 void pq_softmax_destroy(pq_softmax *softmax); // NULL allowed
-uint64_t pq_softmax_scratch_bytes(const pq_softmax *softmax);
 void pq_softmax_run(const pq_softmax *softmax, const float *in,
                     const float *mask, float *out, const pq_worker *worker);
 
@@ -135,7 +134,7 @@ void pq_norm_destroy(pq_norm *norm); // NULL allowed
 void pq_norm_run(const pq_norm *norm, const pq_norm_io *io,
                  const pq_worker *worker);
 
-// y = x / norm, 0 where norm is 0. p 1: norm = sum(|x|); p 2: sqrt(sum of
+// y = x / norm, a norm of 0 counts as 1. p 1: norm = sum(|x|); p 2: sqrt(sum of
 // squares). f32.
 typedef struct pq_lp_norm_desc {
     pq_row_shape shape;
@@ -149,14 +148,13 @@ ptqc_be_status pq_lp_norm_prepare(pq_jit *jit, ptqc_call *call,
                                   const pq_lp_norm_desc *desc,
                                   pq_lp_norm **out);
 void pq_lp_norm_destroy(pq_lp_norm *norm); // NULL allowed
-uint64_t pq_lp_norm_scratch_bytes(const pq_lp_norm *norm);
 void pq_lp_norm_run(const pq_lp_norm *norm, const float *in, float *out,
                     const pq_worker *worker);
 
 // ---- dynamic quantization per token ----------------------------------------
 
 // Per row of `length` contiguous f32: a = max(|x|) (NaN when one is);
-// scale = a / 127; r = scale == 0 ? 0 : 1 / scale;
+// scale = a / 127, 0 when that is below 2^-126; r = scale == 0 ? 0 : 1 / scale;
 // code = rne(clamp(x * r, -127, 127)), NaN -> -127. NaN and infinity surface
 // through the scale. Codes are stored as s8, or as u8 code + 128 when biased.
 typedef struct pq_row_quantize_desc {
@@ -180,9 +178,8 @@ void pq_row_quantize_run(const pq_row_quantize *q, const float *in, void *codes,
 // ---- plain loops (no kernel, no object) ------------------------------------
 
 // Index of the largest (or smallest) element of each row as i64: the first,
-// or the last when `last`; a NaN counts as more than anything. in: f32, i32,
-// i64, u8, i8. Rows must not be empty. UNSUPPORTED dtypes: returns 0, 1 when
-// it can run (then asked before, with NULL pointers).
+// or the last with PQ_ARG_LAST; a NaN wins either way. f32, i32, i64, u8, i8;
+// rows must not be empty.
 #define PQ_ARG_MIN  1u
 #define PQ_ARG_LAST 2u
 int pq_arg_reduce_has_dtype(uint32_t dtype);
@@ -202,7 +199,7 @@ void pq_cumsum_run(const pq_row_shape *shape, uint32_t dtype, uint32_t flags,
 // Local response normalization over the `length` axis (channels; [N][C][HW]
 // or, with inner 1, NHWC): s = sum in ascending order, one fma per element,
 // of x^2 over [c - (size-1)/2, c + size/2] within the row;
-// y = x / pow(bias + alpha / size * s, beta). f32; out is not in.
+// y = x / pow(fma(alpha / size, s, bias), beta). f32; out is not in.
 typedef struct pq_lrn_desc {
     pq_row_shape shape;
     int64_t size;
