@@ -196,6 +196,15 @@ pq_fmodf(float x, float y)
     return fabsf(y) == INFINITY && a < (double)INFINITY ? x : f;
 }
 
+// Remainder with the sign of y: pq_fmodf, plus y where the signs differ.
+static inline float
+pq_floor_modf(float x, float y)
+{
+    float r = pq_fmodf(x, y);
+    int is_other = r != 0.0f && (r < 0.0f) != (y < 0.0f);
+    return is_other ? r + y : r;
+}
+
 // ---- exp family ------------------------------------------------------------
 
 // (e^r - 1 - r) / r^2 for |r| <= ln2 / 2, relative error of e^r 3.2e-9.

@@ -445,6 +445,7 @@ static const binary_fn binary_functions[PQ_EXPR_CODE_COUNT] = {
     [PQ_EXPR_CELU] = pq_emit_celuf,
     [PQ_EXPR_POW] = pq_emit_powf,
     [PQ_EXPR_FMOD] = pq_emit_fmodf,
+    [PQ_EXPR_MOD] = pq_emit_floor_modf,
 };
 
 typedef val (*ternary_fn)(pq_emitter *e, val v_x, val v_a, val v_b);

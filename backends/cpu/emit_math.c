@@ -196,6 +196,18 @@ pq_emit_fmodf(pq_emitter *e, LLVMValueRef v_x, LLVMValueRef v_y)
     return sel(e, v_keeps, v_x, f);
 }
 
+LLVMValueRef
+pq_emit_floor_modf(pq_emitter *e, LLVMValueRef v_x, LLVMValueRef v_y)
+{
+    val r = pq_emit_fmodf(e, v_x, v_y);
+    val zero = k(v_x, 0.0);
+    val v_other =
+        LLVMBuildXor(e->builder, lt(e, r, zero), lt(e, v_y, zero), "");
+    val v_some = LLVMBuildFCmp(e->builder, LLVMRealUNE, r, zero, "");
+    val is_other = LLVMBuildAnd(e->builder, v_some, v_other, "");
+    return sel(e, is_other, add(e, r, v_y), r);
+}
+
 // ---- exp family
 // --------------------------------------------------------------
 

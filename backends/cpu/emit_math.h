@@ -71,7 +71,8 @@ LLVMTypeRef pq_emit_int_like(pq_emitter *e, LLVMTypeRef like, uint32_t bits);
     X(elu)                                                                     \
     X(celu)                                                                    \
     X(pow)                                                                     \
-    X(fmod)
+    X(fmod)                                                                    \
+    X(floor_mod)
 #define PQ_MATH_TERNARY(X)                                                     \
     X(clip)                                                                    \
     X(selu)                                                                    \

@@ -467,24 +467,32 @@ emit_norm(row_emit *r)
     pq_emit_scan(e, &s);
 }
 
-// y = x / norm, norm 0 counts as 1
+static void
+body_lp_norm(pq_emitter *e, const void *user, const val *v_in, val *v_acc,
+             val *v_out)
+{
+    const scan_user *u = user;
+    (void)v_acc;
+    val v_zero = pq_emit_real(e->t_vf32, 0.0);
+    val v_is_zero =
+        LLVMBuildFCmp(e->builder, LLVMRealOEQ, u->v_factor, v_zero, "");
+    val v_y = LLVMBuildFDiv(e->builder, v_in[0], u->v_factor, "");
+    *v_out = LLVMBuildSelect(e->builder, v_is_zero, v_zero, v_y, "");
+}
+
+// y = norm == 0 ? 0 : x / norm
 static void
 emit_lp_norm(row_emit *r)
 {
-    pq_emitter *e = r->e;
     int is_two = (r->key->flags & PQ_ROW_P2) != 0;
     scan_user user = {.r = r};
     val v_norm = fold_row(r, PQ_SCAN_ADD,
                           is_two ? body_sum_square : body_sum_abs, &user);
-    v_norm = is_two ? pq_emit_sqrtf(e, v_norm) : v_norm;
-    val v_is_zero =
-        LLVMBuildFCmp(e->builder, LLVMRealOEQ, v_norm, whole_row(r, 0.0), "");
-    v_norm =
-        LLVMBuildSelect(e->builder, v_is_zero, whole_row(r, 1.0), v_norm, "");
+    v_norm = is_two ? pq_emit_sqrtf(r->e, v_norm) : v_norm;
     user.v_factor = in_lanes(r, v_norm);
-    pq_scan s = scan_of(r, PQ_SCAN_NONE, body_divide, &user);
+    pq_scan s = scan_of(r, PQ_SCAN_NONE, body_lp_norm, &user);
     s.v_target = r->v_out;
-    pq_emit_scan(e, &s);
+    pq_emit_scan(r->e, &s);
 }
 
 // ---- dynamic quantization

@@ -128,7 +128,8 @@ check_types(const code_info *info, uint32_t code, const op_types *t)
         return is_real(t->result) && is_uniform(t, info->args);
     case CHECK_NUM:
         return (pq_expr_dtype_is_int(t->result) || t->result == PTQC_F32 ||
-                (t->result == PTQC_F64 && code != PQ_EXPR_FMOD)) &&
+                (t->result == PTQC_F64 && code != PQ_EXPR_FMOD &&
+                 code != PQ_EXPR_MOD)) &&
                is_uniform(t, info->args);
     case CHECK_INT:
         return pq_expr_dtype_is_int(t->result) && is_uniform(t, info->args);

@@ -33,7 +33,7 @@ typedef enum pq_pool_kind {
 // or its given padding (pads_end counts; what ceil mode adds beyond does
 // not).
 // u8 and i8 average: s = sum of codes - taps inside * x_zero, in i32;
-// m = (x_scale / y_scale) / f32(n), two f32 operations;
+// m = (x_scale / y_scale) * (1 / f32(n)), three f32 operations;
 // t = f32(s) * m, clamped to [code_low - y_zero, code_high - y_zero], NaN to
 // the lower; code = rne(t) + y_zero. A window without taps gives t = 0.
 // max: codes compare as codes; the scales of in and out are the same.

@@ -134,7 +134,7 @@ void pq_norm_destroy(pq_norm *norm); // NULL allowed
 void pq_norm_run(const pq_norm *norm, const pq_norm_io *io,
                  const pq_worker *worker);
 
-// y = x / norm, a norm of 0 counts as 1. p 1: norm = sum(|x|); p 2: sqrt(sum of
+// y = x / norm, 0 where norm is 0. p 1: norm = sum(|x|); p 2: sqrt(sum of
 // squares). f32.
 typedef struct pq_lp_norm_desc {
     pq_row_shape shape;
@@ -199,7 +199,8 @@ void pq_cumsum_run(const pq_row_shape *shape, uint32_t dtype, uint32_t flags,
 // Local response normalization over the `length` axis (channels; [N][C][HW]
 // or, with inner 1, NHWC): s = sum in ascending order, one fma per element,
 // of x^2 over [c - (size-1)/2, c + size/2] within the row;
-// y = x / pow(fma(alpha / size, s, bias), beta). f32; out is not in.
+// y = x / pow(bias + alpha / size * s, beta), each one f32 operation. f32; out
+// is not in.
 typedef struct pq_lrn_desc {
     pq_row_shape shape;
     int64_t size;

@@ -262,7 +262,8 @@ lrn_row(const pq_lrn_desc *d, const float *x, float *y, int64_t step)
         for (int64_t k = begin; k < end; k++) {
             s = fmaf(x[k * step], x[k * step], s);
         }
-        y[c * step] = x[c * step] / pq_powf(fmaf(factor, s, d->bias), d->beta);
+        float scaled = factor * s;
+        y[c * step] = x[c * step] / pq_powf(d->bias + scaled, d->beta);
     }
 }
 

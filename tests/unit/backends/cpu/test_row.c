@@ -475,9 +475,8 @@ lp_norms(pq_jit *jit)
             }
             float norm = d.p == 1 ? fold_row(R, s->length, 0.0f, add_abs, add)
                                   : sqrtf(sum_square(R, s->length));
-            norm = norm == 0.0f ? 1.0f : norm;
             for (int64_t k = 0; k < s->length; k++) {
-                R[k] /= norm;
+                R[k] = norm == 0.0f ? 0.0f : R[k] / norm;
             }
             put_row(s, W, r / s->inner, r % s->inner, R);
         }
@@ -629,7 +628,7 @@ test_lrn(void **state)
                 s = fmaf(v, v, s);
             }
         }
-        W[i] = X[i] / pq_powf(fmaf(1e-2f / 5.0f, s, 1.0f), 0.75f);
+        W[i] = X[i] / pq_powf(1.0f + 1e-2f / 5.0f * s, 0.75f);
     }
     assert_same("lrn", Y, W, 42);
 }
