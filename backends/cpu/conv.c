@@ -22,6 +22,11 @@ typedef enum conv_method {
     METHOD_INDIRECT
 } conv_method;
 
+// A pixel of the output.
+typedef struct pixel {
+    int64_t batch, at[3];
+} pixel;
+
 struct pq_conv {
     const ptqc_host *host; // borrowed
     pq_conv_desc desc;
@@ -38,7 +43,10 @@ struct pq_conv {
     // falls into the padding: [axis][out * kernel]. Merged: the W axis has
     // one entry per output position, which may hang over the edges.
     int64_t *offset[3]; // owned, one allocation
-    uint8_t *padding;   // owned: run_bytes of padding
+    pixel *start;       // owned: first pixel of every tile
+    // Output columns whose taps are all inside of the row.
+    int64_t first_inside, end_inside;
+    uint8_t *padding; // owned: run_bytes of padding
 };
 
 // ---- preparation ----------------------------------------------------------
@@ -82,6 +90,34 @@ fill_offsets(pq_conv *op)
     }
 }
 
+static pixel
+pixel_of(const pq_conv_desc *desc, int64_t index)
+{
+    pixel p;
+    for (int axis = 2; axis >= 0; axis--) {
+        p.at[axis] = index % desc->out[axis];
+        index /= desc->out[axis];
+    }
+    p.batch = index;
+    return p;
+}
+
+static void
+find_inside(pq_conv *op)
+{
+    const pq_conv_desc *desc = &op->desc;
+    if (desc->transposed) {
+        return; // taps come and go with the stride: none is regular
+    }
+    int64_t stride = desc->stride[2], width = desc->out[2];
+    int64_t reach = (desc->kernel[2] - 1) * desc->dilation[2];
+    int64_t room = desc->in[2] - 1 - reach + desc->pad_begin[2];
+    int64_t first = (desc->pad_begin[2] + stride - 1) / stride;
+    int64_t end = room < 0 ? 0 : room / stride + 1;
+    op->first_inside = first < width ? first : width;
+    op->end_inside = end < width ? end : width;
+}
+
 static int
 alloc_tables(pq_conv *op)
 {
@@ -95,9 +131,16 @@ alloc_tables(pq_conv *op)
     const ptqc_host *host = op->host;
     op->offset[0] = host->vt->alloc(host->self, 8 * (uint64_t)total, 64);
     op->padding = host->vt->alloc(host->self, (uint64_t)op->run_bytes + 64, 64);
-    if (op->offset[0] == NULL || op->padding == NULL) {
+    const pq_cut *tiles = &op->product.tiles;
+    op->start = host->vt->alloc(host->self,
+                                (uint64_t)tiles->count * sizeof *op->start, 64);
+    if (op->offset[0] == NULL || op->padding == NULL || op->start == NULL) {
         return 0;
     }
+    for (int64_t tile = 0; tile < tiles->count; tile++) {
+        op->start[tile] = pixel_of(desc, pq_cut_begin(tiles, tile));
+    }
+    find_inside(op);
     op->offset[1] = op->offset[0] + count[0];
     op->offset[2] = op->offset[1] + count[1];
     memset(op->padding, desc->weight == PQ_WEIGHT_S8 ? (int)desc->pad_value : 0,
@@ -210,6 +253,7 @@ pq_conv_destroy(pq_conv *op)
     pq_depthwise_destroy(op->depthwise);
     host->vt->free(host->self, op->offset[0]);
     host->vt->free(host->self, op->padding);
+    host->vt->free(host->self, op->start);
     host->vt->free(host->self, op);
 }
 
@@ -238,22 +282,6 @@ typedef struct conv_rows {
     const uint8_t *x; // first channel of the group
     uint8_t *patches; // worker's scratch
 } conv_rows;
-
-typedef struct pixel {
-    int64_t batch, at[3];
-} pixel;
-
-static pixel
-pixel_of(const pq_conv_desc *desc, int64_t index)
-{
-    pixel p;
-    for (int axis = 2; axis >= 0; axis--) {
-        p.at[axis] = index % desc->out[axis];
-        index /= desc->out[axis];
-    }
-    p.batch = index;
-    return p;
-}
 
 static void
 next_pixel(const pq_conv_desc *desc, pixel *p)
@@ -337,22 +365,66 @@ merged_taps(const conv_rows *rows, const pixel *p, uint8_t *patch, int64_t step,
     }
 }
 
+// Pointers of `count` neighbouring pixels that are all inside, `step` taps
+// apart: per tap they lie at equal distances.
+static void
+inside_taps(const conv_rows *rows, const pixel *p, int64_t count, int64_t step,
+            const void **out)
+{
+    const pq_conv *op = rows->op;
+    const int64_t *k = op->desc.kernel;
+    int64_t columns = op->merged ? 1 : k[2];
+    int64_t distance = op->desc.stride[2] * op->pixel_bytes;
+    const uint8_t *image = rows->x + p->batch * op->image_bytes;
+    const int64_t *d = op->offset[0] + p->at[0] * k[0];
+    const int64_t *h = op->offset[1] + p->at[1] * k[1];
+    const int64_t *w = op->offset[2] + p->at[2] * columns;
+    for (int64_t line = 0; line < k[0] * k[1]; line++) {
+        int64_t row =
+            k[0] == 1 ? d[0] + h[line] : d[line / k[1]] + h[line % k[1]];
+        for (int64_t kw = 0; kw < columns; kw++, out += step) {
+            const uint8_t *at = row < 0 ? op->padding : image + row + w[kw];
+            int64_t move = row < 0 ? 0 : distance;
+            for (int64_t i = 0; i < count; i++, at += move) {
+                out[i] = at;
+            }
+        }
+    }
+}
+
+// Pixels of a tile from its `r`th on that are in the row of `p` and inside
+// -> their number, 0 when the first one is not.
+static int64_t
+count_inside(const pq_conv *op, const pixel *p, int64_t most)
+{
+    int64_t column = p->at[2];
+    if (column < op->first_inside || column >= op->end_inside) {
+        return 0;
+    }
+    int64_t count = op->end_inside - column;
+    return count < most ? count : most;
+}
+
 static void
 fill_rows(const void *user, int64_t tile, int64_t index, const void **out)
 {
     const conv_rows *rows = user;
     const pq_conv *op = rows->op;
-    const pq_cut *tiles = &op->product.tiles;
-    int64_t count = pq_cut_length(tiles, tile);
-    pixel p = pixel_of(&op->desc, pq_cut_begin(tiles, tile));
-    for (int64_t r = 0; r < count; r++) {
-        if (op->merged) {
-            uint8_t *patch =
-                rows->patches + (index * tile_rows(op) + r) * op->patch_bytes;
-            merged_taps(rows, &p, patch, count, out + r);
+    int64_t count = pq_cut_length(&op->product.tiles, tile);
+    uint8_t *patch = rows->patches + index * tile_rows(op) * op->patch_bytes;
+    pixel p = op->start[tile];
+    for (int64_t r = 0; r < count;) {
+        int64_t inside = count_inside(op, &p, count - r);
+        if (inside > 0) {
+            inside_taps(rows, &p, inside, count, out + r);
+        } else if (op->merged) {
+            merged_taps(rows, &p, patch + r * op->patch_bytes, count, out + r);
         } else {
             pixel_taps(rows, &p, count, out + r);
         }
+        inside = inside > 0 ? inside : 1;
+        r += inside;
+        p.at[2] += inside - 1;
         next_pixel(&op->desc, &p);
     }
 }

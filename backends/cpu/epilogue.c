@@ -142,7 +142,9 @@ residual_steps(pq_emitter *e, const pq_epilogue_values *values,
         b, LLVMBuildSub(b, v_wide, values->v_residual_zero, ""), e->t_vf32, "");
 }
 
-// Clamp, round, add the zero point, store bytes.
+// Clamp, round, add the zero point, store bytes. Rounding as in
+// pq_emit_round_i32, but the magic number's own bits need not be taken off:
+// the low 8 are zero.
 static void
 store_codes(pq_emitter *e, const pq_epilogue_values *values,
             const pq_epilogue_lane *lane, LLVMValueRef v_t)
@@ -150,8 +152,9 @@ store_codes(pq_emitter *e, const pq_epilogue_values *values,
     LLVMBuilderRef b = e->builder;
     v_t = pq_emit_max(e, v_t, values->v_lo);
     v_t = pq_emit_min(e, v_t, values->v_hi);
-    LLVMValueRef v_q =
-        LLVMBuildAdd(b, pq_emit_round_i32(e, v_t), values->v_out_zero, "");
+    v_t = LLVMBuildFAdd(b, v_t, pq_emit_splat_f32(e, 12582912.0f), "");
+    LLVMValueRef v_q = LLVMBuildAdd(b, LLVMBuildBitCast(b, v_t, e->t_vi32, ""),
+                                    values->v_out_zero, "");
     store_lanes(e, LLVMBuildTrunc(b, v_q, e->t_vi8, ""), lane->v_out,
                 lane->v_mask, 1);
 }

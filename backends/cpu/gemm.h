@@ -13,7 +13,7 @@
 // Packed weights (the same at every level). strip = 16 columns, padded with
 // zeros; within a strip ("[]" outermost first):
 //   F32  [K][16] f32
-//   S8   [ceil(K/4)][16][4] s8, K padded with zeros
+//   S8   [ceil(K/4)][16][4] s8; a last partial line as strip.h says
 //   W8   per group: [ceil(G/4)][16][4] codes, then [16] f32 scales; after the
 //        strip's last group, when asymmetric, [groups][16] u8 zero points,
 //        padded to 64 bytes

@@ -16,6 +16,8 @@
 // rather than columns.
 #define SMALL_WEIGHT_BYTES 393216
 #define CHUNKS_WANTED      16
+// Multiplies in an unrolled tap.
+#define UNROLL_MAX 500
 
 static pq_cut
 cut_axis(int64_t length, int64_t part)
@@ -88,6 +90,20 @@ set_tiling(pq_product *p, pq_isa isa)
     p->chunk_tiles = chunk > 0 ? chunk : 1;
 }
 
+// Steps of a tap when they are few enough to be unrolled, else 0. One long
+// run needs no unrolling.
+static uint32_t
+unrolled_steps(const pq_product *p, int64_t rows, int64_t strips)
+{
+    const pq_product_desc *desc = &p->desc;
+    int64_t steps = desc->run / 4;
+    int64_t multiplies = desc->weight == PQ_WEIGHT_F32 ? 4 : 1;
+    return !is_codes(desc) && desc->taps > 1 &&
+                   steps * multiplies * rows * strips <= UNROLL_MAX
+               ? (uint32_t)steps
+               : 0;
+}
+
 static ptqc_be_status
 get_kernel(pq_product *p, pq_jit *jit, ptqc_call *call, int tile_kind,
            int block_kind)
@@ -105,6 +121,8 @@ get_kernel(pq_product *p, pq_jit *jit, ptqc_call *call, int tile_kind,
         .strips = (uint32_t)strips,
         .masked = block_kind == 2 && desc->n % LANES != 0,
         .rest = (uint32_t)(desc->run % step_elements(desc)),
+        .is_short = desc->weight == PQ_WEIGHT_S8 && desc->run < 4,
+        .steps = unrolled_steps(p, rows, strips),
         .epilogue = desc->epilogue,
     };
     void (*entry)(void);

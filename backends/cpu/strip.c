@@ -61,16 +61,21 @@ pq_strip_pack_f32(const pq_strip_shape *shape, const pq_strip_source *source,
     }
 }
 
-// One line: 4 elements of 16 columns.
+// The line of elements from `element` on: 4 elements of 16 columns.
 static void
 pack_line(const pq_strip_shape *shape, const pq_strip_source *source,
           int64_t tap, int64_t element, int64_t first, int8_t *out)
 {
     const int8_t *data = source->data;
+    int64_t from = element; // elements before are those of other lines
+    if (element + 4 > shape->run && shape->run > 4) {
+        element = shape->run - 4;
+    }
     for (int64_t lane = 0; lane < LANES; lane++) {
         int64_t column = first + lane;
         for (int64_t i = 0; i < 4; i++) {
-            int is_real = column < shape->columns && element + i < shape->run;
+            int is_real = column < shape->columns && element + i >= from &&
+                          element + i < shape->run;
             out[4 * lane + i] = is_real
                                     ? data[source->index(source->layout, tap,
                                                          element + i, column)]

@@ -3,7 +3,10 @@
 // Packing of f32 and s8 weights into strips of 16 columns, shared by matmul
 // and convolution: [column strip][tap][element of the run][16], s8 with 4
 // consecutive elements of a run beside each other in a column:
-// [strip][tap][ceil(run/4)][16][4]. Everything outside is zero.
+// [strip][tap][ceil(run/4)][16][4]. When run % 4 is r > 0 and run > 4, the last
+// line holds the elements run - 4 .. run - 1 with zeros for the 4 - r that the
+// line before has: kernels then read whole dwords and never past a run.
+// Everything outside is zero.
 #ifndef PTQC_BACKENDS_CPU_STRIP_H
 #define PTQC_BACKENDS_CPU_STRIP_H
 

@@ -173,6 +173,31 @@ is_s8(const tile *t)
     return t->d->weight == PQ_WEIGHT_S8;
 }
 
+// What is left of a tap after its whole steps. S8 reads the last 4 bytes of
+// the run again: their weights are zero where a step had them.
+static void
+emit_rest(tile *t, LLVMValueRef v_bytes)
+{
+    if (!is_s8(t)) {
+        step_f32(t, v_bytes, t->d->rest);
+    } else if (t->d->is_short) {
+        step_s8(t, v_bytes, t->d->rest);
+    } else {
+        LLVMValueRef v_back = pq_emit_i64(t->e, (int64_t)t->d->rest - 4);
+        step_s8(t, LLVMBuildAdd(t->e->builder, v_bytes, v_back, ""), 4);
+    }
+}
+
+static void
+emit_step(tile *t, LLVMValueRef v_x_bytes)
+{
+    if (is_s8(t)) {
+        step_s8(t, v_x_bytes, 4);
+    } else {
+        step_f32(t, v_x_bytes, 4);
+    }
+}
+
 // One tap: whole steps, then the rest. A step is 4 elements.
 static void
 emit_tap(tile *t, LLVMValueRef v_steps)
@@ -181,18 +206,19 @@ emit_tap(tile *t, LLVMValueRef v_steps)
     int64_t step_bytes = is_s8(t) ? 4 : 16;
     LLVMValueRef v_bytes =
         LLVMBuildMul(e->builder, v_steps, pq_emit_i64(e, step_bytes), "");
-    pq_loop loop;
-    begin_loop(t, &loop, pq_emit_i64(e, 0), v_bytes, step_bytes);
-    if (is_s8(t)) {
-        step_s8(t, loop.v_index, 4);
+    if (t->d->steps > 0) {
+        for (uint32_t i = 0; i < t->d->steps; i++) {
+            emit_step(t, pq_emit_i64(e, i * step_bytes));
+        }
+        v_bytes = pq_emit_i64(e, t->d->steps * step_bytes);
     } else {
-        step_f32(t, loop.v_index, 4);
+        pq_loop loop;
+        begin_loop(t, &loop, pq_emit_i64(e, 0), v_bytes, step_bytes);
+        emit_step(t, loop.v_index);
+        end_loop(t, &loop);
     }
-    end_loop(t, &loop);
-    if (t->d->rest > 0 && is_s8(t)) {
-        step_s8(t, v_bytes, t->d->rest);
-    } else if (t->d->rest > 0) {
-        step_f32(t, v_bytes, t->d->rest);
+    if (t->d->rest > 0) {
+        emit_rest(t, v_bytes);
     }
 }
 
@@ -550,7 +576,7 @@ emit_tile(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_tile_class = {
     .name = "tile",
-    .version = 1,
+    .version = 2,
     .desc_bytes = sizeof(pq_tile_desc),
     .emit = emit_tile,
 };

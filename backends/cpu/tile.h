@@ -22,6 +22,8 @@ typedef struct pq_tile_desc {
     uint32_t strips;     // 1..PQ_TILE_STRIPS_MAX
     uint32_t masked;     // the last strip has `columns` % 16 valid columns
     uint32_t rest;       // run % 4 (F32 and S8: of each tap), run % 8 (W4)
+    uint32_t is_short;   // S8: run < 4
+    uint32_t steps;      // F32, S8: args->steps when known, else 0: unrolled
     pq_epilogue epilogue;
 } pq_tile_desc;
 
