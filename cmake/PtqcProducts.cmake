@@ -33,7 +33,7 @@ if(ptqc_cli_sources)
   list(REMOVE_ITEM ptqc_cli_sources ${CMAKE_SOURCE_DIR}/cli/main.c)
   # The command without main, so that tests and fuzzers can link its readers.
   add_library(pq_cli STATIC ${ptqc_cli_sources})
-  target_link_libraries(pq_cli PUBLIC ptqc PkgConfig::PNG PkgConfig::JPEG
+  target_link_libraries(pq_cli PUBLIC ptqc PkgConfig::PNG PkgConfig::JPEG PkgConfig::ZLIB
     PkgConfig::JANSSON m)
   add_executable(ptqc_command ${CMAKE_SOURCE_DIR}/cli/main.c)
   set_target_properties(ptqc_command PROPERTIES OUTPUT_NAME ptqc

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ptqc compile: model in, artifact out, and a summary of what happened.
+
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/feed.h"
+#include "cli/subject.h"
+
+// ---- options --------------------------------------------------------------
+
+static ptqc_status
+read_scheme(cli *c, const char **out)
+{
+    static const struct {
+        cli_option option;
+        const char *scheme;
+    } words[] = {
+        {CLI_W8A8, "w8a8"}, {CLI_W8A16, "w8a16"}, {CLI_W4A16, "w4a16"}};
+    uint32_t given = cli_given(c, CLI_SCHEME);
+    *out = cli_get(c, CLI_SCHEME)->text;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (cli_given(c, words[i].option)) {
+            given++;
+            *out = words[i].scheme;
+        }
+    }
+    return given > 1
+               ? cli_fail(c, PTQC_E_USAGE, "more than one scheme is given")
+               : PTQC_OK;
+}
+
+static ptqc_status
+read_observer(cli *c, ptqc_observer_kind *out)
+{
+    static const struct {
+        const char *name;
+        ptqc_observer_kind kind;
+    } rows[] = {{"minmax", PTQC_OBSERVER_MINMAX},
+                {"percentile", PTQC_OBSERVER_PERCENTILE},
+                {"mse", PTQC_OBSERVER_MSE}};
+    const cli_value *v = cli_get(c, CLI_OBSERVER);
+    *out = PTQC_OBSERVER_DEFAULT;
+    for (size_t i = 0; v->count > 0 && i < sizeof rows / sizeof *rows; i++) {
+        if (strcmp(v->text, rows[i].name) == 0) {
+            *out = rows[i].kind;
+        }
+    }
+    return v->count > 0 && *out == PTQC_OBSERVER_DEFAULT
+               ? cli_fail(c, PTQC_E_USAGE,
+                          "--observer: expected minmax, percentile or mse")
+               : PTQC_OK;
+}
+
+static ptqc_status
+read_desc(cli *c, ptqc_compile_desc *out)
+{
+    *out = (ptqc_compile_desc){
+        .target = cli_get(c, CLI_TARGET)->text,
+        .method = cli_get(c, CLI_METHOD)->text,
+        .percentile = cli_get(c, CLI_PERCENTILE)->number,
+        .sample_limit = (uint64_t)cli_get(c, CLI_CALIB_SAMPLES)->integer,
+        .keep = cli_get(c, CLI_KEEP)->list,
+        .keep_count = cli_get(c, CLI_KEEP)->count,
+        .backends = cli_backend_dirs(c),
+        .seed = (uint64_t)cli_get(c, CLI_SEED)->integer,
+    };
+    ptqc_status st = read_scheme(c, &out->scheme);
+    if (st == PTQC_OK) {
+        st = read_observer(c, &out->observer);
+    }
+    return st == PTQC_OK ? ptqc_compile_check_desc(c->ctx, out) : st;
+}
+
+// ---- the output file ------------------------------------------------------
+
+// Before any work: an output that is the input or exists already is refused.
+static ptqc_status
+check_output(cli *c, const char *model, const char *output)
+{
+    struct stat in, out;
+    if (output == NULL) {
+        return cli_fail(c, PTQC_E_USAGE, "expected -o OUT.ptqc");
+    }
+    if (stat(output, &out) != 0) {
+        return PTQC_OK;
+    }
+    if (stat(model, &in) == 0 && in.st_dev == out.st_dev &&
+        in.st_ino == out.st_ino) {
+        return cli_fail(c, PTQC_E_USAGE, "%s: output and input are one file",
+                        output);
+    }
+    if (!cli_given(c, CLI_FORCE)) {
+        return cli_fail(c, PTQC_E_USAGE, "%s: exists already; -f replaces it",
+                        output);
+    }
+    return PTQC_OK;
+}
+
+// ---- the summary ----------------------------------------------------------
+
+static json_t *
+count_object(const json_t *meta, const char *key)
+{
+    json_t *value = json_object_get(meta, key);
+    return value != NULL ? json_incref(value) : json_object();
+}
+
+static ptqc_status
+print_summary(cli *c, const ptqc_model *model, const char *path, double ms)
+{
+    ptqc_artifact *artifact = NULL;
+    ptqc_status st = ptqc_artifact_open(c->ctx, path, &artifact);
+    if (st != PTQC_OK) {
+        return st;
+    }
+    ptqc_model_facts facts;
+    ptqc_model_get_facts(model, &facts);
+    uint64_t bytes = ptqc_artifact_bytes(artifact);
+    json_t *meta = json_loads(ptqc_artifact_metadata(artifact), 0, NULL);
+    if (cli_given(c, CLI_JSON)) {
+        st = cli_print_json(
+            c, json_pack("{s:s, s:s, s:I, s:I, s:f, s:o, s:o, s:o}", "schema",
+                         "ptqc.compile/1", "output", path, "bytes",
+                         (json_int_t)bytes, "model_weight_bytes",
+                         (json_int_t)facts.weight_bytes, "ms", ms, "schemes",
+                         count_object(meta, "schemes"), "programs",
+                         count_object(meta, "programs"), "notes",
+                         count_object(meta, "notes")));
+    } else if (!c->is_quiet) {
+        char a[32], b[32];
+        cli_print("%s: %s (weights in the model: %s), %.0f ms\n", path,
+                  cli_size_text(bytes, a), cli_size_text(facts.weight_bytes, b),
+                  ms);
+        size_t i;
+        json_t *program;
+        json_array_foreach(json_object_get(meta, "programs"), i, program)
+        {
+            cli_print(
+                "  %lld ops on %s\n",
+                (long long)json_integer_value(json_object_get(program, "ops")),
+                json_string_value(json_object_get(program, "plugin")));
+        }
+        st = cli_finish_output(c);
+    }
+    json_decref(meta);
+    ptqc_artifact_close(artifact);
+    return st;
+}
+
+static ptqc_status
+compile(cli *c, ptqc_model *model, ptqc_compile_desc *desc, const char *output)
+{
+    cli_samples samples = {0};
+    ptqc_status st = PTQC_OK;
+    uint64_t start = cli_clock_ns();
+    if (cli_given(c, CLI_CALIB)) {
+        st = cli_samples_open(c, model, &samples);
+        desc->samples = cli_samples_get;
+        desc->samples_user = &samples;
+        desc->calibration_note = samples.note;
+    }
+    if (st == PTQC_OK) {
+        st = ptqc_compile_file(c->ctx, model, desc, output,
+                               cli_given(c, CLI_FORCE) ? PTQC_COMPILE_REPLACE
+                                                       : 0);
+    }
+    cli_samples_close(&samples);
+    if (st != PTQC_OK) {
+        return st;
+    }
+    return print_summary(c, model, output,
+                         (double)(cli_clock_ns() - start) * 1e-6);
+}
+
+ptqc_status
+cli_compile(cli *c)
+{
+    const char *path = c->args.operands[0];
+    const char *output = cli_get(c, CLI_OUTPUT)->text;
+    ptqc_compile_desc desc;
+    ptqc_model *model = NULL;
+    ptqc_status st = read_desc(c, &desc);
+    if (st == PTQC_OK) {
+        st = check_output(c, path, output);
+    }
+    if (st == PTQC_OK) {
+        st = ptqc_model_open(c->ctx, path, &model);
+    }
+    if (st == PTQC_OK) {
+        st = compile(c, model, &desc, output);
+    }
+    ptqc_model_close(model);
+    return st;
+}

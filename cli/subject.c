@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Opening what is to be run.
+
+#include "cli/subject.h"
+
+#include <string.h>
+
+bool
+cli_is_artifact(const char *path)
+{
+    char magic[8] = {0};
+    FILE *f = fopen(path, "rb");
+    if (f == NULL) {
+        return false;
+    }
+    size_t n = fread(magic, 1, sizeof magic, f);
+    fclose(f);
+    return n == sizeof magic && memcmp(magic, "PTQC\r\n\x1a\n", 8) == 0;
+}
+
+static ptqc_status
+compile_model(cli *c, const char *path, cli_subject *s)
+{
+    ptqc_model *model = NULL;
+    size_t count = 0;
+    ptqc_compile_desc desc = {.target = cli_get(c, CLI_TARGET)->text,
+                              .backends = cli_backend_dirs(c)};
+    ptqc_status st = ptqc_model_open(c->ctx, path, &model);
+    if (st == PTQC_OK) {
+        st = ptqc_compile_memory(c->ctx, model, &desc, &s->bytes, &count);
+    }
+    ptqc_model_close(model);
+    return st == PTQC_OK ? ptqc_artifact_open_memory(c->ctx, s->bytes, count,
+                                                     &s->artifact)
+                         : st;
+}
+
+ptqc_status
+cli_subject_open(cli *c, const char *path, cli_subject *out)
+{
+    *out = (cli_subject){.is_model = !cli_is_artifact(path)};
+    ptqc_status st = out->is_model
+                         ? compile_model(c, path, out)
+                         : ptqc_artifact_open(c->ctx, path, &out->artifact);
+    if (st == PTQC_OK) {
+        ptqc_session_desc desc = {.backends = cli_backend_dirs(c),
+                                  .target = cli_get(c, CLI_TARGET)->text};
+        st = ptqc_session_create(c->ctx, out->artifact, &desc, &out->session);
+    }
+    if (st != PTQC_OK) {
+        cli_subject_close(c, out);
+    }
+    return st;
+}
+
+void
+cli_subject_close(cli *c, cli_subject *s)
+{
+    ptqc_session_destroy(s->session);
+    ptqc_artifact_close(s->artifact);
+    ptqc_buffer_free(c->ctx, s->bytes);
+    *s = (cli_subject){0};
+}
