@@ -8,11 +8,17 @@
 
 #include "ir/graph.h"
 
+// In the block DTYPE attributes are I64 (the number of ptqc_dtype) and OP
+// attributes are TEXT (the op's name).
+//
 // Writes the ops of `ops` (in topological order; NULL: all live ops) as one
 // block. Inputs are the non-constant values they read and do not make; the
 // boundary order is `inputs` / `outputs` when given (inputs may then hold
-// values the ops do not read), else the graph's own. Constant ids in the
-// block are pq_const_id indices. Bytes are 8-aligned, allocated with ctx.
+// values the ops do not read), else, for all ops, the graph's own. For a list
+// of ops without them: inputs in the order in which they are first read,
+// outputs those made values that another op or the graph's boundary uses.
+// Constant ids in the block are pq_const_id indices. desc NULL: all zero.
+// Bytes are 8-aligned, allocated with ctx.
 typedef struct pq_block_desc {
     const pq_op_id *ops;
     uint32_t op_count;
@@ -30,7 +36,11 @@ typedef struct pq_block_desc {
 
 PTQC_MUST_USE ptqc_status pq_block_write(pq_graph *g, const pq_block_desc *desc,
                                          void **out_bytes, size_t *out_count);
-// `map` gives the bytes of a constant id (valid as long as the graph).
+// A graph of stage LEGAL, verified; PTQC_E_INPUT for hostile blocks. Scale
+// and zero point constants get the shape that their granularity says. Blocks
+// of values only are not graphs: refused when they have outputs.
+// `map` gives the bytes of a constant id (valid as long as the graph), NULL
+// when it knows none.
 typedef const void *(*pq_constant_map_fn)(void *user, uint64_t id,
                                           uint64_t *out_bytes);
 PTQC_MUST_USE ptqc_status pq_block_read(ptqc_ctx *ctx, const void *bytes,

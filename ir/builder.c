@@ -55,6 +55,12 @@ pq_build_input(pq_builder *b, pq_value_id v)
     b->inputs[b->input_count++] = v;
 }
 
+bool
+pq_dtype_is_number(int64_t i)
+{
+    return i > 0 && i <= UINT8_MAX && pq_dtype_bits((ptqc_dtype)i) != 0;
+}
+
 // Place for an attribute of that kind, in ascending order; NULL on failure.
 static pq_attr *
 place_attr(pq_builder *b, pq_attr_name name, pq_attr_kind kind)
@@ -102,8 +108,14 @@ void
 pq_build_i64(pq_builder *b, pq_attr_name name, int64_t i)
 {
     pq_attr *a = place_attr(b, name, PQ_KIND_I64);
-    if (a != NULL) {
-        a->i = i;
+    pq_attr_kind kind = pq_attr_kind_of(name);
+    if (a == NULL) {
+        return;
+    }
+    a->i = i;
+    if ((kind == PQ_KIND_OP && (i <= PQ_OP_NONE || i >= PQ_OP_COUNT)) ||
+        (kind == PQ_KIND_DTYPE && !pq_dtype_is_number(i))) {
+        fail(b, "an attribute is no op or no element type");
     }
 }
 

@@ -199,7 +199,7 @@ copy_all(pq_graph *to, const pq_graph *from, bool own_bytes)
            copy_table(to, &to->symbols, &from->symbols, sizeof(pq_symbol)) &&
            copy_symbols(to) &&
            copy_table(to, &to->constants, &from->constants,
-                      sizeof(pq_constant)) &&
+                      sizeof(pq_constant_slot)) &&
            copy_constants(to, own_bytes) &&
            copy_table(to, &to->quants, &from->quants, sizeof(pq_quant)) &&
            copy_table(to, &to->values, &from->values, sizeof(pq_value_slot)) &&

@@ -184,13 +184,14 @@ pq_graph_add_constant(pq_graph *g, const pq_constant *c)
     if (!check_constant(g, c)) {
         return (pq_const_id){0};
     }
-    pq_constant *copy = pq_arena_memdup(&g->arena, c, sizeof *c);
+    pq_constant_slot *copy = pq_arena_alloc(&g->arena, sizeof *copy);
     int64_t *dims = pq_arena_memdup(&g->arena, c->dims, c->rank * sizeof *dims);
     if (copy == NULL || dims == NULL) {
         pq_graph_note(g, PTQC_E_RESOURCE);
         return (pq_const_id){0};
     }
-    copy->dims = dims;
+    copy->constant = *c;
+    copy->constant.dims = dims;
     if (!pq_table_push(g, &g->constants, copy)) {
         return (pq_const_id){0};
     }
@@ -201,6 +202,20 @@ const pq_constant *
 pq_graph_constant(const pq_graph *g, pq_const_id id)
 {
     return table_get(&g->constants, id.index);
+}
+
+ptqc_status
+pq_graph_constant_hash(pq_graph *g, pq_const_id id, const pq_sha256 **out)
+{
+    pq_constant_slot *slot = table_get(&g->constants, id.index);
+    assert(slot != NULL);
+    if (!slot->has_hash) {
+        PQ_TRY(pq_sha256_of(g->ctx, slot->constant.p, slot->constant.bytes,
+                            &slot->hash));
+        slot->has_hash = true;
+    }
+    *out = &slot->hash;
+    return PTQC_OK;
 }
 
 uint32_t

@@ -136,6 +136,9 @@ typedef struct pq_quant {
 pq_const_id pq_graph_add_constant(pq_graph *g, const pq_constant *c);
 const pq_constant *pq_graph_constant(const pq_graph *g, pq_const_id id);
 uint32_t pq_graph_constant_count(const pq_graph *g); // incl. null
+// SHA-256 of a constant's bytes, computed once.
+PTQC_MUST_USE ptqc_status pq_graph_constant_hash(pq_graph *g, pq_const_id id,
+                                                 const pq_sha256 **out);
 pq_quant_id pq_graph_add_quant(pq_graph *g, const pq_quant *q);
 const pq_quant *pq_graph_quant(const pq_graph *g, pq_quant_id id); // NULL: none
 uint32_t pq_graph_quant_count(const pq_graph *g);

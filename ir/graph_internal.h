@@ -21,6 +21,12 @@ typedef struct pq_value_slot {
     uint32_t output_uses;
 } pq_value_slot;
 
+typedef struct pq_constant_slot {
+    pq_constant constant; // first, as in pq_value_slot
+    bool has_hash;
+    pq_sha256 hash; // of the bytes, when asked for the first time
+} pq_constant_slot;
+
 typedef struct pq_dim_node {
     pq_dim_expr expr;
     uint64_t hash;   // of the structure, the same in every graph
@@ -72,6 +78,9 @@ pq_use *pq_use_alloc(pq_graph *g); // NULL: out of memory (said)
 
 // pq_graph_verify with the status that a broken rule gives.
 PTQC_MUST_USE ptqc_status pq_graph_check(const pq_graph *g, ptqc_status st);
+
+// Whether an attribute of kind DTYPE may be i.
+bool pq_dtype_is_number(int64_t i);
 
 // dims.c, for the simplifier: the node itself, hash-consed.
 pq_dim pq_dim_intern(pq_graph *g, pq_dim_op op, pq_dim a, pq_dim b,
