@@ -261,7 +261,7 @@ uint64_t
 pq_conv_scratch_bytes(const pq_conv *op)
 {
     if (op->method == METHOD_DEPTHWISE) {
-        return pq_depthwise_scratch_bytes(op->depthwise);
+        return 0;
     }
     return pq_product_scratch_bytes(&op->product) +
            (uint64_t)(op->product.chunk_tiles * tile_rows(op) *

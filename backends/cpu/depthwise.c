@@ -8,10 +8,10 @@
 #include "depthwise_kernel.h"
 #include "product.h"
 
-#define LANES           16
-#define WIDE            64
-#define KERNEL_ROWS_MAX PQ_DEPTHWISE_TAPS_MAX
-#define RATIO_MAX       4
+#define LANES 16
+#define WIDE  64
+
+#define RATIO_MAX 4
 // Rows are cut into segments only when there is little else to share out.
 #define UNITS_WANTED   8
 #define SEGMENT_PIXELS 32
@@ -62,7 +62,7 @@ make_plan(const pq_conv_desc *desc)
 {
     int64_t channels = desc->out_channels;
     int64_t bytes = vector_bytes(desc);
-    int64_t wide = desc->weight == PQ_WEIGHT_S8 ? channels / WIDE : 0;
+    int64_t wide = channels / WIDE;
     int64_t narrow = (channels - WIDE * wide) / LANES;
     int64_t tail = channels % LANES;
     plan p = {.part = {
@@ -86,6 +86,7 @@ pq_depthwise_weight_bytes(const pq_conv_desc *desc)
     return make_plan(desc).bytes;
 }
 
+// 16 channels.
 static void
 pack_block_f32(const pq_conv_desc *desc, const float *w, int64_t channel,
                float *out)
@@ -145,14 +146,17 @@ pq_depthwise_weight_pack(const pq_conv_desc *desc, const void *w, void *out)
     plan p = make_plan(desc);
     uint8_t *to = out;
     for (int i = 0; i < 3; i++) {
-        for (int64_t b = 0; b < p.part[i].blocks; b++) {
+        for (int64_t b = 0; b < p.part[i].blocks;
+             b++, to += p.part[i].weight_bytes) {
             int64_t channel = p.part[i].channel + b * p.part[i].width;
             if (desc->weight == PQ_WEIGHT_S8) {
                 pack_block_s8(desc, w, &p.part[i], channel, (int8_t *)to);
-            } else {
-                pack_block_f32(desc, w, channel, (float *)(void *)to);
+                continue;
             }
-            to += p.part[i].weight_bytes;
+            for (int64_t v = 0; v < p.part[i].width / LANES; v++) {
+                pack_block_f32(desc, w, channel + v * LANES,
+                               (float *)(void *)(to + v * vector_bytes(desc)));
+            }
         }
     }
 }
@@ -163,7 +167,8 @@ struct pq_depthwise {
     const ptqc_host *host; // borrowed
     pq_conv_desc desc;
     plan plan;
-    pq_depthwise_fn kernel[3];        // of the parts
+    pq_depthwise_fn inside[3];        // of the parts: runs of whole windows
+    pq_depthwise_fn edge[3];          // single outputs with a pointer per tap
     int64_t tail_skip;                // lanes that a masked tail leaves out
     int64_t element_bytes;            // of x
     int64_t pixel_bytes;              // of x: all channels
@@ -173,17 +178,23 @@ struct pq_depthwise {
     uint8_t *padding; // owned: a row of padding
 };
 
+// As many outputs as have room for their accumulators; far apart, f32
+// outputs share little.
 static uint32_t
-pixels_per_round(pq_isa isa, int kind)
+pixels_per_round(pq_isa isa, int kind, const pq_conv_desc *desc)
 {
     if (kind != PART_WIDE) {
         return 4;
     }
-    return isa == PQ_ISA_AVX2 || isa == PQ_ISA_AARCH64 ? 1 : 2;
+    if (isa == PQ_ISA_AVX2 || isa == PQ_ISA_AARCH64) {
+        return 1;
+    }
+    return desc->weight == PQ_WEIGHT_F32 && desc->stride[2] > 1 ? 2 : 4;
 }
 
 static ptqc_be_status
-get_kernel(pq_depthwise *op, pq_jit *jit, ptqc_call *call, int kind)
+get_kernel(pq_depthwise *op, pq_jit *jit, ptqc_call *call, int kind,
+           int is_indirect)
 {
     const pq_conv_desc *desc = &op->desc;
     int64_t ratio = desc->stride[2] % desc->dilation[2] == 0
@@ -193,21 +204,46 @@ get_kernel(pq_depthwise *op, pq_jit *jit, ptqc_call *call, int kind)
         .element = desc->weight == PQ_WEIGHT_S8 ? PQ_ELEM_U8 : PQ_ELEM_F32,
         .kernel_h = (uint32_t)desc->kernel[1],
         .kernel_w = (uint32_t)desc->kernel[2],
-        .ratio = ratio > RATIO_MAX ? 0 : (uint32_t)ratio,
         .vectors = kind == PART_WIDE ? 4 : 1,
         // an overlapping block may write again what it wrote, but not after
         // a residual in the same place was overwritten
         .masked =
             kind == PART_TAIL && (desc->out_channels < LANES ||
                                   desc->epilogue.residual != PQ_ELEM_NONE),
-        .pixels = pixels_per_round(pq_jit_isa(jit), kind),
+        .pixels = 1,
+        .is_indirect = (uint32_t)is_indirect,
         .epilogue = desc->epilogue,
     };
+    if (!is_indirect) {
+        kernel.ratio = ratio > RATIO_MAX ? 0 : (uint32_t)ratio;
+        kernel.pixels = pixels_per_round(pq_jit_isa(jit), kind, desc);
+    }
     void (*entry)(void);
     ptqc_be_status st =
         pq_jit_get(jit, call, &pq_depthwise_class, &kernel, &entry);
     if (st == PTQC_BE_OK) {
-        op->kernel[kind] = (pq_depthwise_fn)entry;
+        (is_indirect ? op->edge : op->inside)[kind] = (pq_depthwise_fn)entry;
+    }
+    return st;
+}
+
+// Of the parts and kinds of outputs that there are.
+static ptqc_be_status
+get_kernels(pq_depthwise *op, pq_jit *jit, ptqc_call *call)
+{
+    int has_inside = op->first_inside < op->end_inside;
+    int has_edge = op->first_inside > 0 || op->end_inside < op->desc.out[2];
+    ptqc_be_status st = PTQC_BE_OK;
+    for (int kind = 0; kind < 3 && st == PTQC_BE_OK; kind++) {
+        if (op->plan.part[kind].blocks == 0) {
+            continue;
+        }
+        if (has_inside) {
+            st = get_kernel(op, jit, call, kind, 0);
+        }
+        if (has_edge && st == PTQC_BE_OK) {
+            st = get_kernel(op, jit, call, kind, 1);
+        }
     }
     return st;
 }
@@ -266,10 +302,8 @@ pq_depthwise_prepare(pq_jit *jit, ptqc_call *call, const pq_conv_desc *desc,
     } else {
         memset(op->padding, is_u8 ? (int)desc->pad_value : 0, bytes);
     }
-    for (int kind = 0; kind < 3 && st == PTQC_BE_OK; kind++) {
-        if (op->plan.part[kind].blocks > 0) {
-            st = get_kernel(op, jit, call, kind);
-        }
+    if (st == PTQC_BE_OK) {
+        st = get_kernels(op, jit, call);
     }
     if (st != PTQC_BE_OK) {
         pq_depthwise_destroy(op);
@@ -288,49 +322,49 @@ pq_depthwise_destroy(pq_depthwise *op)
     }
 }
 
-uint64_t
-pq_depthwise_scratch_bytes(const pq_depthwise *op)
-{
-    // a copied window
-    return (uint64_t)(op->desc.kernel[1] * op->desc.kernel[2] *
-                      op->pixel_bytes);
-}
-
 // ---- running --------------------------------------------------------------
 
 // One row of output and the blocks of it that are due.
 typedef struct row_job {
     const pq_depthwise *op;
     const pq_conv_io *io;
-    int64_t row;                       // of all batches
-    const void *line[KERNEL_ROWS_MAX]; // input rows at x = 0, channel 0;
-                                       // NULL = padding
+    int64_t row;                             // of all batches
+    const void *line[PQ_DEPTHWISE_TAPS_MAX]; // input rows at x = 0, channel 0;
+                                             // NULL = padding
     pq_range units;
-    uint8_t *patch; // worker's scratch
 } row_job;
 
-// `pixels` outputs from `first` on of blocks [begin, end) of a part; rows
-// point to the first window's taps at channel 0.
+// `pixels` outputs from `first` on, whose taps at channel 0 are `rows`: a
+// pointer per kernel row, or, with pixels = 0 for one output at an edge, per
+// tap.
+typedef struct pixel_run {
+    int64_t first, pixels;
+    const void *rows[PQ_DEPTHWISE_TAPS_MAX];
+} pixel_run;
+
+// Blocks [begin, end) of a part.
 static void
-run_part(const row_job *job, int kind, pq_range blocks, int64_t first,
-         int64_t pixels, const void *const *rows, int64_t column_bytes)
+run_part(const row_job *job, int kind, pq_range blocks, const pixel_run *run)
 {
     const pq_depthwise *op = job->op;
     const part *p = &op->plan.part[kind];
     const pq_epilogue *ep = &op->desc.epilogue;
     int64_t channels = op->desc.out_channels;
     int64_t channel = p->channel + blocks.begin * p->width;
-    int64_t pixel = job->row * op->desc.out[2] + first;
+    int64_t pixel = job->row * op->desc.out[2] + run->first;
     int64_t out_bytes = pq_epilogue_out_bytes(ep);
-    const void *shifted[KERNEL_ROWS_MAX];
-    for (int64_t kh = 0; kh < op->desc.kernel[1]; kh++) {
-        shifted[kh] = (const uint8_t *)rows[kh] + channel * op->element_bytes;
+    const void *shifted[PQ_DEPTHWISE_TAPS_MAX];
+    int64_t pointers =
+        op->desc.kernel[1] * (run->pixels == 0 ? op->desc.kernel[2] : 1);
+    for (int64_t i = 0; i < pointers; i++) {
+        shifted[i] =
+            (const uint8_t *)run->rows[i] + channel * op->element_bytes;
     }
     pq_depthwise_args args = {
         .rows = shifted,
-        .column_bytes = column_bytes,
+        .column_bytes = op->desc.dilation[2] * op->pixel_bytes,
         .pixel_bytes = op->desc.stride[2] * op->pixel_bytes,
-        .pixels = pixels,
+        .pixels = run->pixels,
         .blocks = blocks.end - blocks.begin,
         .weights = (const uint8_t *)job->io->weights + p->weights +
                    blocks.begin * p->weight_bytes,
@@ -354,13 +388,12 @@ run_part(const row_job *job, int kind, pq_range blocks, int64_t first,
                                  (pixel * channels + channel) * bytes;
         args.epilogue.residual_stride = channels * bytes;
     }
-    op->kernel[kind](&args);
+    (run->pixels == 0 ? op->edge : op->inside)[kind](&args);
 }
 
 // The due blocks of all parts.
 static void
-run_pixels(const row_job *job, int64_t first, int64_t pixels,
-           const void *const *rows, int64_t column_bytes)
+run_pixels(const row_job *job, const pixel_run *run)
 {
     const part *parts = job->op->plan.part;
     int64_t base = 0;
@@ -369,37 +402,33 @@ run_pixels(const row_job *job, int64_t first, int64_t pixels,
         pq_range blocks = {begin > 0 ? begin : 0,
                            end < parts[kind].blocks ? end : parts[kind].blocks};
         if (blocks.begin < blocks.end) {
-            run_part(job, kind, blocks, first, pixels, rows, column_bytes);
+            run_part(job, kind, blocks, run);
         }
         base += parts[kind].blocks;
     }
     if (parts[PART_TAIL].blocks > 0 && job->units.end == job->op->units) {
-        run_part(job, PART_TAIL, (pq_range){0, 1}, first, pixels, rows,
-                 column_bytes);
+        run_part(job, PART_TAIL, (pq_range){0, 1}, run);
     }
 }
 
-// One output whose window hangs over the left or right edge, from a copy.
+// One output whose window hangs over the left or right edge.
 static void
 run_edge(const row_job *job, int64_t at)
 {
     const pq_depthwise *op = job->op;
     const pq_conv_desc *desc = &op->desc;
-    const void *rows[KERNEL_ROWS_MAX];
+    pixel_run run = {.first = at};
     int64_t start = at * desc->stride[2] - desc->pad_begin[2];
-    size_t bytes = (size_t)op->pixel_bytes;
-    uint8_t *to = job->patch;
+    const void **to = run.rows;
     for (int64_t kh = 0; kh < desc->kernel[1]; kh++) {
         const uint8_t *line = job->line[kh];
-        rows[kh] = to;
-        for (int64_t kw = 0; kw < desc->kernel[2]; kw++, to += bytes) {
+        for (int64_t kw = 0; kw < desc->kernel[2]; kw++) {
             int64_t x = start + kw * desc->dilation[2];
             int is_inside = line != NULL && x >= 0 && x < desc->in[2];
-            memcpy(to, is_inside ? line + x * op->pixel_bytes : op->padding,
-                   bytes);
+            *to++ = is_inside ? line + x * op->pixel_bytes : op->padding;
         }
     }
-    run_pixels(job, at, 1, rows, op->pixel_bytes);
+    run_pixels(job, &run);
 }
 
 static void
@@ -407,14 +436,14 @@ run_inside(const row_job *job, int64_t first, int64_t end)
 {
     const pq_depthwise *op = job->op;
     const pq_conv_desc *desc = &op->desc;
-    const void *rows[KERNEL_ROWS_MAX];
+    pixel_run run = {.first = first, .pixels = end - first};
     int64_t start = first * desc->stride[2] - desc->pad_begin[2];
     for (int64_t kh = 0; kh < desc->kernel[1]; kh++) {
         const uint8_t *line = job->line[kh];
-        rows[kh] = line == NULL ? op->padding : line + start * op->pixel_bytes;
+        run.rows[kh] =
+            line == NULL ? op->padding : line + start * op->pixel_bytes;
     }
-    run_pixels(job, first, end - first, rows,
-               desc->dilation[2] * op->pixel_bytes);
+    run_pixels(job, &run);
 }
 
 static int64_t
@@ -469,7 +498,7 @@ pq_depthwise_run(const pq_depthwise *op, const pq_conv_io *io,
     int64_t rows = desc->batch * desc->out[0] * desc->out[1];
     int64_t segments = op->segments.count;
     pq_range mine = pq_worker_range(worker, rows * segments * op->units, 1);
-    row_job job = {.op = op, .io = io, .patch = worker->scratch};
+    row_job job = {.op = op, .io = io};
     for (int64_t at = mine.begin; at < mine.end;) {
         int64_t item = at / op->units; // row and segment
         int64_t base = item * op->units;

@@ -4,13 +4,13 @@
 // channels last), used through conv.h.
 //
 // The kernel computes a run of output pixels of one row for all channels: it
-// is given one pointer per kernel row and walks by fixed steps. Pixels whose
-// window hangs over the left or right edge are run from a copied window,
-// rows above and below from a row of padding.
+// is given one pointer per kernel row and walks by fixed steps; rows above and
+// below the image are a row of padding. Pixels whose window hangs over the
+// left or right edge have a kernel of their own with a pointer per tap.
 //
-// u8: blocks of 64 channels, then of 16; a rest of less than 16 channels is
+// Blocks of 64 channels, then of 16; a rest of less than 16 channels is
 // done by a block that overlaps its neighbour, under a mask where it must not
-// write twice. f32: blocks of 16.
+// write twice.
 // Packed weights, block after block:
 //   f32              [tap][16]
 //   u8, 16 channels  [group][16][4]: byte 4c+t = tap t of the group
@@ -36,7 +36,7 @@ ptqc_be_status pq_depthwise_prepare(pq_jit *jit, ptqc_call *call,
                                     const pq_conv_desc *desc,
                                     pq_depthwise **out);
 void pq_depthwise_destroy(pq_depthwise *op);
-uint64_t pq_depthwise_scratch_bytes(const pq_depthwise *op);
+
 void pq_depthwise_run(const pq_depthwise *op, const pq_conv_io *io,
                       const pq_worker *worker);
 

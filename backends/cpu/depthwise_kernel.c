@@ -31,7 +31,9 @@ typedef struct walk {
     const pq_depthwise_kernel_desc *d;
     pq_depthwise_groups groups;
     LLVMValueRef v_args, v_mask;
-    LLVMValueRef v_row[PQ_DEPTHWISE_TAPS_MAX];      // of the current block
+    // Of the current block: a pointer per kernel row, or (is_indirect) tap.
+    LLVMValueRef v_row[PQ_DEPTHWISE_TAPS_MAX];
+    LLVMValueRef v_first; // byte offset of the first output's first tap
     LLVMValueRef v_column, v_pixel;                 // byte steps
     LLVMValueRef v_weights, v_init, v_mult, v_bias; // of the block
     LLVMValueRef v_out, v_out_stride, v_residual, v_residual_stride;
@@ -53,16 +55,37 @@ times(walk *w, LLVMValueRef v_value, int64_t factor)
 
 // ---- input ----------------------------------------------------------------
 
-// Address of kernel row kh at byte offset v_at.
+// Address of the tap (kh, kw) of output `pixel`; kw may lie beyond the kernel
+// row: then it is a tap of a later output.
 static LLVMValueRef
-load_input(walk *w, uint32_t kh, LLVMValueRef v_at)
+tap_pointer(walk *w, uint32_t kh, uint32_t pixel, int64_t kw)
+{
+    LLVMBuilderRef b = w->e->builder;
+    if (w->d->is_indirect) {
+        return w->v_row[kh * w->d->kernel_w + kw];
+    }
+    LLVMValueRef v_at = w->v_first;
+    if (w->d->ratio > 0) {
+        kw += (int64_t)pixel * w->d->ratio;
+    } else if (pixel > 0) {
+        v_at = LLVMBuildAdd(b, v_at, times(w, w->v_pixel, pixel), "");
+    }
+    if (kw > 0) {
+        v_at = LLVMBuildAdd(b, v_at, times(w, w->v_column, kw), "");
+    }
+    return pq_emit_at(w->e, w->v_row[kh], v_at);
+}
+
+// `bytes` past the address of the tap.
+static LLVMValueRef
+load_input(walk *w, LLVMValueRef v_tap, int64_t bytes)
 {
     pq_emitter *e = w->e;
     LLVMTypeRef type = !is_u8(w)            ? e->t_vf32
                        : w->d->vectors == 4 ? e->t_vi8x64
                                             : e->t_vi8;
     uint32_t align = is_u8(w) ? 1 : 4;
-    LLVMValueRef v_ptr = pq_emit_at(e, w->v_row[kh], v_at);
+    LLVMValueRef v_ptr = pq_emit_at_const(e, v_tap, bytes);
     return w->v_mask == NULL
                ? pq_emit_load(e, type, v_ptr, align)
                : pq_emit_masked_load(e, type, v_ptr, w->v_mask, align);
@@ -142,52 +165,48 @@ dot_group(walk *w, uint32_t pixel, int64_t group, const LLVMValueRef *v_x)
     }
 }
 
-// Group `part` of the kernel column at byte offset v_at.
+// Group `part` of kernel column kw of output `pixel`.
 static void
-vertical_operand(walk *w, int64_t part, LLVMValueRef v_at, LLVMValueRef *v_out)
+vertical_operand(walk *w, int64_t part, uint32_t pixel, int64_t kw,
+                 LLVMValueRef *v_out)
 {
     LLVMValueRef v_tap[4] = {NULL, NULL, NULL, NULL};
     for (uint32_t t = 0; t < 4 && 4 * part + t < w->d->kernel_h; t++) {
-        v_tap[t] = load_input(w, (uint32_t)(4 * part + t), v_at);
+        uint32_t kh = (uint32_t)(4 * part + t);
+        v_tap[t] = load_input(w, tap_pointer(w, kh, pixel, kw), 0);
     }
     interleave_taps(w, v_tap, v_out);
 }
 
-// Taps 4 * group.. of the only kernel row; v_at is the pixel's first tap.
+// Taps 4 * group.. of the only kernel row.
 static void
-horizontal_operand(walk *w, int64_t group, LLVMValueRef v_at,
-                   LLVMValueRef *v_out)
+horizontal_operand(walk *w, int64_t group, uint32_t pixel, LLVMValueRef *v_out)
 {
     LLVMValueRef v_tap[4] = {NULL, NULL, NULL, NULL};
     for (int64_t t = 0; t < 4 && 4 * group + t < w->d->kernel_w; t++) {
-        LLVMValueRef v_tap_at = LLVMBuildAdd(
-            w->e->builder, v_at, times(w, w->v_column, 4 * group + t), "");
-        v_tap[t] = load_input(w, 0, v_tap_at);
+        v_tap[t] = load_input(w, tap_pointer(w, 0, pixel, 4 * group + t), 0);
     }
     interleave_taps(w, v_tap, v_out);
 }
 
-// Byte offset of tap column `kw` of pixel `pixel`.
-static LLVMValueRef
-tap_at(walk *w, LLVMValueRef v_first, uint32_t pixel, int64_t kw)
+static int64_t
+column_count(const walk *w, uint32_t pixels)
 {
-    LLVMBuilderRef b = w->e->builder;
-    LLVMValueRef v_at = v_first;
-    if (w->d->ratio > 0) {
-        kw += (int64_t)pixel * w->d->ratio;
-    } else if (pixel > 0) {
-        v_at = LLVMBuildAdd(b, v_at, times(w, w->v_pixel, pixel), "");
-    }
-    return kw == 0 ? v_at
-                   : LLVMBuildAdd(b, v_at, times(w, w->v_column, kw), "");
+    return (int64_t)(pixels - 1) * w->d->ratio + w->d->kernel_w;
+}
+
+// Do outputs share input columns?
+static int
+is_shared(const walk *w)
+{
+    return w->d->ratio > 0 && !w->d->is_indirect;
 }
 
 // All uses of input column `column` (counted in taps from the first pixel's
 // first one) by the `pixels` outputs.
 static void
-shared_column(walk *w, LLVMValueRef v_first, uint32_t pixels, int64_t column)
+shared_column(walk *w, uint32_t pixels, int64_t column)
 {
-    LLVMValueRef v_at = tap_at(w, v_first, 0, column);
     for (int64_t part = 0; part < w->groups.per_column; part++) {
         LLVMValueRef v_x[VECTORS_MAX];
         int is_loaded = 0;
@@ -197,7 +216,7 @@ shared_column(walk *w, LLVMValueRef v_first, uint32_t pixels, int64_t column)
                 continue;
             }
             if (!is_loaded) {
-                vertical_operand(w, part, v_at, v_x);
+                vertical_operand(w, part, 0, column, v_x);
                 is_loaded = 1;
             }
             dot_group(w, p, kw * w->groups.per_column + part, v_x);
@@ -206,41 +225,34 @@ shared_column(walk *w, LLVMValueRef v_first, uint32_t pixels, int64_t column)
 }
 
 static void
-single_column(walk *w, LLVMValueRef v_first, uint32_t pixel, int64_t kw)
+single_column(walk *w, uint32_t pixel, int64_t kw)
 {
-    LLVMValueRef v_at = tap_at(w, v_first, pixel, kw);
     for (int64_t part = 0; part < w->groups.per_column; part++) {
         LLVMValueRef v_x[VECTORS_MAX];
-        vertical_operand(w, part, v_at, v_x);
+        vertical_operand(w, part, pixel, kw, v_x);
         dot_group(w, pixel, kw * w->groups.per_column + part, v_x);
     }
 }
 
-static int64_t
-column_count(const walk *w, uint32_t pixels)
-{
-    return (int64_t)(pixels - 1) * w->d->ratio + w->d->kernel_w;
-}
-
 static void
-sum_u8(walk *w, LLVMValueRef v_first, uint32_t pixels)
+sum_u8(walk *w, uint32_t pixels)
 {
-    if (w->groups.is_vertical && w->d->ratio > 0) {
+    if (w->groups.is_vertical && is_shared(w)) {
         for (int64_t c = 0; c < column_count(w, pixels); c++) {
-            shared_column(w, v_first, pixels, c);
+            shared_column(w, pixels, c);
         }
         return;
     }
     for (uint32_t p = 0; p < pixels; p++) {
         if (w->groups.is_vertical) {
             for (int64_t kw = 0; kw < w->d->kernel_w; kw++) {
-                single_column(w, v_first, p, kw);
+                single_column(w, p, kw);
             }
             continue;
         }
         for (int64_t g = 0; g < w->groups.count; g++) {
             LLVMValueRef v_x[VECTORS_MAX];
-            horizontal_operand(w, g, tap_at(w, v_first, p, 0), v_x);
+            horizontal_operand(w, g, p, v_x);
             dot_group(w, p, g, v_x);
         }
     }
@@ -270,41 +282,63 @@ transpose_lanes(pq_emitter *e, LLVMValueRef *v_acc)
 
 // ---- f32 ------------------------------------------------------------------
 
+// Vector v of a tap's weights: blocks of 16 channels follow each other.
 static void
-tap_f32(walk *w, uint32_t pixel, int64_t tap, LLVMValueRef v_x)
+tap_f32(walk *w, uint32_t pixel, int64_t tap, const LLVMValueRef *v_x)
 {
     pq_emitter *e = w->e;
-    LLVMValueRef v_w = pq_emit_load(
-        e, e->t_vf32, pq_emit_at_const(e, w->v_weights, 64 * tap), 64);
-    w->v_acc[pixel][0] = pq_emit_fma(e, v_x, v_w, w->v_acc[pixel][0]);
+    int64_t taps = (int64_t)w->d->kernel_h * w->d->kernel_w;
+    for (uint32_t v = 0; v < w->d->vectors; v++) {
+        LLVMValueRef v_w = pq_emit_load(
+            e, e->t_vf32,
+            pq_emit_at_const(e, w->v_weights, 64 * (v * taps + tap)), 64);
+        w->v_acc[pixel][v] = pq_emit_fma(e, v_x[v], v_w, w->v_acc[pixel][v]);
+    }
+}
+
+static void
+load_f32(walk *w, LLVMValueRef v_tap, LLVMValueRef *v_out)
+{
+    for (uint32_t v = 0; v < w->d->vectors; v++) {
+        v_out[v] = load_input(w, v_tap, 64 * v);
+    }
+}
+
+// The taps of kernel row kh whose input column is shared by the outputs.
+static void
+shared_row_f32(walk *w, uint32_t pixels, uint32_t kh)
+{
+    for (int64_t c = 0; c < column_count(w, pixels); c++) {
+        LLVMValueRef v_x[VECTORS_MAX];
+        int is_loaded = 0;
+        for (uint32_t p = 0; p < pixels; p++) {
+            int64_t kw = c - (int64_t)p * w->d->ratio;
+            if (kw < 0 || kw >= w->d->kernel_w) {
+                continue;
+            }
+            if (!is_loaded) {
+                load_f32(w, tap_pointer(w, kh, 0, c), v_x);
+                is_loaded = 1;
+            }
+            tap_f32(w, p, (int64_t)kh * w->d->kernel_w + kw, v_x);
+        }
+    }
 }
 
 // Per output: kernel rows, then columns, ascending.
 static void
-sum_f32(walk *w, LLVMValueRef v_first, uint32_t pixels)
+sum_f32(walk *w, uint32_t pixels)
 {
     for (uint32_t kh = 0; kh < w->d->kernel_h; kh++) {
-        int64_t row = (int64_t)kh * w->d->kernel_w;
-        if (w->d->ratio == 0) {
-            for (uint32_t p = 0; p < pixels; p++) {
-                for (int64_t kw = 0; kw < w->d->kernel_w; kw++) {
-                    tap_f32(w, p, row + kw,
-                            load_input(w, kh, tap_at(w, v_first, p, kw)));
-                }
-            }
+        if (is_shared(w)) {
+            shared_row_f32(w, pixels, kh);
             continue;
         }
-        for (int64_t c = 0; c < column_count(w, pixels); c++) {
-            LLVMValueRef v_x = NULL;
-            for (uint32_t p = 0; p < pixels; p++) {
-                int64_t kw = c - (int64_t)p * w->d->ratio;
-                if (kw < 0 || kw >= w->d->kernel_w) {
-                    continue;
-                }
-                if (v_x == NULL) {
-                    v_x = load_input(w, kh, tap_at(w, v_first, 0, c));
-                }
-                tap_f32(w, p, row + kw, v_x);
+        for (uint32_t p = 0; p < pixels; p++) {
+            for (int64_t kw = 0; kw < w->d->kernel_w; kw++) {
+                LLVMValueRef v_x[VECTORS_MAX];
+                load_f32(w, tap_pointer(w, kh, p, kw), v_x);
+                tap_f32(w, p, (int64_t)kh * w->d->kernel_w + kw, v_x);
             }
         }
     }
@@ -349,7 +383,7 @@ finish_pixel(walk *w, LLVMValueRef v_index, uint32_t pixel)
             e, w->v_residual,
             LLVMBuildMul(e->builder, v_pixel, w->v_residual_stride, ""));
     }
-    if (w->d->vectors == 4) {
+    if (is_u8(w) && w->d->vectors == 4) {
         transpose_lanes(e, w->v_acc[pixel]);
     }
     for (uint32_t v = 0; v < w->d->vectors; v++) {
@@ -374,27 +408,32 @@ finish_pixel(walk *w, LLVMValueRef v_index, uint32_t pixel)
     }
 }
 
-// for (index = begin; index < end; index += pixels)
+// Outputs index .. index + pixels - 1.
 static void
-emit_pixels(walk *w, LLVMValueRef v_begin, LLVMValueRef v_end, uint32_t pixels)
+emit_round(walk *w, LLVMValueRef v_index, uint32_t pixels)
 {
-    pq_emitter *e = w->e;
-    pq_loop loop;
-    pq_emit_loop_begin(e, &loop, v_begin, v_end, pixels, NULL, 0);
-    LLVMValueRef v_first =
-        LLVMBuildMul(e->builder, loop.v_index, w->v_pixel, "");
+    w->v_first = LLVMBuildMul(w->e->builder, v_index, w->v_pixel, "");
     for (uint32_t p = 0; p < pixels; p++) {
         start_pixel(w, p);
     }
     if (is_u8(w)) {
-        sum_u8(w, v_first, pixels);
+        sum_u8(w, pixels);
     } else {
-        sum_f32(w, v_first, pixels);
+        sum_f32(w, pixels);
     }
     for (uint32_t p = 0; p < pixels; p++) {
-        finish_pixel(w, loop.v_index, p);
+        finish_pixel(w, v_index, p);
     }
-    pq_emit_loop_end(e, &loop, NULL);
+}
+
+// for (index = begin; index < end; index += pixels)
+static void
+emit_pixels(walk *w, LLVMValueRef v_begin, LLVMValueRef v_end, uint32_t pixels)
+{
+    pq_loop loop;
+    pq_emit_loop_begin(w->e, &loop, v_begin, v_end, pixels, NULL, 0);
+    emit_round(w, loop.v_index, pixels);
+    pq_emit_loop_end(w->e, &loop, NULL);
 }
 
 static LLVMValueRef
@@ -423,14 +462,16 @@ set_block(walk *w, LLVMValueRef v_block)
     const pq_depthwise_kernel_desc *d = w->d;
     const pq_epilogue *ep = &d->epilogue;
     int64_t channels = 16 * (int64_t)d->vectors;
-    int64_t lines = is_u8(w) ? w->groups.count * d->vectors
-                             : (int64_t)d->kernel_h * d->kernel_w;
+    int64_t lines =
+        d->vectors *
+        (is_u8(w) ? w->groups.count : (int64_t)d->kernel_h * d->kernel_w);
     LLVMValueRef v_rows = field(w, e->t_ptr, offsetof(pq_depthwise_args, rows));
     LLVMValueRef v_x = times(w, v_block, channels * (is_u8(w) ? 1 : 4));
-    for (uint32_t kh = 0; kh < d->kernel_h; kh++) {
+    uint32_t pointers = d->kernel_h * (d->is_indirect ? d->kernel_w : 1);
+    for (uint32_t i = 0; i < pointers; i++) {
         LLVMValueRef v_row = pq_emit_load(
-            e, e->t_ptr, pq_emit_at_const(e, v_rows, 8 * (int64_t)kh), 8);
-        w->v_row[kh] = pq_emit_at(e, v_row, v_x);
+            e, e->t_ptr, pq_emit_at_const(e, v_rows, 8 * (int64_t)i), 8);
+        w->v_row[i] = pq_emit_at(e, v_row, v_x);
     }
     w->v_weights = block_pointer(w, 1, offsetof(pq_depthwise_args, weights),
                                  v_block, 64 * lines);
@@ -445,6 +486,27 @@ set_block(walk *w, LLVMValueRef v_block)
     w->v_residual =
         block_pointer(w, ep->residual != PQ_ELEM_NONE, EPI(residual), v_block,
                       channels * (ep->residual == PQ_ELEM_F32 ? 4 : 1));
+}
+
+// The outputs of one block: rounds of d->pixels, then single ones.
+static void
+emit_block(walk *w)
+{
+    pq_emitter *e = w->e;
+    LLVMValueRef v_zero = pq_emit_i64(e, 0);
+    if (w->d->is_indirect) {
+        emit_round(w, v_zero, 1);
+        return;
+    }
+    LLVMValueRef v_pixels =
+        field(w, e->t_i64, offsetof(pq_depthwise_args, pixels));
+    LLVMValueRef v_rest =
+        LLVMBuildURem(e->builder, v_pixels, pq_emit_i64(e, w->d->pixels), "");
+    LLVMValueRef v_main = LLVMBuildSub(e->builder, v_pixels, v_rest, "");
+    emit_pixels(w, v_zero, v_main, w->d->pixels);
+    if (w->d->pixels > 1) {
+        emit_pixels(w, v_main, v_pixels, 1);
+    }
 }
 
 static ptqc_be_status
@@ -474,20 +536,12 @@ emit_depthwise(pq_emitter *e, const void *desc)
         pq_emit_at_const(e, w.v_args,
                          (int64_t)offsetof(pq_depthwise_args, epilogue)),
         &w.values);
-    LLVMValueRef v_pixels =
-        field(&w, e->t_i64, offsetof(pq_depthwise_args, pixels));
-    LLVMValueRef v_rest =
-        LLVMBuildURem(e->builder, v_pixels, pq_emit_i64(e, w.d->pixels), "");
-    LLVMValueRef v_main = LLVMBuildSub(e->builder, v_pixels, v_rest, "");
     pq_loop blocks;
     pq_emit_loop_begin(e, &blocks, pq_emit_i64(e, 0),
                        field(&w, e->t_i64, offsetof(pq_depthwise_args, blocks)),
                        1, NULL, 0);
     set_block(&w, blocks.v_index);
-    if (w.d->pixels > 1) {
-        emit_pixels(&w, pq_emit_i64(e, 0), v_main, w.d->pixels);
-    }
-    emit_pixels(&w, w.d->pixels > 1 ? v_main : pq_emit_i64(e, 0), v_pixels, 1);
+    emit_block(&w);
     pq_emit_loop_end(e, &blocks, NULL);
     pq_emit_return(e);
     return PTQC_BE_OK;
@@ -495,7 +549,7 @@ emit_depthwise(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_depthwise_class = {
     .name = "depthwise",
-    .version = 1,
+    .version = 2,
     .desc_bytes = sizeof(pq_depthwise_kernel_desc),
     .emit = emit_depthwise,
 };

@@ -18,16 +18,19 @@ typedef struct pq_depthwise_kernel_desc {
     // Distance of neighbouring output pixels in taps of a kernel row
     // (stride / dilation), so that they share input columns; 0 = none known.
     uint32_t ratio;
-    uint32_t vectors; // 16-channel vectors per block: 4 (u8) or 1
-    uint32_t masked;  // lanes [skip, channels) of the only block
-    uint32_t pixels;  // outputs per round of the main loop
+    uint32_t vectors;     // 16-channel vectors per block: 4 or 1
+    uint32_t masked;      // lanes [skip, channels) of the only block
+    uint32_t pixels;      // outputs per round of the main loop
+    uint32_t is_indirect; // one output, with a pointer per tap
     pq_epilogue epilogue;
 } pq_depthwise_kernel_desc;
 
 typedef struct pq_depthwise_args {
-    const void *const *rows; // [kernel_h]: first tap of the first pixel
-    int64_t column_bytes;    // from tap to tap in a row
-    int64_t pixel_bytes;     // from output pixel to output pixel, in x
+    // [kernel_h]: first tap of the first pixel; is_indirect: [kernel_h *
+    // kernel_w] taps
+    const void *const *rows;
+    int64_t column_bytes; // from tap to tap in a row
+    int64_t pixel_bytes;  // from output pixel to output pixel, in x
     int64_t pixels;
     int64_t blocks;
     const void *weights;
