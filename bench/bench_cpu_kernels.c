@@ -124,8 +124,6 @@ emit_peak(pq_emitter *e, const void *desc)
 {
     const peak_desc *d = desc;
     LLVMTypeRef params[2] = {e->t_i64, e->t_ptr};
-    uint32_t vector_lanes = pq_isa_vector_bytes(e->isa) / 4;
-    (void)vector_lanes;
     pq_emit_function(e, params, 2);
     LLVMValueRef v_io = pq_emit_param(e, 1);
     LLVMValueRef v_x =
@@ -182,6 +180,7 @@ typedef struct bench_case {
     union {
         pq_matmul_io matmul;
         pq_conv_io conv;
+        pq_bmm_io bmm;
     } io;
     double operations;
     int peak; // index of the case that is its peak
@@ -211,6 +210,13 @@ run_conv(void *user, const pq_worker *worker)
 {
     bench_case *c = user;
     pq_conv_run(c->op, &c->io.conv, worker);
+}
+
+static void
+run_bmm(void *user, const pq_worker *worker)
+{
+    bench_case *c = user;
+    pq_bmm_run(c->op, &c->io.bmm, worker);
 }
 
 static void
@@ -333,6 +339,45 @@ add_matmul(bench *b, uint32_t format, int64_t m, int64_t k, int64_t n)
                        .epilogue = some_args(pq_strip_columns(n))};
 }
 
+// Attention of `heads` heads: q k^T (b transposed) or p v.
+static void
+add_bmm(bench *b, int64_t heads, int64_t m, int64_t k, int64_t n,
+        int is_transposed)
+{
+    char name[64];
+    snprintf(name, sizeof name, "bmm%s f32 %d of %dx%dx%d",
+             is_transposed ? "^T" : "", (int)heads, (int)m, (int)k, (int)n);
+    bench_case *c = new_case(b, name);
+    if (c == NULL) {
+        return;
+    }
+    pq_bmm_desc desc = {
+        .m = m,
+        .n = n,
+        .k = k,
+        .batch_rank = 1,
+        .batch = {heads},
+        .a_batch_stride = {4 * m * k},
+        .b_batch_stride = {4 * n * k},
+        .out_batch_stride = {4 * m * n},
+        .a_stride = 4 * k,
+        .b_k_stride = is_transposed ? 4 : 4 * n,
+        .b_n_stride = is_transposed ? 4 * k : 4,
+        .out_stride = 4 * n,
+        .epilogue = {PQ_EPI_FLOAT, PQ_ACT_NONE, PQ_ELEM_NONE, PQ_ELEM_F32, 0}};
+    pq_bmm *op;
+    check(pq_bmm_prepare(b->jit, NULL, &desc, &op));
+    need_scratch(b, pq_bmm_scratch_bytes(op));
+    c->work = run_bmm;
+    c->op = op;
+    c->operations = 2.0 * (double)(heads * m) * (double)(n * k);
+    c->out_bytes = 4 * heads * m * n;
+    c->out = fill(c->out_bytes, 1);
+    c->io.bmm = (pq_bmm_io){.a = fill(4 * heads * m * k, 1),
+                            .b = fill(4 * heads * n * k, 1),
+                            .out = c->out};
+}
+
 typedef struct conv_shape {
     int64_t size, in_channels, out_channels, kernel, stride;
 } conv_shape;
@@ -397,9 +442,12 @@ add_cases(bench *b)
         {56, 64, 256, 1, 1},  {28, 512, 128, 1, 1}, {14, 1024, 256, 1, 1},
         {7, 512, 2048, 1, 1}, {56, 64, 64, 3, 1},   {28, 128, 128, 3, 1},
         {14, 256, 256, 3, 1}, {7, 512, 512, 3, 1},  {32, 16, 16, 3, 1},
-        {56, 24, 144, 1, 1},  {14, 96, 576, 1, 1},  {112, 64, 0, 3, 1},
-        {56, 128, 0, 3, 1},   {28, 256, 0, 3, 1},   {14, 512, 0, 3, 1},
-        {112, 96, 0, 3, 2},   {7, 960, 0, 3, 1},    {28, 240, 0, 5, 1},
+        {56, 24, 144, 1, 1},  {14, 96, 576, 1, 1},  {56, 144, 24, 1, 1},
+        {56, 144, 32, 1, 1},  {14, 576, 96, 1, 1},  {112, 32, 16, 1, 1},
+        {7, 960, 160, 1, 1},  {16, 32, 32, 3, 1},   {8, 64, 64, 3, 1},
+        {112, 64, 0, 3, 1},   {56, 128, 0, 3, 1},   {28, 256, 0, 3, 1},
+        {14, 512, 0, 3, 1},   {112, 96, 0, 3, 2},   {7, 960, 0, 3, 1},
+        {28, 240, 0, 5, 1},
     };
     add_peak(b, 0);
     add_peak(b, 1);
@@ -408,6 +456,8 @@ add_cases(bench *b)
         add_matmul(b, format, 128, 768, 768);
         add_matmul(b, format, 1, 2048, 2048);
     }
+    add_bmm(b, 12, 128, 64, 128, 1);
+    add_bmm(b, 12, 128, 128, 64, 0);
     for (uint32_t weight = PQ_WEIGHT_F32; weight <= PQ_WEIGHT_S8; weight++) {
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
             add_conv(b, weight, &shapes[i]);
