@@ -28,6 +28,8 @@ typedef struct pq_onnx_op {
 } pq_onnx_op;
 
 const pq_onnx_op *pq_onnx_op_find(pq_str domain, pq_str name);
+// Rows in order; NULL behind the last.
+const pq_onnx_op *pq_onnx_op_at(size_t index);
 
 // Names visible to a node. A name whose value could not be imported is
 // poisoned: nodes that read it are skipped without a message of their own.
@@ -43,11 +45,17 @@ typedef struct pq_onnx_frame pq_onnx_frame;
 struct pq_onnx_frame {
     const pq_onnx_frame *caller; // NULL: none
     const pq_onnx_function *function;
-    const pq_onnx_node *node;        // whose attributes the body refers to
-    const pq_onnx_frame *node_frame; // in which those are resolved
+    const pq_onnx_node *node; // whose attributes the body refers to
 };
 
 typedef struct pq_onnx_external pq_onnx_external; // an open data file
+
+typedef struct pq_onnx_problem pq_onnx_problem;
+struct pq_onnx_problem {
+    pq_onnx_problem *next; // that occurred before
+    pq_str op;             // empty: no node
+    pq_str reason, place;
+};
 
 typedef struct pq_onnx_importer {
     ptqc_ctx *ctx;
@@ -57,12 +65,14 @@ typedef struct pq_onnx_importer {
     pq_graph *g;
     pq_arena *arena; // scratch, and the decoded file
     pq_onnx_model file;
-    uint64_t node_budget;             // nodes that inlining may still make
-    unsigned depth;                   // of subgraphs and functions
-    pq_onnx_external *externals;      // list
-    uint64_t *dim_used;               // [options->dim_count] times applied
-    struct pq_onnx_problem *problems; // list, newest first
-    uint32_t input_index;             // for names of unnamed dims
+    uint64_t node_budget;        // nodes that may still be imported
+    unsigned depth;              // of subgraphs and functions
+    unsigned guesses;            // branches being imported that may never run
+    pq_onnx_external *externals; // list
+    uint64_t *dim_used;          // [options->dim_count] times applied
+    pq_onnx_problem *problems;   // list, newest first
+    uint32_t problem_count;
+    uint32_t input_index; // for names of unnamed dims
     bool is_quantized;
     // The message an importer function said, held back.
     ptqc_diag_fn diag;
@@ -86,18 +96,61 @@ struct pq_onnx_call {
     pq_value_id *outputs;      // [output_count], to be filled
     uint32_t output_count;     // absent ones at the end are not counted
     uint64_t attrs_read;       // bit i: node->attrs.p[i] was asked for
+    bool is_poisoned;          // outputs are unknown, and it has been said
 };
 
-// ---- graphs and problems (import.c) -----------------------------------------
+// ---- graphs (import.c, nodes.c)
+// ----------------------------------------------
 
+// Imports the nodes in order; every output is defined in the scope.
+PTQC_MUST_USE ptqc_status pq_onnx_import_nodes(pq_onnx_importer *im,
+                                               pq_onnx_scope *scope,
+                                               const pq_onnx_frame *frame,
+                                               const pq_onnx_nodes *nodes);
+// Defines the initializers of a graph.
+PTQC_MUST_USE ptqc_status pq_onnx_import_weights(pq_onnx_importer *im,
+                                                 pq_onnx_scope *scope,
+                                                 const pq_onnx_graph *graph);
 // Imports the body of a subgraph in a scope below c's; outputs[i] = value of
-// its output i.
+// its output i. Sets c->is_poisoned when the body has problems of its own.
 PTQC_MUST_USE ptqc_status pq_onnx_import_subgraph(pq_onnx_call *c,
                                                   const pq_onnx_graph *body,
                                                   pq_value_id *outputs,
                                                   uint32_t output_count);
+// E_INPUT when the name is taken or empty.
+PTQC_MUST_USE ptqc_status pq_onnx_define(pq_onnx_importer *im,
+                                         pq_onnx_scope *scope, pq_str name,
+                                         uint64_t value);
+// Looks in the scope and those around it.
+bool pq_onnx_lookup(const pq_onnx_scope *scope, pq_str name, uint64_t *out);
+// E_INPUT when a tensor of that type fits no address space.
+PTQC_MUST_USE ptqc_status pq_onnx_check_size(pq_onnx_importer *im,
+                                             const pq_type *type);
 // The name a node goes by in messages: its own, else its first output.
 pq_str pq_onnx_node_label(const pq_onnx_node *node);
+// "Conv", "com.microsoft:QLinearAdd"; p is NULL when out of memory (said).
+pq_str pq_onnx_op_label(pq_arena *arena, const pq_onnx_node *node);
+// "" and "ai.onnx" are one domain.
+bool pq_onnx_domain_equal(pq_str a, pq_str b);
+
+// ---- messages held back (import.c)
+// --------------------------------------------
+
+// Puts "what 'name' (detail): " in front of the message that is held back.
+void pq_onnx_prefix(pq_onnx_importer *im, const char *what, pq_str name,
+                    pq_str detail);
+// Makes the held-back message a problem of the model.
+PTQC_MUST_USE ptqc_status pq_onnx_add_problem(pq_onnx_importer *im, pq_str op,
+                                              pq_str place);
+
+// ---- what the file says about itself (facts.c)
+// --------------------------------
+
+// Fills the facts of im->model from the decoded file; the file may be closed
+// before the model ends.
+PTQC_MUST_USE ptqc_status pq_onnx_collect_facts(pq_onnx_importer *im);
+// Groups the problems by operator and reason, in order of occurrence.
+PTQC_MUST_USE ptqc_status pq_onnx_collect_problems(pq_onnx_importer *im);
 
 // ---- tensors (tensor.c, external_data.c)
 // --------------------------------------
@@ -115,6 +168,8 @@ PTQC_MUST_USE ptqc_status pq_onnx_sparse_constant(pq_onnx_importer *im,
 // ptqc's type of an ONNX data type. E_INPUT when there is no such number.
 PTQC_MUST_USE ptqc_status pq_onnx_dtype(ptqc_ctx *ctx, int64_t data_type,
                                         ptqc_dtype *out);
+// The same without a message; none for what ptqc does not have.
+ptqc_dtype pq_onnx_dtype_or_none(int64_t data_type);
 // The bytes of an external tensor: `bytes` long, inside the file.
 PTQC_MUST_USE ptqc_status pq_onnx_external_bytes(pq_onnx_importer *im,
                                                  const pq_onnx_tensor *t,
@@ -174,6 +229,10 @@ PTQC_MUST_USE ptqc_status pq_onnx_known_i64s(pq_onnx_call *c, pq_value_id v,
 PTQC_MUST_USE ptqc_status pq_onnx_known_f32s(pq_onnx_call *c, pq_value_id v,
                                              const char *what,
                                              pq_onnx_f32s *out);
+// Integers of a constant, 4-bit ones too.
+PTQC_MUST_USE ptqc_status pq_onnx_known_codes(pq_onnx_call *c, pq_value_id v,
+                                              const char *what,
+                                              pq_onnx_i64s *out);
 // One number of a constant; more or fewer elements than one are E_INPUT.
 PTQC_MUST_USE ptqc_status pq_onnx_known_f32(pq_onnx_call *c, pq_value_id v,
                                             const char *what, float *out);
@@ -185,6 +244,13 @@ PTQC_MUST_USE ptqc_status pq_onnx_axis(pq_onnx_call *c, int64_t axis,
 // Axes without repeats, ascending order not required; converts in place.
 PTQC_MUST_USE ptqc_status pq_onnx_axes(pq_onnx_call *c, pq_onnx_i64s axes,
                                        uint32_t rank);
+
+// A copy that may be changed.
+PTQC_MUST_USE ptqc_status pq_onnx_own_i64s(pq_onnx_call *c, pq_onnx_i64s *list);
+// The failure behind a null dim, which was said; OK for others.
+PTQC_MUST_USE ptqc_status pq_onnx_dim_check(pq_onnx_call *c, pq_dim d);
+PTQC_MUST_USE ptqc_status pq_onnx_product(pq_onnx_call *c, const pq_dim *dims,
+                                          uint32_t n, pq_dim *out);
 
 // ---- building (operands.c)
 // --------------------------------------------------------

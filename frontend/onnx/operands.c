@@ -132,9 +132,7 @@ dims_of_constant(pq_onnx_call *c, const pq_constant *k, const char *what,
                                 pq_dtype_name(k->dtype));
         }
         dims[i] = pq_dim_const(c->g, x);
-        if (pq_dim_is_none(dims[i])) {
-            return PTQC_E_RESOURCE;
-        }
+        PQ_TRY(pq_onnx_dim_check(c, dims[i]));
     }
     *out = dims;
     *out_count = (uint32_t)count;
@@ -210,6 +208,42 @@ pq_onnx_known_f32s(pq_onnx_call *c, pq_value_id v, const char *what,
     return PTQC_OK;
 }
 
+// Rows of 4-bit types start on a byte.
+static int64_t
+load_nibble(const pq_constant *k, size_t i)
+{
+    size_t row = k->rank == 0 ? 1 : (size_t)k->dims[k->rank - 1];
+    const uint8_t *bytes = k->p;
+    size_t at = i / row * (row / 2 + row % 2) + i % row / 2;
+    int64_t code = bytes[at] >> (i % row % 2 * 4) & 15;
+    return k->dtype == PTQC_I4 && code > 7 ? code - 16 : code;
+}
+
+ptqc_status
+pq_onnx_known_codes(pq_onnx_call *c, pq_value_id v, const char *what,
+                    pq_onnx_i64s *out)
+{
+    const pq_value *value = pq_graph_value(c->g, v);
+    if (value == NULL || pq_const_is_none(value->constant)) {
+        return not_known(c, what);
+    }
+    const pq_constant *k = pq_graph_constant(c->g, value->constant);
+    size_t count = constant_count(k);
+    out->p = pq_arena_array(c->arena, count, sizeof *out->p);
+    PQ_TRY_ALLOC(out->p);
+    out->n = count;
+    for (size_t i = 0; i < count; i++) {
+        if (pq_dtype_bits(k->dtype) < 8) {
+            out->p[i] = load_nibble(k, i);
+        } else if (!load_integer(k->dtype, k->p, i, &out->p[i])) {
+            return PQ_ONNX_FAIL(c, PTQC_E_INPUT,
+                                "expected integers as %s, found type %s", what,
+                                pq_dtype_name(k->dtype));
+        }
+    }
+    return PTQC_OK;
+}
+
 ptqc_status
 pq_onnx_known_f32(pq_onnx_call *c, pq_value_id v, const char *what, float *out)
 {
@@ -277,6 +311,34 @@ pq_onnx_axes(pq_onnx_call *c, pq_onnx_i64s axes, uint32_t rank)
         used |= 1u << axes.p[i];
     }
     return PTQC_OK;
+}
+
+ptqc_status
+pq_onnx_own_i64s(pq_onnx_call *c, pq_onnx_i64s *list)
+{
+    int64_t *copy = pq_arena_array(c->arena, list->n, sizeof *copy);
+    PQ_TRY_ALLOC(copy);
+    if (list->n != 0) {
+        memcpy(copy, list->p, list->n * sizeof *copy);
+    }
+    list->p = copy;
+    return PTQC_OK;
+}
+
+ptqc_status
+pq_onnx_dim_check(pq_onnx_call *c, pq_dim d)
+{
+    return pq_dim_is_none(d) ? c->im->said_status : PTQC_OK;
+}
+
+ptqc_status
+pq_onnx_product(pq_onnx_call *c, const pq_dim *dims, uint32_t n, pq_dim *out)
+{
+    *out = pq_dim_const(c->g, 1);
+    for (uint32_t i = 0; i < n && !pq_dim_is_none(*out); i++) {
+        *out = pq_dim_make(c->g, PQ_DIM_MUL, *out, dims[i]);
+    }
+    return pq_onnx_dim_check(c, *out);
 }
 
 // ---- building --------------------------------------------------------------

@@ -64,6 +64,13 @@ pq_onnx_dtype(ptqc_ctx *ctx, int64_t data_type, ptqc_dtype *out)
     return PTQC_OK;
 }
 
+ptqc_dtype
+pq_onnx_dtype_or_none(int64_t data_type)
+{
+    bool is_known = data_type > 0 && data_type < PQ_ONNX_DATA_TYPE_END;
+    return is_known ? types[data_type].dtype : PTQC_DTYPE_NONE;
+}
+
 // A tensor on its way into the graph.
 typedef struct reader {
     pq_onnx_importer *im;
