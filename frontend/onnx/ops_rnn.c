@@ -94,9 +94,9 @@ pq_onnx_import_recurrent(pq_onnx_call *c)
     const cell *kind = cells;
     int64_t direction = 0, layout = 0, hidden = 0, before_reset = 0;
     while (kind->code != (pq_opcode)c->op->param) {
-        cell++;
+        kind++;
     }
-    PQ_TRY(check_activations(c, cell));
+    PQ_TRY(check_activations(c, kind));
     PQ_TRY(refuse_variants(c));
     PQ_TRY(read_direction(c, &direction));
     PQ_TRY(pq_onnx_attr_range(c, "layout", 0, 1, &layout));
