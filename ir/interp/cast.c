@@ -162,7 +162,7 @@ pq_eval_dynamic_quantize(pq_eval *e)
     const float *x;
     PQ_TRY(pq_in_f32(e, 0, &x));
     int64_t n = t->dims[t->rank - 1];
-    int64_t rows = pq_dims_product(t->dims, 0, t->rank - 1);
+    int64_t rows = pq_size_product(t->dims, 0, t->rank - 1);
     int8_t *codes = e->out[0].p;
     float *scales = e->out[1].p;
     for (int64_t r = 0; r < rows; r++, x += n, codes += n) {

@@ -58,7 +58,7 @@ pq_reason(pq_graph *g, const char *format, ...);
 
 int64_t pq_tensor_count(const pq_tensor *t); // elements
 // Product of dims[begin, end).
-int64_t pq_dims_product(const int64_t *dims, uint32_t begin, uint32_t end);
+int64_t pq_size_product(const int64_t *dims, uint32_t begin, uint32_t end);
 // Attribute AXIS (negative counts from the end) within [0, rank), or an
 // error.
 PTQC_MUST_USE ptqc_status pq_eval_axis(pq_eval *e, int64_t otherwise,

@@ -37,10 +37,10 @@ pq_eval_gather(pq_eval *e)
     }
     const int64_t *index;
     PQ_TRY(pq_in_i64(e, 1, &index));
-    int64_t batch = pq_dims_product(x->dims, 0, (uint32_t)batch_dims);
-    int64_t outer = pq_dims_product(x->dims, (uint32_t)batch_dims, axis);
-    int64_t inner = pq_dims_product(x->dims, axis + 1, x->rank);
-    int64_t count = pq_dims_product(ids->dims, (uint32_t)batch_dims, ids->rank);
+    int64_t batch = pq_size_product(x->dims, 0, (uint32_t)batch_dims);
+    int64_t outer = pq_size_product(x->dims, (uint32_t)batch_dims, axis);
+    int64_t inner = pq_size_product(x->dims, axis + 1, x->rank);
+    int64_t count = pq_size_product(ids->dims, (uint32_t)batch_dims, ids->rank);
     if (batch * outer * count * inner != pq_tensor_count(&e->out[0]) ||
         batch * count != pq_tensor_count(ids)) {
         return pq_eval_fail(e, PTQC_E_INPUT, "shapes do not match");
@@ -130,11 +130,11 @@ init_tuples(pq_eval *e, tuples *t)
                             (long long)t->depth, x->rank);
     }
     PQ_TRY(pq_in_i64(e, 1, &t->index));
-    t->count = pq_dims_product(ids->dims, 0, ids->rank - 1);
-    t->batch = pq_dims_product(ids->dims, 0, t->batch_dims);
+    t->count = pq_size_product(ids->dims, 0, ids->rank - 1);
+    t->batch = pq_size_product(ids->dims, 0, t->batch_dims);
     t->per_batch = t->batch > 0 ? t->count / t->batch : 0;
     t->inner =
-        pq_dims_product(x->dims, t->batch_dims + (uint32_t)t->depth, x->rank);
+        pq_size_product(x->dims, t->batch_dims + (uint32_t)t->depth, x->rank);
     return PTQC_OK;
 }
 
@@ -161,7 +161,7 @@ pq_eval_gather_nd(pq_eval *e)
     PQ_TRY(init_tuples(e, &t));
     PQ_TRY(pq_move_begin(e, &m));
     if (t.count * t.inner != pq_tensor_count(&e->out[0]) ||
-        t.batch != pq_dims_product(e->in[0].dims, 0, t.batch_dims)) {
+        t.batch != pq_size_product(e->in[0].dims, 0, t.batch_dims)) {
         return pq_eval_fail(e, PTQC_E_INPUT, "shapes do not match");
     }
     size_t row = (size_t)t.inner * m.size;
@@ -356,7 +356,7 @@ pq_eval_one_hot(pq_eval *e)
     PQ_TRY(pq_eval_axis(e, -1, y->rank, &axis));
     PQ_TRY(pq_in_i64(e, 0, &index));
     int64_t depth = y->dims[axis];
-    int64_t inner = pq_dims_product(y->dims, axis + 1, y->rank);
+    int64_t inner = pq_size_product(y->dims, axis + 1, y->rank);
     size_t size = pq_dtype_bits(y->dtype) / 8;
     if (pq_tensor_count(ids) * depth != pq_tensor_count(y) ||
         pq_tensor_count(&e->in[1]) != 2) {

@@ -51,7 +51,7 @@ init_shape(pq_eval *e, matmul *mm)
     uint32_t matrix_axes =
         (uint32_t)(e->in[0].rank > 1) + (uint32_t)(e->in[1].rank > 1);
     mm->y.rank = mm->y.rank > matrix_axes ? mm->y.rank - matrix_axes : 0;
-    mm->batch = pq_dims_product(mm->y.dims, 0, mm->y.rank);
+    mm->batch = pq_size_product(mm->y.dims, 0, mm->y.rank);
     if (bk != mm->k ||
         mm->batch * mm->m * mm->n != pq_tensor_count(&e->out[0])) {
         return pq_eval_fail(e, PTQC_E_INPUT, "%lld columns times %lld rows",

@@ -214,7 +214,7 @@ pq_eval_depth_space(pq_eval *e)
         add_axis(&s, height / b, b * row);
         add_axis(&s, width / b, b);
     }
-    if (pq_dims_product(s.dims, 0, s.rank) != pq_tensor_count(y)) {
+    if (pq_size_product(s.dims, 0, s.rank) != pq_tensor_count(y)) {
         return pq_eval_fail(e, PTQC_E_INPUT,
                             "shape is no multiple of block "
                             "%lld",
@@ -259,8 +259,8 @@ pq_eval_concat(pq_eval *e)
     }
     size_t size = is_codes ? pq_dtype_bits(y->dtype) / 8 : sizeof(float);
     uint8_t *to = is_codes ? y->p : (uint8_t *)to_f32;
-    int64_t outer = pq_dims_product(y->dims, 0, axis);
-    size_t row = (size_t)pq_dims_product(y->dims, axis, y->rank) * size;
+    int64_t outer = pq_size_product(y->dims, 0, axis);
+    size_t row = (size_t)pq_size_product(y->dims, axis, y->rank) * size;
     size_t at = 0;
     for (uint32_t i = 0; i < e->op->input_count; i++) {
         const pq_tensor *x = &e->in[i];
@@ -270,9 +270,9 @@ pq_eval_concat(pq_eval *e)
             PQ_TRY(pq_in_f32(e, i, &p));
             from = (const uint8_t *)p;
         }
-        size_t n = (size_t)pq_dims_product(x->dims, axis, x->rank) * size;
+        size_t n = (size_t)pq_size_product(x->dims, axis, x->rank) * size;
         if (x->rank != y->rank || at + n > row ||
-            pq_dims_product(x->dims, 0, axis) != outer) {
+            pq_size_product(x->dims, 0, axis) != outer) {
             return pq_eval_fail(e, PTQC_E_INPUT, "input %u does not fit", i);
         }
         for (int64_t o = 0; o < outer; o++) {

@@ -19,9 +19,9 @@ init_lines(pq_eval *e, int64_t default_axis, lines *out)
     const pq_tensor *x = &e->in[0];
     uint32_t axis;
     PQ_TRY(pq_eval_axis(e, default_axis, x->rank, &axis));
-    out->outer = pq_dims_product(x->dims, 0, axis);
+    out->outer = pq_size_product(x->dims, 0, axis);
     out->length = x->dims[axis];
-    out->inner = pq_dims_product(x->dims, axis + 1, x->rank);
+    out->inner = pq_size_product(x->dims, axis + 1, x->rank);
     return PTQC_OK;
 }
 
@@ -210,8 +210,8 @@ pq_eval_row_norm(pq_eval *e)
     const pq_tensor *x = &e->in[0];
     uint32_t axis;
     PQ_TRY(pq_eval_axis(e, -1, x->rank, &axis));
-    norm m = {.rows = pq_dims_product(x->dims, 0, axis),
-              .length = pq_dims_product(x->dims, axis, x->rank),
+    norm m = {.rows = pq_size_product(x->dims, 0, axis),
+              .length = pq_size_product(x->dims, axis, x->rank),
               .run = 1};
     m.pairs = m.length;
     PQ_TRY(init_operands(e, &m));
@@ -235,7 +235,7 @@ pq_eval_group_norm(pq_eval *e)
                             (long long)groups, (long long)channels);
     }
     norm m = {.rows = x->dims[0] * groups,
-              .run = pq_dims_product(x->dims, 2, x->rank),
+              .run = pq_size_product(x->dims, 2, x->rank),
               .pairs = channels};
     m.length = groups > 0 ? channels / groups * m.run : 0;
     PQ_TRY(init_operands(e, &m));
@@ -260,7 +260,7 @@ pq_eval_batch_norm(pq_eval *e)
     }
     PQ_TRY(pq_out_f32(e, 0, &y));
     float epsilon = pq_op_f32(e->op, PQ_ATTR_EPSILON, 1e-5f);
-    int64_t run = pq_dims_product(x->dims, 2, x->rank);
+    int64_t run = pq_size_product(x->dims, 2, x->rank);
     for (int64_t r = 0; r < x->dims[0] * channels; r++) {
         int64_t c = r % channels;
         float k = p[1][c] * (1.0f / sqrtf(p[4][c] + epsilon));
@@ -284,7 +284,7 @@ pq_eval_lrn(pq_eval *e)
     PQ_TRY(pq_in_f32(e, 0, &from));
     PQ_TRY(pq_out_f32(e, 0, &y));
     int64_t n = x->dims[1];
-    int64_t inner = pq_dims_product(x->dims, 2, x->rank);
+    int64_t inner = pq_size_product(x->dims, 2, x->rank);
     float *line = pq_scratch(e, 2 * n, sizeof *line);
     PQ_TRY_ALLOC(line);
     for (int64_t i = 0; i < x->dims[0] * inner; i++) {

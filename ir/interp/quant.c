@@ -163,7 +163,7 @@ param_span(const pq_qview *q, const pq_tensor *t, int64_t first,
         *out_span = pq_tensor_count(t) - first;
         return 0;
     }
-    int64_t inner = pq_dims_product(t->dims, a + 1, t->rank);
+    int64_t inner = pq_size_product(t->dims, a + 1, t->rank);
     int64_t ia = first / inner % t->dims[a];
     *out_span = inner - first % inner;
     if (q->scheme.granularity != PQ_GRAN_GROUP) {
@@ -171,7 +171,7 @@ param_span(const pq_qview *q, const pq_tensor *t, int64_t first,
     }
     int64_t group = q->scheme.group > 0 ? (int64_t)q->scheme.group : 1;
     int64_t groups = (t->dims[a] + group - 1) / group;
-    int64_t i0 = first / pq_dims_product(t->dims, 1, t->rank);
+    int64_t i0 = first / pq_size_product(t->dims, 1, t->rank);
     if (inner == 1) {
         int64_t left = group - ia % group;
         *out_span = left < t->dims[a] - ia ? left : t->dims[a] - ia;

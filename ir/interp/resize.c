@@ -148,8 +148,8 @@ resize_axis(pq_eval *e, uint32_t axis, int64_t *dims, const float **x)
 {
     uint32_t rank = e->in[0].rank;
     int64_t in = dims[axis], out = e->out[0].dims[axis];
-    int64_t outer = pq_dims_product(dims, 0, axis);
-    int64_t inner = pq_dims_product(dims, axis + 1, rank);
+    int64_t outer = pq_size_product(dims, 0, axis);
+    int64_t inner = pq_size_product(dims, axis + 1, rank);
     bool is_cubic = pq_op_i64(e->op, PQ_ATTR_MODE, 0) == PQ_RESIZE_CUBIC;
     float a = pq_op_f32(e->op, PQ_ATTR_CUBIC_A, -0.75f);
     float *y = pq_scratch(e, outer * out * inner, sizeof *y);

@@ -78,8 +78,8 @@ pq_eval_arg_reduce(pq_eval *e)
     PQ_TRY(pq_out_i64(e, 0, &y));
     bool is_last = pq_op_i64(e->op, PQ_ATTR_LAST, 0) != 0;
     int64_t n = x->dims[axis];
-    int64_t inner = pq_dims_product(x->dims, axis + 1, x->rank);
-    int64_t lines = pq_dims_product(x->dims, 0, axis) * inner;
+    int64_t inner = pq_size_product(x->dims, axis + 1, x->rank);
+    int64_t lines = pq_size_product(x->dims, 0, axis) * inner;
     if (n == 0 && lines > 0) {
         return pq_eval_fail(e, PTQC_E_INPUT, "the axis is empty");
     }
@@ -130,8 +130,8 @@ pq_eval_topk(pq_eval *e)
     }
     ranked *line = pq_scratch(e, n, sizeof *line);
     PQ_TRY_ALLOC(line);
-    int64_t inner = pq_dims_product(x->dims, axis + 1, x->rank);
-    int64_t lines = pq_dims_product(x->dims, 0, axis) * inner;
+    int64_t inner = pq_size_product(x->dims, axis + 1, x->rank);
+    int64_t lines = pq_size_product(x->dims, 0, axis) * inner;
     for (int64_t i = 0; i < lines; i++) {
         int64_t from = i / inner * n * inner + i % inner;
         int64_t to = i / inner * k * inner + i % inner;
@@ -207,8 +207,8 @@ pq_eval_cumsum(pq_eval *e)
     const pq_tensor *x = &e->in[0];
     uint32_t axis;
     PQ_TRY(pq_eval_axis(e, 0, x->rank, &axis));
-    int64_t inner = pq_dims_product(x->dims, axis + 1, x->rank);
-    int64_t lines = pq_dims_product(x->dims, 0, axis) * inner;
+    int64_t inner = pq_size_product(x->dims, axis + 1, x->rank);
+    int64_t lines = pq_size_product(x->dims, 0, axis) * inner;
     line l = {x->dims[axis], inner, pq_op_i64(e->op, PQ_ATTR_EXCLUSIVE, 0) != 0,
               pq_op_i64(e->op, PQ_ATTR_REVERSE, 0) != 0};
     pq_work work = pq_in_work(e, 0);

@@ -8,7 +8,7 @@
 #include "ir/interp/eval.h"
 
 int64_t
-pq_dims_product(const int64_t *dims, uint32_t begin, uint32_t end)
+pq_size_product(const int64_t *dims, uint32_t begin, uint32_t end)
 {
     int64_t n = 1;
     for (uint32_t i = begin; i < end; i++) {
@@ -20,7 +20,7 @@ pq_dims_product(const int64_t *dims, uint32_t begin, uint32_t end)
 int64_t
 pq_tensor_count(const pq_tensor *t)
 {
-    return pq_dims_product(t->dims, 0, t->rank);
+    return pq_size_product(t->dims, 0, t->rank);
 }
 
 ptqc_status

@@ -82,9 +82,9 @@ init_sizes(pq_eval *e, const int64_t *kernel, pq_taps *t)
                                 "strides and dilations must be positive");
         }
     }
-    t->pixels = pq_dims_product(t->in, 0, AXES);
-    t->out_pixels = pq_dims_product(t->out, 0, AXES);
-    t->taps = pq_dims_product(t->kernel, 0, AXES);
+    t->pixels = pq_size_product(t->in, 0, AXES);
+    t->out_pixels = pq_size_product(t->out, 0, AXES);
+    t->taps = pq_size_product(t->kernel, 0, AXES);
     return PTQC_OK;
 }
 

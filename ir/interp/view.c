@@ -317,7 +317,7 @@ void
 pq_move_tables(const pq_move *m, const int64_t *dims, uint32_t rank,
                int64_t *const *table, const uint8_t *fill)
 {
-    int64_t n = pq_dims_product(dims, 0, rank);
+    int64_t n = pq_size_product(dims, 0, rank);
     int64_t index[PTQC_MAX_RANK] = {0};
     uint8_t *to = m->dst;
     for (int64_t i = 0; i < n; i++, to += m->size) {
