@@ -18,7 +18,7 @@
 //     gru:  H = fma(z, h - n, n), n = tanh(the h gate)
 //     rnn:  H = tanh(p)
 // Workers meet at a barrier after each step, so pq_recurrent_run takes one.
-// Absent inputs are NULL: bias, initial states and peepholes count as 0.
+// Absent inputs are NULL: bias and initial states count as 0.
 #ifndef PTQC_BACKENDS_CPU_RECURRENT_H
 #define PTQC_BACKENDS_CPU_RECURRENT_H
 
@@ -35,10 +35,10 @@ typedef enum pq_recurrent_kind {
 } pq_recurrent_kind;
 
 typedef struct pq_recurrent_desc {
-    uint32_t kind;                // pq_recurrent_kind
-    uint32_t direction;           // 0 forward, 1 reverse, 2 both (D = 2)
-    uint32_t linear_before_reset; // gru
-    uint32_t reserved;
+    uint32_t kind;                       // pq_recurrent_kind
+    uint32_t direction;                  // 0 forward, 1 reverse, 2 both (D = 2)
+    uint32_t linear_before_reset;        // gru
+    uint32_t peephole;                   // lstm: 1 = with peepholes
     int64_t steps, batch, input, hidden; // T B I H
 } pq_recurrent_desc;
 
@@ -47,11 +47,11 @@ typedef struct pq_recurrent_desc {
 typedef struct pq_recurrent_weights {
     const float *w, *r;
     const float *bias;     // or NULL
-    const float *peephole; // lstm [D][3*H] (i o f), or NULL
+    const float *peephole; // lstm [D][3*H] (i o f); NULL without
 } pq_recurrent_weights;
 
 // Bytes of the blob (a multiple of 64); 0 when a size is not positive or
-// overflows. Only kind, direction, input and hidden of desc count.
+// overflows. desc's steps and batch do not count.
 uint64_t pq_recurrent_weight_bytes(const pq_recurrent_desc *desc);
 // `out` is 64-byte aligned.
 void pq_recurrent_weight_pack(const pq_recurrent_desc *desc,
@@ -71,8 +71,7 @@ typedef struct pq_recurrent pq_recurrent;
 ptqc_be_status pq_recurrent_prepare(pq_jit *jit, ptqc_call *call,
                                     const pq_recurrent_desc *desc,
                                     pq_recurrent **out);
-void pq_recurrent_destroy(pq_recurrent *cell);                 // NULL allowed
-uint64_t pq_recurrent_scratch_bytes(const pq_recurrent *cell); // per worker
+void pq_recurrent_destroy(pq_recurrent *cell); // NULL allowed
 // Workspace shared by all workers (gate sums, states).
 uint64_t pq_recurrent_shared_bytes(const pq_recurrent *cell);
 // barrier(region) as in ptqc_host_vt; with one worker it is not called.
