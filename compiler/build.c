@@ -202,19 +202,24 @@ make_iface(pq_graph *g, const pq_placement *p, pq_arena *arena, pq_iface *iface)
     PQ_TRY(list_crossing(g, p, arena, &crossing, &crossing_count));
     uint32_t outputs = pq_graph_output_count(g);
     pq_str *names = pq_arena_array(arena, outputs, sizeof *names);
+    pq_value_id *values = pq_arena_array(arena, outputs, sizeof *values);
     iface->index_of =
         pq_arena_array(arena, pq_graph_value_count(g), sizeof *iface->index_of);
     iface->symbol_of = pq_arena_array(arena, pq_graph_symbol_count(g),
                                       sizeof *iface->symbol_of);
-    if (names == NULL || iface->index_of == NULL || iface->symbol_of == NULL) {
+    if (names == NULL || values == NULL || iface->index_of == NULL ||
+        iface->symbol_of == NULL) {
         return PTQC_E_RESOURCE;
     }
     for (uint32_t i = 0; i < outputs; i++) {
         names[i] = pq_graph_output_name(g, i);
+        values[i] = pq_graph_output(g, i);
     }
     pq_block_desc desc = {.values_only = true,
                           .values = crossing,
                           .value_count = crossing_count,
+                          .outputs = values,
+                          .output_count = outputs,
                           .output_names = names};
     PQ_TRY(pq_block_write(g, &desc, &iface->bytes, &iface->count));
     const char *reason = NULL;

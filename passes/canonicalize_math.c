@@ -2,6 +2,7 @@
 //
 // Canonicalization rules of elementwise arithmetic.
 
+#include <float.h>
 #include <math.h>
 
 #include "ir/builder.h"
@@ -56,7 +57,7 @@ replace_by_binary(pq_graph *g, pq_op_id id, pq_opcode code, pq_value_id x,
 }
 
 ptqc_status
-pq_rule_commute(pq_graph *g, pq_op_id id, bool *out_changed)
+pq_canon_commute(pq_graph *g, pq_op_id id, bool *out_changed)
 {
     const pq_op *op = pq_graph_op(g, id);
     pq_value_id left = op->inputs[0];
@@ -70,7 +71,7 @@ pq_rule_commute(pq_graph *g, pq_op_id id, bool *out_changed)
 }
 
 ptqc_status
-pq_rule_add_zero(pq_graph *g, pq_op_id id, bool *out_changed)
+pq_canon_add_zero(pq_graph *g, pq_op_id id, bool *out_changed)
 {
     const pq_op *op = pq_graph_op(g, id);
     bool is_zero = pq_is_scalar(g, op->inputs[1], 0.0f) ||
@@ -79,7 +80,7 @@ pq_rule_add_zero(pq_graph *g, pq_op_id id, bool *out_changed)
 }
 
 ptqc_status
-pq_rule_sub_zero(pq_graph *g, pq_op_id id, bool *out_changed)
+pq_canon_sub_zero(pq_graph *g, pq_op_id id, bool *out_changed)
 {
     const pq_op *op = pq_graph_op(g, id);
     return is_plain(g, op) && pq_is_scalar(g, op->inputs[1], 0.0f)
@@ -88,7 +89,7 @@ pq_rule_sub_zero(pq_graph *g, pq_op_id id, bool *out_changed)
 }
 
 ptqc_status
-pq_rule_mul_one(pq_graph *g, pq_op_id id, bool *out_changed)
+pq_canon_mul_one(pq_graph *g, pq_op_id id, bool *out_changed)
 {
     const pq_op *op = pq_graph_op(g, id);
     return is_plain(g, op) && pq_is_scalar(g, op->inputs[1], 1.0f)
@@ -107,7 +108,7 @@ exact_reciprocal(float x, float *out)
 }
 
 ptqc_status
-pq_rule_div(pq_graph *g, pq_op_id id, bool *out_changed)
+pq_canon_div(pq_graph *g, pq_op_id id, bool *out_changed)
 {
     const pq_op *op = pq_graph_op(g, id);
     float x, r;
@@ -135,7 +136,7 @@ pq_rule_div(pq_graph *g, pq_op_id id, bool *out_changed)
 }
 
 ptqc_status
-pq_rule_pow(pq_graph *g, pq_op_id id, bool *out_changed)
+pq_canon_pow(pq_graph *g, pq_op_id id, bool *out_changed)
 {
     static const struct {
         float exponent;
@@ -163,7 +164,7 @@ pq_rule_pow(pq_graph *g, pq_op_id id, bool *out_changed)
 }
 
 ptqc_status
-pq_rule_reciprocal(pq_graph *g, pq_op_id id, bool *out_changed)
+pq_canon_reciprocal(pq_graph *g, pq_op_id id, bool *out_changed)
 {
     const pq_op *op = pq_graph_op(g, id);
     const pq_op *root = pq_producer(g, op->inputs[0], PQ_OP_SQRT);
@@ -176,7 +177,7 @@ pq_rule_reciprocal(pq_graph *g, pq_op_id id, bool *out_changed)
 // ---- ranges ---------------------------------------------------------------
 
 ptqc_status
-pq_rule_max(pq_graph *g, pq_op_id id, bool *out_changed)
+pq_canon_max(pq_graph *g, pq_op_id id, bool *out_changed)
 {
     const pq_op *op = pq_graph_op(g, id);
     return is_plain(g, op) && pq_is_scalar(g, op->inputs[1], 0.0f) &&
@@ -186,7 +187,7 @@ pq_rule_max(pq_graph *g, pq_op_id id, bool *out_changed)
 }
 
 ptqc_status
-pq_rule_min(pq_graph *g, pq_op_id id, bool *out_changed)
+pq_canon_min(pq_graph *g, pq_op_id id, bool *out_changed)
 {
     const pq_op *op = pq_graph_op(g, id);
     const pq_op *relu = pq_producer(g, op->inputs[0], PQ_OP_RELU);
@@ -208,13 +209,13 @@ pq_rule_min(pq_graph *g, pq_op_id id, bool *out_changed)
 }
 
 ptqc_status
-pq_rule_clip(pq_graph *g, pq_op_id id, bool *out_changed)
+pq_canon_clip(pq_graph *g, pq_op_id id, bool *out_changed)
 {
     const pq_op *op = pq_graph_op(g, id);
     float low = pq_op_f32(op, PQ_ATTR_ALPHA, -HUGE_VALF);
     float high = pq_op_f32(op, PQ_ATTR_BETA, HUGE_VALF);
-    bool is_relu = fabsf(low) <= 0;
-    return is_plain(g, op) && is_relu && isinf(high)
+    bool is_relu = fabsf(low) <= 0 && high >= FLT_MAX;
+    return is_plain(g, op) && is_relu
                ? replace_by_unary(g, id, PQ_OP_RELU, op->inputs[0], out_changed)
                : PTQC_OK;
 }
@@ -234,7 +235,7 @@ is_never_negative(const pq_graph *g, pq_value_id v)
 }
 
 ptqc_status
-pq_rule_relu(pq_graph *g, pq_op_id id, bool *out_changed)
+pq_canon_relu(pq_graph *g, pq_op_id id, bool *out_changed)
 {
     const pq_op *op = pq_graph_op(g, id);
     return is_plain(g, op) && is_never_negative(g, op->inputs[0])

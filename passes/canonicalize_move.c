@@ -17,7 +17,7 @@ replace(pq_graph *g, pq_op_id id, pq_value_id v, bool *out_changed)
 }
 
 ptqc_status
-pq_rule_identity(pq_graph *g, pq_op_id id, bool *out_changed)
+pq_canon_identity(pq_graph *g, pq_op_id id, bool *out_changed)
 {
     const pq_op *op = pq_graph_op(g, id);
     return pq_same_type(g, op->inputs[0], op->outputs[0])
@@ -45,7 +45,7 @@ is_widening(ptqc_dtype a, ptqc_dtype b)
 }
 
 ptqc_status
-pq_rule_cast(pq_graph *g, pq_op_id id, bool *out_changed)
+pq_canon_cast(pq_graph *g, pq_op_id id, bool *out_changed)
 {
     const pq_op *op = pq_graph_op(g, id);
     if (pq_is_codes(g, op->inputs[0])) {
@@ -76,7 +76,7 @@ is_identity_perm(const int64_t *perm, uint32_t n)
 }
 
 ptqc_status
-pq_rule_transpose(pq_graph *g, pq_op_id id, bool *out_changed)
+pq_canon_transpose(pq_graph *g, pq_op_id id, bool *out_changed)
 {
     const pq_op *op = pq_graph_op(g, id);
     const pq_attr *perm = pq_op_attr(op, PQ_ATTR_PERM);
@@ -119,7 +119,7 @@ build_reshape(pq_graph *g, pq_op_id id, pq_value_id x, pq_value_id *out)
 // Codes with one scale per channel are left to transpose, which moves the
 // axis.
 ptqc_status
-pq_rule_transpose_ones(pq_graph *g, pq_op_id id, bool *out_changed)
+pq_canon_transpose_ones(pq_graph *g, pq_op_id id, bool *out_changed)
 {
     const pq_op *op = pq_graph_op(g, id);
     const pq_attr *perm = pq_op_attr(op, PQ_ATTR_PERM);
@@ -143,7 +143,7 @@ pq_rule_transpose_ones(pq_graph *g, pq_op_id id, bool *out_changed)
 }
 
 ptqc_status
-pq_rule_reshape(pq_graph *g, pq_op_id id, bool *out_changed)
+pq_canon_reshape(pq_graph *g, pq_op_id id, bool *out_changed)
 {
     const pq_op *op = pq_graph_op(g, id);
     if (pq_same_type(g, op->inputs[0], op->outputs[0])) {
@@ -181,7 +181,7 @@ is_all_one(const pq_attr *a)
 
 // Equal shapes do not tell for negative steps and for pads that cut and add.
 ptqc_status
-pq_rule_same_shape(pq_graph *g, pq_op_id id, bool *out_changed)
+pq_canon_same_shape(pq_graph *g, pq_op_id id, bool *out_changed)
 {
     const pq_op *op = pq_graph_op(g, id);
     const pq_value *x = pq_graph_value(g, op->inputs[0]);
@@ -197,7 +197,7 @@ pq_rule_same_shape(pq_graph *g, pq_op_id id, bool *out_changed)
 }
 
 ptqc_status
-pq_rule_concat_one(pq_graph *g, pq_op_id id, bool *out_changed)
+pq_canon_concat_one(pq_graph *g, pq_op_id id, bool *out_changed)
 {
     const pq_op *op = pq_graph_op(g, id);
     const pq_value *x = pq_graph_value(g, op->inputs[0]);
@@ -211,7 +211,7 @@ pq_rule_concat_one(pq_graph *g, pq_op_id id, bool *out_changed)
 // The weight as the kernels want it: a row of K per output channel. The
 // transpose of the constant is folded by constant folding.
 ptqc_status
-pq_rule_matmul(pq_graph *g, pq_op_id id, bool *out_changed)
+pq_canon_matmul(pq_graph *g, pq_op_id id, bool *out_changed)
 {
     const pq_op *op = pq_graph_op(g, id);
     pq_value_id w = op->inputs[1];
