@@ -114,6 +114,24 @@ pq_pipeline_run(pq_graph **g, pq_pass_env *env, const char *const *passes,
 // ---- the lists ------------------------------------------------------------
 
 static const char *const simplify[] = {
+    "fold-constants",
+    "canonicalize",
+    "fold-constants",
+    "cse",
+    "fold-batchnorm",
+    "canonicalize",
+    "fuse-bias",
+    "fold-scale",
+    "fuse-bias",
+    "detect-norm",
+    "detect-gelu",
+    "detect-gate",
+    "detect-softmax",
+    "fold-constants",
+    "canonicalize",
+    "fuse-residual",
+    "fuse-activation",
+    "cse",
     "dce",
 };
 
