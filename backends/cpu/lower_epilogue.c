@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Epilogues of conv and matmul: which arithmetic, multipliers, bounds.
+#include "lower_epilogue.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "lower_expr.h"
+
+// ---- activations -----------------------------------------------------------
+
+typedef struct act_name {
+    const char *name;
+    pq_act act;
+} act_name;
+
+static const act_name ACTS[] = {
+    {"identity", PQ_ACT_NONE},
+    {"relu", PQ_ACT_RELU},
+    {"clip", PQ_ACT_CLIP},
+    {"leaky_relu", PQ_ACT_LEAKY_RELU},
+    {"hardsigmoid", PQ_ACT_HARDSIGMOID},
+    {"hardswish", PQ_ACT_HARDSWISH},
+    {"sigmoid", PQ_ACT_SIGMOID},
+    {"tanh", PQ_ACT_TANH},
+    {"gelu", PQ_ACT_GELU},
+    {"gelu_tanh", PQ_ACT_GELU_TANH},
+    {"silu", PQ_ACT_SILU},
+    {"elu", PQ_ACT_ELU},
+};
+
+static void
+read_act(pq_lower *l, pq_lower_epilogue *e)
+{
+    pq_act_attr act = pq_fused_act(l);
+    e->ep.act = PQ_ACT_NONE;
+    if (act.name.n == 0) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof ACTS / sizeof ACTS[0]; i++) {
+        if (strlen(ACTS[i].name) == act.name.n &&
+            memcmp(ACTS[i].name, act.name.p, act.name.n) == 0) {
+            e->ep.act = ACTS[i].act;
+            pq_act_defaults(&act, &e->args.alpha, &e->args.beta);
+            return;
+        }
+    }
+    pq_decline(l, "fused activation %.*s",
+               act.name.n < 32 ? (int)act.name.n : 32, act.name.p);
+}
+
+// ---- quantization of x and w -----------------------------------------------
+
+static bool
+has_granularity(const pq_lower *l, const ptqc_gb_value *v, uint32_t gran)
+{
+    return v->quant != PTQC_GB_NONE &&
+           ptqc_gb_quant_at(l->g, v->quant)->granularity == gran;
+}
+
+// Scales of w, one per channel, times `factor`, in an array of the arena.
+static float *
+channel_scales(pq_lower *l, const ptqc_gb_value *w, int64_t channels,
+               uint32_t axis, float factor)
+{
+    const ptqc_gb_quant *q = ptqc_gb_quant_at(l->g, w->quant);
+    int64_t count;
+    const float *scales = pq_quant_scales(l, q, &count);
+    bool one = q->granularity == PTQC_GRAN_TENSOR || count == 1;
+    bool per_channel = q->granularity == PTQC_GRAN_CHANNEL && q->axis == axis &&
+                       count == channels;
+    if (scales == NULL || count < 1 || !(one || per_channel)) {
+        pq_decline(l, "weights need one scale or one per output channel");
+        return NULL;
+    }
+    float *out = pq_mem_array(l->mem, (size_t)channels, sizeof *out);
+    if (out == NULL) {
+        pq_lower_no_memory(l);
+        return NULL;
+    }
+    for (int64_t i = 0; i < channels; i++) {
+        out[i] = factor * scales[one ? 0 : i];
+    }
+    return out;
+}
+
+static bool
+zeros_are(pq_lower *l, const ptqc_gb_value *w, int32_t expected)
+{
+    const ptqc_gb_quant *q = ptqc_gb_quant_at(l->g, w->quant);
+    int64_t count;
+    const int32_t *zeros = pq_quant_zeros(l, q, &count);
+    for (int64_t i = 0; i < count; i++) {
+        if (zeros[i] != expected) {
+            return false;
+        }
+    }
+    return zeros != NULL || expected == 0;
+}
+
+const int8_t *
+pq_lower_weight_s8(pq_lower *l, const ptqc_gb_value *w)
+{
+    int64_t count;
+    const uint8_t *codes = pq_gv_constant(l, w, &count);
+    bool is_signed = w->dtype == PTQC_I8;
+    if (codes == NULL) {
+        return NULL;
+    }
+    if ((!is_signed && w->dtype != PTQC_U8) ||
+        !zeros_are(l, w, is_signed ? 0 : 128)) {
+        pq_decline(l, "weights have to be symmetric 8-bit codes");
+        return NULL;
+    }
+    if (is_signed || l->dry) {
+        return (const int8_t *)codes;
+    }
+    uint8_t *copy = pq_mem_array(l->mem, (size_t)count, 1);
+    if (copy == NULL) {
+        pq_lower_no_memory(l);
+        return NULL;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        copy[i] = codes[i] ^ 0x80;
+    }
+    return (const int8_t *)copy;
+}
+
+// ---- parts -----------------------------------------------------------------
+
+static void
+read_bias(pq_lower *l, int64_t channels, pq_lower_epilogue *e)
+{
+    const ptqc_gb_value *b = pq_in(l, 2);
+    if (b == NULL || !pq_lower_ok(l)) {
+        return;
+    }
+    int64_t count;
+    const void *p = pq_gv_constant(l, b, &count);
+    if (p == NULL) {
+        return;
+    }
+    if (count != channels || ((uintptr_t)p & 3) != 0) {
+        pq_decline(l, "bias of %lld elements for %lld channels",
+                   (long long)count, (long long)channels);
+    } else if (b->dtype == PTQC_I32 && e->is_integer) {
+        e->bias_acc = p;
+    } else if (b->dtype == PTQC_F32 && !pq_gv_is_quantized(l, b)) {
+        e->bias = p;
+        e->ep.flags |= PQ_EPI_BIAS;
+    } else {
+        pq_decline(l, "bias type");
+    }
+}
+
+// Residual operand: f32, or codes.
+static void
+read_residual(pq_lower *l, pq_lower_epilogue *e, pq_codes *q)
+{
+    const ptqc_gb_value *r = pq_in(l, 3);
+    e->ep.residual = PQ_ELEM_NONE;
+    if (r == NULL || !pq_lower_ok(l)) {
+        return;
+    }
+    if (!pq_same_shape(l, r, pq_out(l, 0))) {
+        pq_decline(l, "shape of the residual");
+    } else if (pq_gv_codes(l, r, q)) {
+        e->ep.residual = PQ_ELEM_U8;
+    } else if (r->dtype == PTQC_F32) {
+        e->ep.residual = PQ_ELEM_F32;
+    } else {
+        pq_decline(l, "type of the residual");
+    }
+    e->args.residual_zero = q->zero;
+    e->args.residual_scale = q->scale;
+}
+
+// Code of a bound in steps above the zero point, within the codes' range.
+static float
+bound_steps(float bound, float scale, float low, float high)
+{
+    float t = bound / scale;
+    t = t > low ? t : low;
+    t = t < high ? t : high;
+    return nearbyintf(t);
+}
+
+static void
+set_bounds(pq_lower_epilogue *e, const pq_codes *y)
+{
+    float lo = (float)(y->low - y->zero);
+    float hi = (float)(y->high - y->zero);
+    if (e->ep.kind == PQ_EPI_INTEGER && e->ep.act == PQ_ACT_RELU) {
+        lo = lo > 0.0f ? lo : 0.0f;
+        e->ep.act = PQ_ACT_NONE;
+    } else if (e->ep.kind == PQ_EPI_INTEGER && e->ep.act == PQ_ACT_CLIP) {
+        float a = bound_steps(e->args.alpha, y->scale, lo, hi);
+        float b = bound_steps(e->args.beta, y->scale, lo, hi);
+        lo = a;
+        hi = b;
+        e->ep.act = PQ_ACT_NONE;
+    }
+    e->args.lo = lo;
+    e->args.hi = hi;
+    e->args.out_zero = y->zero;
+    e->args.inv_scale = 1.0f / y->scale;
+}
+
+static void
+read_integer(pq_lower *l, int64_t channels, uint32_t axis, pq_lower_epilogue *e)
+{
+    const ptqc_gb_value *x = pq_in(l, 0), *w = pq_in(l, 1);
+    pq_codes qx = {1.0f, 128, 0, 255}, qy = {0}, qr = {0};
+    if (!e->is_dynamic) {
+        pq_gv_codes(l, x, &qx);
+    } else if (x->dtype != PTQC_I8) {
+        pq_decline(l, "dynamic codes have to be i8");
+    }
+    e->x_zero = qx.zero;
+    bool out_codes = pq_gv_codes(l, pq_out(l, 0), &qy);
+    read_bias(l, channels, e);
+    read_residual(l, e, &qr);
+    uint32_t act = e->ep.act;
+    bool plain =
+        out_codes && !e->is_dynamic && e->bias == NULL &&
+        e->ep.residual != PQ_ELEM_F32 &&
+        (act == PQ_ACT_NONE || act == PQ_ACT_RELU || act == PQ_ACT_CLIP);
+    e->ep.kind = plain ? PQ_EPI_INTEGER : PQ_EPI_REAL;
+    e->ep.out = out_codes ? PQ_ELEM_U8 : PQ_ELEM_F32;
+    e->ep.flags |= e->is_dynamic ? PQ_EPI_ROW_SCALE : 0;
+    if (!pq_lower_ok(l)) {
+        return;
+    }
+    float *mult = channel_scales(l, w, channels, axis, qx.scale);
+    for (int64_t i = 0; plain && mult != NULL && i < channels; i++) {
+        mult[i] = mult[i] / qy.scale;
+    }
+    e->mult = mult;
+    if (plain) {
+        e->args.residual_scale = e->args.residual_scale / qy.scale;
+    }
+    if (out_codes) {
+        set_bounds(e, &qy);
+    } else if (pq_out(l, 0)->dtype == PTQC_I32) {
+        pq_decline(l, "accumulators as output");
+    } else {
+        e->is_real_out = pq_out(l, 0)->dtype != PTQC_F32;
+    }
+}
+
+static void
+read_float(pq_lower *l, int64_t channels, pq_lower_epilogue *e)
+{
+    pq_codes qr = {0};
+    e->ep.kind = PQ_EPI_FLOAT;
+    e->ep.out = PQ_ELEM_F32;
+    read_bias(l, channels, e);
+    read_residual(l, e, &qr);
+    const ptqc_gb_value *y = pq_out(l, 0);
+    e->is_real_out = y->dtype != PTQC_F32 || pq_gv_is_quantized(l, y);
+}
+
+void
+pq_lower_epilogue_read(pq_lower *l, int64_t channels, uint32_t channel_axis,
+                       pq_lower_epilogue *out)
+{
+    memset(out, 0, sizeof *out);
+    const ptqc_gb_value *x = pq_in(l, 0), *w = pq_in(l, 1);
+    if (!pq_lower_ok(l) || x == NULL || w == NULL) {
+        pq_decline(l, "operand is absent");
+        return;
+    }
+    out->is_dynamic = has_granularity(l, x, PTQC_GRAN_TOKEN);
+    out->is_integer = pq_gv_is_quantized(l, x) && pq_gv_is_quantized(l, w);
+    read_act(l, out);
+    if (out->is_integer) {
+        read_integer(l, channels, channel_axis, out);
+    } else if (out->is_dynamic) {
+        pq_decline(l, "dynamic codes times float weights");
+    } else {
+        read_float(l, channels, out);
+    }
+    if (pq_lower_ok(l) && !pq_epilogue_is_valid(&out->ep)) {
+        pq_decline(l, "combination of residual, activation and output");
+    }
+}
+
+// ---- output ----------------------------------------------------------------
+
+pq_ref
+pq_lower_epilogue_define(pq_lower *l, const pq_lower_epilogue *e,
+                         const uint8_t *perm)
+{
+    uint32_t gv = pq_out_index(l, 0);
+    return e->is_real_out ? pq_define_real(l, gv, perm)
+                          : pq_define(l, gv, perm);
+}
+
+void
+pq_lower_epilogue_end(pq_lower *l, const pq_lower_epilogue *e,
+                      const pq_ref *ref)
+{
+    if (e->is_real_out) {
+        pq_end_real(l, pq_out_index(l, 0), ref);
+    }
+}
+
+void
+pq_step_epilogue(pq_lower *l, const pq_lower_epilogue *e)
+{
+    pq_step_i64(l, e->ep.kind);
+    pq_step_i64(l, e->ep.act);
+    pq_step_i64(l, e->ep.residual);
+    pq_step_i64(l, e->ep.out);
+    pq_step_i64(l, e->ep.flags);
+    pq_step_f32(l, e->args.lo);
+    pq_step_f32(l, e->args.hi);
+    pq_step_f32(l, e->args.inv_scale);
+    pq_step_f32(l, e->args.scale);
+    pq_step_f32(l, e->args.residual_scale);
+    pq_step_f32(l, e->args.alpha);
+    pq_step_f32(l, e->args.beta);
+    pq_step_i64(l, e->args.out_zero);
+    pq_step_i64(l, e->args.residual_zero);
+}

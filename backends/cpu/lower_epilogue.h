@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What follows the accumulators of conv and matmul, found from the op's
+// operands and attributes (docs/numerics.md sections 4 and 5).
+#ifndef PTQC_BACKENDS_CPU_LOWER_EPILOGUE_H
+#define PTQC_BACKENDS_CPU_LOWER_EPILOGUE_H
+
+#include "epilogue.h"
+#include "lower.h"
+
+#define PQ_EPILOGUE_PARAMS 14u // written by pq_step_epilogue
+
+typedef struct pq_lower_epilogue {
+    pq_epilogue ep;
+    pq_epilogue_args args;   // scalars only
+    bool is_integer;         // x and w are codes
+    bool is_dynamic;         // scales of x are operand 4
+    bool is_real_out;        // the step writes f32, pq_end_real follows
+    int32_t x_zero;          // zero point of x in its storage
+    const float *mult;       // [channels] or NULL
+    const float *bias;       // [channels] or NULL
+    const int32_t *bias_acc; // [channels] or NULL
+} pq_lower_epilogue;
+
+// Reads operands 0 x, 1 w, 2 bias, 3 residual and output 0. Channels run
+// along axis `channel_axis` of w (scales of w: one, or `channels`).
+void pq_lower_epilogue_read(pq_lower *l, int64_t channels,
+                            uint32_t channel_axis, pq_lower_epilogue *out);
+// Codes of the weights as s8, from i8 or u8 with zero point 128; declines
+// others. The result may be the constant's own bytes.
+const int8_t *pq_lower_weight_s8(pq_lower *l, const ptqc_gb_value *w);
+// Output storage for the epilogue, and what follows the step.
+pq_ref pq_lower_epilogue_define(pq_lower *l, const pq_lower_epilogue *e,
+                                const uint8_t *perm);
+void pq_lower_epilogue_end(pq_lower *l, const pq_lower_epilogue *e,
+                           const pq_ref *ref);
+void pq_step_epilogue(pq_lower *l, const pq_lower_epilogue *e);
+
+#endif

@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Lowering of matmul and attention.
+//
+// MATMUL step (constant weights): inputs a [.., K], packed weights, init,
+// mult, bias, residual, row scales; output [.., N]. Parameters:
+//     [0] k  [1] n  [2] weight format  [3] asymmetric  [4] group
+//     [5..] epilogue
+// BMM step (both at run time): inputs a, b, bias, residual; output.
+//     [0] batch axes  [1] a  [2] b  [3] output  [4] residual  [5..] epilogue
+// where each of [1..4] is 4 bits per logical axis (batch axes, row, column):
+// the physical axis of that operand, 15 = none (broadcast).
+#include <stdio.h>
+#include <string.h>
+
+#include "gemm.h"
+#include "lower_epilogue.h"
+#include "move.h"
+
+#define AXIS_NONE 15u
+
+// ---- constant weights ------------------------------------------------------
+
+typedef struct weights {
+    pq_weight_shape shape;
+    pq_weight_source source;
+    bool trans; // stored [N][K]
+} weights;
+
+static bool
+read_weight_dims(pq_lower *l, weights *w)
+{
+    const ptqc_gb_value *v = pq_in(l, 1);
+    int64_t rows, cols;
+    w->trans = pq_attr_i64(l, "trans_b", 0) != 0;
+    if (!pq_gv_dim_const(l, v, v->rank - 2, &rows) ||
+        !pq_gv_dim_const(l, v, v->rank - 1, &cols) || rows < 1 || cols < 1) {
+        pq_decline(l, "size of the weights");
+        return false;
+    }
+    w->shape.k = w->trans ? cols : rows;
+    w->shape.n = w->trans ? rows : cols;
+    int64_t row = cols;
+    if (v->dtype == PTQC_I4 || v->dtype == PTQC_U4) {
+        row = (cols + 1) / 2 * 2; // rows start on a byte
+    }
+    w->source.k_stride = w->trans ? 1 : row;
+    w->source.n_stride = w->trans ? row : 1;
+    return true;
+}
+
+// Every zero point the middle code? Fills *out_middle.
+static bool
+is_symmetric(const int32_t *zeros, int64_t count, int32_t middle)
+{
+    for (int64_t i = 0; i < count; i++) {
+        if (zeros[i] != middle) {
+            return false;
+        }
+    }
+    return zeros != NULL || middle == 0;
+}
+
+// Where the scale of (k, n) lies.
+static bool
+read_scale_strides(pq_lower *l, const ptqc_gb_quant *q, int64_t count,
+                   weights *w)
+{
+    const ptqc_gb_value *v = pq_in(l, 1);
+    uint32_t k_axis = w->trans ? v->rank - 1 : v->rank - 2;
+    uint32_t n_axis = w->trans ? v->rank - 2 : v->rank - 1;
+    int64_t k = w->shape.k, n = w->shape.n;
+    if (q->granularity == PTQC_GRAN_TENSOR || count == 1) {
+        return true;
+    }
+    if (q->granularity == PTQC_GRAN_CHANNEL && q->axis == n_axis) {
+        w->source.scale_n_stride = 1;
+        return count == n;
+    }
+    if (q->granularity == PTQC_GRAN_GROUP && q->axis == k_axis &&
+        q->group > 0) {
+        int64_t groups = (k + q->group - 1) / q->group;
+        w->shape.group = q->group;
+        w->source.scale_g_stride = 1;
+        w->source.scale_n_stride = k_axis == 0 ? 0 : groups;
+        return count == (k_axis == 0 ? groups : groups * n);
+    }
+    return false;
+}
+
+static void
+read_weight_only(pq_lower *l, weights *w)
+{
+    const ptqc_gb_value *v = pq_in(l, 1);
+    const ptqc_gb_quant *q = ptqc_gb_quant_at(l->g, v->quant);
+    int64_t scales, zeros;
+    w->source.scales = pq_quant_scales(l, q, &scales);
+    w->source.zeros = pq_quant_zeros(l, q, &zeros);
+    w->source.is_signed = v->dtype == PTQC_I8 || v->dtype == PTQC_I4;
+    bool nibbles = v->dtype == PTQC_I4 || v->dtype == PTQC_U4;
+    bool bytes = v->dtype == PTQC_I8 || v->dtype == PTQC_U8;
+    if ((!nibbles && !bytes) || w->source.scales == NULL || scales < 1 ||
+        (w->source.zeros != NULL && zeros != scales) ||
+        !read_scale_strides(l, q, scales, w)) {
+        pq_decline(l, "scales of the weights");
+        return;
+    }
+    w->shape.format = nibbles ? PQ_WEIGHT_W4 : PQ_WEIGHT_W8;
+    int32_t middle = w->source.is_signed ? 0 : nibbles ? 8 : 128;
+    bool symmetric = is_symmetric(w->source.zeros,
+                                  w->source.zeros != NULL ? zeros : 0, middle);
+    w->shape.asymmetric = symmetric ? 0 : 1;
+    if (!symmetric && v->dtype == PTQC_I8) {
+        pq_decline(l, "asymmetric i8 weights");
+    }
+}
+
+static void
+read_weights(pq_lower *l, const pq_lower_epilogue *e, weights *w)
+{
+    const ptqc_gb_value *v = pq_in(l, 1);
+    int64_t count;
+    if (e->is_integer) {
+        w->shape.format = PQ_WEIGHT_S8;
+        w->source.data = pq_lower_weight_s8(l, v);
+    } else if (pq_gv_is_quantized(l, v)) {
+        w->source.data = pq_gv_constant(l, v, &count);
+        read_weight_only(l, w);
+    } else if (v->dtype == PTQC_F32) {
+        w->shape.format = PQ_WEIGHT_F32;
+        w->source.data = pq_gv_constant(l, v, &count);
+    } else {
+        pq_decline(l, "type of the weights");
+    }
+    if (pq_lower_ok(l) && pq_weight_bytes(&w->shape) <= 0) {
+        pq_decline(l, "group size of the weights");
+    }
+}
+
+static void *
+aligned_temp(pq_lower *l, int64_t bytes)
+{
+    uint8_t *p = pq_mem_array(l->mem, (size_t)bytes + 64, 1);
+    if (p == NULL) {
+        pq_lower_no_memory(l);
+        return NULL;
+    }
+    return p + (-(uintptr_t)p & 63);
+}
+
+static uint32_t
+emit_weights(pq_lower *l, const weights *w)
+{
+    const ptqc_gb_constant *c =
+        ptqc_gb_constant_at(l->g, pq_in(l, 1)->constant);
+    char layout[64];
+    snprintf(layout, sizeof layout, "cpu.strip16.%u%s.%s.g%lld.v1",
+             w->shape.format, w->shape.asymmetric ? "a" : "",
+             w->trans ? "nk" : "kn", (long long)w->shape.group);
+    // Codes of one constant may carry other scales elsewhere.
+    bool shared =
+        w->shape.format == PQ_WEIGHT_F32 || w->shape.format == PQ_WEIGHT_S8;
+    uint32_t found = shared ? pq_find_packed(l, c, layout) : PQ_CPU_NONE;
+    if (found != PQ_CPU_NONE || !pq_lower_ok(l)) {
+        return found;
+    }
+    int64_t bytes = pq_weight_bytes(&w->shape);
+    void *packed = NULL;
+    if (!l->dry) {
+        packed = aligned_temp(l, bytes);
+        if (packed == NULL) {
+            return PQ_CPU_NONE;
+        }
+        pq_weight_pack(&w->shape, &w->source, packed);
+    }
+    return pq_emit_packed(l, shared ? c : NULL, layout, packed,
+                          (uint64_t)bytes);
+}
+
+// [n] 4-byte elements, padded to whole strips.
+static uint32_t
+emit_columns(pq_lower *l, int64_t n, const void *values)
+{
+    if (values == NULL || !pq_lower_ok(l)) {
+        return PQ_CPU_NONE;
+    }
+    int64_t count = pq_strip_columns(n);
+    void *padded = pq_mem_array(l->mem, (size_t)count, 4);
+    if (padded == NULL) {
+        pq_lower_no_memory(l);
+        return PQ_CPU_NONE;
+    }
+    memcpy(padded, values, (size_t)n * 4);
+    return pq_emit_array(l, PTQC_F32, padded, (uint32_t)count);
+}
+
+static uint32_t
+emit_init(pq_lower *l, const weights *w, const pq_lower_epilogue *e)
+{
+    int64_t count = pq_strip_columns(w->shape.n);
+    int32_t *init = pq_mem_array(l->mem, (size_t)count, sizeof *init);
+    if (init == NULL || !pq_lower_ok(l)) {
+        pq_lower_no_memory(l);
+        return PQ_CPU_NONE;
+    }
+    if (!l->dry) {
+        pq_weight_init(&w->shape, &w->source, e->bias_acc, e->x_zero, init);
+    }
+    return pq_emit_array(l, PTQC_I32, init, (uint32_t)count);
+}
+
+// Order of a whose last axis is K (logical axis k_axis).
+static void
+order_of_a(const pq_lower *l, uint32_t gv, uint32_t k_axis, uint8_t *perm)
+{
+    const pq_lower_value *s = &l->values[gv];
+    uint32_t rank = ptqc_gb_value_at(l->g, gv)->rank;
+    for (uint32_t i = 0; i < s->form_count; i++) {
+        if (s->forms[i].perm[rank - 1] == k_axis) {
+            memcpy(perm, s->forms[i].perm, rank);
+            return;
+        }
+    }
+    pq_perm_identity(perm, rank);
+    perm[rank - 1] = (uint8_t)k_axis;
+    perm[rank - 2] = (uint8_t)(k_axis == rank - 1 ? rank - 2 : rank - 1);
+}
+
+static void
+write_matmul(pq_lower *l, const weights *w, const pq_lower_epilogue *e,
+             const uint32_t *args, uint32_t out)
+{
+    static const char *const FORMATS[] = {"f32", "u8s8", "f32w8", "f32w4"};
+    pq_step_begin(l, PQ_STEP_MATMUL, "matmul k%lld n%lld %s",
+                  (long long)w->shape.k, (long long)w->shape.n,
+                  FORMATS[w->shape.format]);
+    for (uint32_t i = 0; i < 7; i++) {
+        pq_step_in(l, args[i]);
+    }
+    pq_step_out(l, out);
+    pq_step_i64(l, w->shape.k);
+    pq_step_i64(l, w->shape.n);
+    pq_step_i64(l, w->shape.format);
+    pq_step_i64(l, w->shape.asymmetric);
+    pq_step_i64(l, w->shape.group);
+    pq_step_epilogue(l, e);
+}
+
+static void
+lower_constant(pq_lower *l)
+{
+    const ptqc_gb_value *a = pq_in(l, 0), *b = pq_in(l, 1);
+    weights w = {0};
+    if (a->rank < 2 || pq_out(l, 0)->rank != a->rank ||
+        !read_weight_dims(l, &w)) {
+        pq_decline(l, "rank");
+        return;
+    }
+    pq_lower_epilogue e;
+    pq_lower_epilogue_read(l, w.shape.n, w.trans ? b->rank - 2 : b->rank - 1,
+                           &e);
+    if (pq_lower_ok(l)) {
+        read_weights(l, &e, &w);
+    }
+    if (!pq_lower_ok(l)) {
+        return;
+    }
+    bool trans_a = pq_attr_i64(l, "trans_a", 0) != 0;
+    uint32_t k_axis = trans_a ? a->rank - 2 : a->rank - 1;
+    uint8_t perm[PTQC_MAX_RANK], out_perm[PTQC_MAX_RANK];
+    order_of_a(l, pq_in_index(l, 0), k_axis, perm);
+    for (uint32_t i = 0; i < a->rank; i++) {
+        out_perm[i] = perm[i] == k_axis         ? (uint8_t)(a->rank - 1)
+                      : perm[i] + 2u >= a->rank ? (uint8_t)(a->rank - 2)
+                                                : perm[i];
+    }
+    bool codes = e.is_integer;
+    uint32_t args[7] = {
+        codes ? pq_use(l, pq_in_index(l, 0), perm).value
+              : pq_use_real(l, pq_in_index(l, 0), perm).value,
+        emit_weights(l, &w),
+        codes ? emit_init(l, &w, &e) : PQ_CPU_NONE,
+        emit_columns(l, w.shape.n, e.mult),
+        emit_columns(l, w.shape.n, e.bias),
+        pq_use(l, pq_in_index(l, 3), out_perm).value,
+        PQ_CPU_NONE,
+    };
+    if (e.is_dynamic) {
+        const ptqc_gb_value *s = pq_in(l, 4);
+        if (s == NULL || s->rank != a->rank || s->dtype != PTQC_F32) {
+            pq_decline(l, "scales of the rows");
+            return;
+        }
+        args[6] = pq_use(l, pq_in_index(l, 4), perm).value;
+    }
+    pq_ref out = pq_lower_epilogue_define(l, &e, out_perm);
+    write_matmul(l, &w, &e, args, out.value);
+    pq_lower_epilogue_end(l, &e, &out);
+}
+
+// ---- both operands at run time ---------------------------------------------
+
+// 4 bits per logical axis (batch axes, row, column) of the physical axis.
+static int64_t
+axis_map(const pq_ref *ref, uint32_t batch_rank, bool swapped)
+{
+    uint64_t map = 0;
+    uint32_t skip = batch_rank + 2 - ref->rank; // leading axes it has not
+    for (uint32_t i = 0; i < batch_rank + 2; i++) {
+        uint32_t logical = i;
+        if (swapped && i >= batch_rank) {
+            logical = i == batch_rank ? batch_rank + 1 : batch_rank;
+        }
+        uint32_t axis = AXIS_NONE;
+        if (logical >= skip) {
+            axis = pq_ref_axis(ref, logical - skip);
+        }
+        map |= (uint64_t)axis << (4 * i);
+    }
+    return (int64_t)map;
+}
+
+// b may be used as it is when K or N is innermost.
+static void
+order_of_b(const pq_lower *l, uint32_t gv, uint8_t *perm)
+{
+    const pq_lower_value *s = &l->values[gv];
+    uint32_t rank = ptqc_gb_value_at(l->g, gv)->rank;
+    pq_perm_identity(perm, rank);
+    for (uint32_t i = 0; i < s->form_count; i++) {
+        if (s->forms[i].perm[rank - 1] + 2u >= rank) {
+            memcpy(perm, s->forms[i].perm, rank);
+            return;
+        }
+    }
+}
+
+// The order in which a following transpose leaves the result in the graph's
+// own order, so that it costs nothing.
+static void
+order_of_result(const pq_lower *l, uint8_t *perm)
+{
+    uint32_t gv = pq_out_index(l, 0);
+    const ptqc_gb_value *v = ptqc_gb_value_at(l->g, gv);
+    const pq_lower_value *s = &l->values[gv];
+    pq_perm_identity(perm, v->rank);
+    if (s->use_count != 1 || s->consumer == PQ_CPU_NONE || s->is_output) {
+        return;
+    }
+    const ptqc_gb_node *n = ptqc_gb_node_at(l->g, s->consumer);
+    const ptqc_gb_attr *a = ptqc_gb_find_attr(l->g, n, "perm");
+    if (!ptqc_gb_text_is(l->g, n->op, "transpose") || a == NULL ||
+        a->kind != PTQC_GB_ATTR_I64S || a->count != v->rank) {
+        return;
+    }
+    uint8_t order[PTQC_MAX_RANK];
+    uint32_t seen = 0;
+    for (uint32_t i = 0; i < v->rank; i++) {
+        int64_t x =
+            *(const int64_t *)ptqc_gb_at(l->g, PTQC_GB_I64S, a->first + i);
+        if (x < 0 || x >= (int64_t)v->rank) {
+            return;
+        }
+        order[i] = (uint8_t)x;
+        seen |= 1u << x;
+    }
+    if (seen == (1u << v->rank) - 1 && order[v->rank - 1] == v->rank - 1) {
+        memcpy(perm, order, v->rank);
+    }
+}
+
+static void
+lower_both(pq_lower *l)
+{
+    const ptqc_gb_value *a = pq_in(l, 0), *b = pq_in(l, 1);
+    const ptqc_gb_value *y = pq_out(l, 0);
+    uint32_t batch_rank = y->rank >= 2 ? y->rank - 2 : 0;
+    if (a->rank < 2 || b->rank < 2 || y->rank < 2 ||
+        batch_rank > PQ_BMM_RANK_MAX) {
+        pq_decline(l, "rank");
+        return;
+    }
+    if (pq_gv_is_quantized(l, a) && pq_gv_is_quantized(l, b)) {
+        pq_decline(l, "codes on both sides, neither constant");
+        return;
+    }
+    if (pq_in(l, 2) != NULL) {
+        pq_decline(l, "bias without constant weights");
+        return;
+    }
+    pq_lower_epilogue e;
+    pq_lower_epilogue_read(l, 1, 0, &e);
+    bool trans_a = pq_attr_i64(l, "trans_a", 0) != 0;
+    bool trans_b = pq_attr_i64(l, "trans_b", 0) != 0;
+    uint8_t perm_a[PTQC_MAX_RANK], perm_b[PTQC_MAX_RANK], perm_y[PTQC_MAX_RANK];
+    order_of_a(l, pq_in_index(l, 0), trans_a ? a->rank - 2 : a->rank - 1,
+               perm_a);
+    order_of_b(l, pq_in_index(l, 1), perm_b);
+    order_of_result(l, perm_y);
+    pq_ref ra = pq_use_real(l, pq_in_index(l, 0), perm_a);
+    pq_ref rb = pq_use_real(l, pq_in_index(l, 1), perm_b);
+    pq_ref rr = pq_use(l, pq_in_index(l, 3), perm_y);
+    pq_ref out = pq_lower_epilogue_define(l, &e, perm_y);
+    if (!pq_lower_ok(l)) {
+        return;
+    }
+    pq_step_begin(l, PQ_STEP_BMM, "matmul of two results f32");
+    pq_step_in(l, ra.value);
+    pq_step_in(l, rb.value);
+    pq_step_in(l, PQ_CPU_NONE);
+    pq_step_in(l, rr.value);
+    pq_step_out(l, out.value);
+    pq_step_i64(l, batch_rank);
+    pq_step_i64(l, axis_map(&ra, batch_rank, trans_a));
+    pq_step_i64(l, axis_map(&rb, batch_rank, trans_b));
+    pq_step_i64(l, axis_map(&out, batch_rank, false));
+    pq_step_i64(l,
+                rr.value != PQ_CPU_NONE ? axis_map(&rr, batch_rank, false) : 0);
+    pq_step_epilogue(l, &e);
+    pq_lower_epilogue_end(l, &e, &out);
+}
+
+void
+pq_lower_matmul(pq_lower *l)
+{
+    const ptqc_gb_value *a = pq_in(l, 0), *b = pq_in(l, 1);
+    if (a == NULL || b == NULL || b->rank < 2) {
+        pq_decline(l, "operands of rank 1");
+        return;
+    }
+    bool constant = b->constant != PTQC_GB_NONE;
+    for (uint32_t i = 0; i + 2 < b->rank; i++) {
+        int64_t d;
+        constant = constant && pq_gv_dim_const(l, b, i, &d) && d == 1;
+    }
+    if (constant && b->rank <= a->rank) {
+        lower_constant(l);
+    } else {
+        lower_both(l);
+    }
+}
+
+void
+pq_lower_attention(pq_lower *l)
+{
+    pq_decline(l, "fused attention"); // the host decomposes it
+}

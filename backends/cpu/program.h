@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The compiled program: what compile writes into the blob and load reads
+// back. It depends on neither sizes of symbolic dims nor the ISA level:
+// constants are packed in level-independent layouts, code is made when the
+// dims are known (spec.h).
+//
+// An entry is a list of steps over values. A value is a dense row-major
+// tensor; its axes may stand in another order than the graph's (channels
+// last), only the lowering knows. Steps name values by index.
+//
+// The blob, all little-endian, no padding (u8 text, u32, i64):
+//     u32 magic "PQCP", u32 version, u32 cap, u32 constant_count,
+//     u32 entry_count, then per entry
+//     u32 x 8: symbols, dims, values, steps, args, params, text bytes,
+//              bindings
+//     symbols {i64 min, max, multiple}  dims {u32 op, a, b; i64 value}
+//     values {u32 dtype, rank, place, index; u32 dims[rank]}
+//     steps {u32 kind, first_arg, inputs, outputs, first_param, params,
+//            label offset, label bytes}
+//     args u32[]  params i64[]  text
+// Quantized activations are u8 codes here, also those that are s8 in the
+// graph (stored with 128 added).
+#ifndef PTQC_BACKENDS_CPU_PROGRAM_H
+#define PTQC_BACKENDS_CPU_PROGRAM_H
+
+#include <stdint.h>
+
+#include "ptqc/types.h"
+
+#include "jit.h"
+#include "mem.h"
+
+#define PQ_CPU_NONE 0xffffffffu
+
+// Kinds of steps; see steps.def.
+typedef enum pq_step_kind {
+#define STEP(NAME, text, fn, ins_min, ins_max, outs, params_min) PQ_STEP_##NAME,
+#include "steps.def"
+#undef STEP
+    PQ_STEP_KIND_COUNT
+} pq_step_kind;
+
+typedef enum pq_place {
+    PQ_PLACE_TEMP,     // workspace; index unused
+    PQ_PLACE_BINDING,  // index = binding of the entry
+    PQ_PLACE_CONSTANT, // index = packed constant
+    PQ_PLACE_VIEW,     // index = smaller value whose bytes these are
+    PQ_PLACE_COUNT
+} pq_place;
+
+typedef struct pq_cpu_symbol {
+    int64_t min, max, multiple;
+} pq_cpu_symbol;
+
+typedef struct pq_cpu_dim {
+    uint32_t op; // PTQC_GB_DIM_*
+    uint32_t a, b;
+    int64_t value;
+} pq_cpu_dim;
+
+typedef struct pq_cpu_value {
+    uint32_t dtype; // ptqc_dtype of the stored elements
+    uint32_t rank;
+    uint32_t place; // pq_place
+    uint32_t index;
+    uint32_t dims[PTQC_MAX_RANK]; // indices of dim expressions
+} pq_cpu_value;
+
+typedef struct pq_cpu_step {
+    uint32_t kind; // pq_step_kind
+    uint32_t first_arg, input_count, output_count;
+    uint32_t first_param, param_count;
+    uint32_t label, label_bytes; // slice of text
+} pq_cpu_step;
+
+typedef struct pq_cpu_entry {
+    pq_cpu_symbol *symbols;
+    pq_cpu_dim *dims; // operands before users
+    pq_cpu_value *values;
+    pq_cpu_step *steps;
+    uint32_t *args; // value indices, PQ_CPU_NONE = absent
+    int64_t *params;
+    char *text;
+    uint32_t symbol_count, dim_count, value_count, step_count;
+    uint32_t arg_count, param_count, text_bytes, binding_count;
+    // while being built
+    uint32_t dim_room, value_room, step_room, arg_room, param_room, text_room;
+} pq_cpu_entry;
+
+typedef struct pq_cpu_program {
+    pq_isa cap; // highest level to use
+    uint32_t constant_count;
+    uint32_t entry_count;
+    pq_cpu_entry *entries;
+} pq_cpu_program;
+
+// Name and bounds of a step kind.
+typedef struct pq_step_info {
+    const char *name;
+    uint32_t inputs_min, inputs_max, outputs, params_min;
+} pq_step_info;
+
+const pq_step_info *pq_step_info_of(uint32_t kind);
+
+// NULL p when out of memory.
+ptqc_bytes pq_cpu_program_write(pq_mem *mem, const pq_cpu_program *program);
+// Checks everything that does not need sizes: counts, indices, enums, order.
+// CORRUPT or INCOMPATIBLE with *out_why set (static text).
+ptqc_be_status pq_cpu_program_read(pq_mem *mem, ptqc_bytes blob,
+                                   pq_cpu_program *out, const char **out_why);
+
+#endif
