@@ -267,7 +267,7 @@ static const char aarch64_main[] =
     "    const void *rows[M]; tile_args a; int bad = 0;\n"
     "    for (int k = 0; k < K; k++) for (int n = 0; n < N; n++) {\n"
     "        w[k][n] = (signed char)next(); wf[k][n] = next() / 128.0f - 1;\n"
-    "        pw[n / 16][k / 4][n % 16][k % 4] = w[k][n];\n"
+    "        pw[n / 16][k / 4][n % 16][k < 24 ? k % 4 : k - 23] = w[k][n];\n"
     "        pf[n / 16][k][n % 16] = wf[k][n]; }\n"
     "    for (int m = 0; m < M; m++) for (int k = 0; k < K; k++) {\n"
     "        x[m][k] = (unsigned char)next(); xf[m][k] = next() / 99.0f; }\n"
