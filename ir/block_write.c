@@ -282,7 +282,7 @@ static ptqc_status
 write_attr(block_writer *w, const pq_attr *a)
 {
     ptqc_gb_attr out = {0};
-    ptqc_gb_text text;
+    ptqc_gb_text text = {0, 0};
     PQ_TRY(add_text(w, pq_str_of(pq_attr_text(a->name)), &out.name));
     switch (pq_attr_kind_of(a->name)) {
     case PQ_KIND_I64:

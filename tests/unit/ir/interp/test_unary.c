@@ -216,6 +216,7 @@ nan_and_infinity(void **state)
         PQ_OP_NEG,  PQ_OP_EXP,   PQ_OP_LOG,   PQ_OP_TANH, PQ_OP_SIGMOID,
         PQ_OP_ERF,  PQ_OP_RELU,  PQ_OP_CLIP,  PQ_OP_GELU, PQ_OP_SILU,
         PQ_OP_SIGN, PQ_OP_ROUND, PQ_OP_FLOOR, PQ_OP_ELU,  PQ_OP_SOFTPLUS,
+        PQ_OP_SHRINK, PQ_OP_THRESHOLDED_RELU,
     };
     for (size_t i = 0; i < sizeof keeps_nan / sizeof keeps_nan[0]; i++) {
         assert_true(isnan(unary_f32(keeps_nan[i], nanf(""))));
