@@ -195,8 +195,8 @@ share_at(const pq_weights *ws, int64_t channel, int64_t group)
 }
 
 void
-pq_quantize_weights(const pq_weights *ws, uint8_t *out_codes, float *out_scales,
-                    int32_t *out_zero_points)
+pq_choose_weight_params(const pq_weights *ws, float *out_scales,
+                        int32_t *out_zero_points)
 {
     int64_t groups = groups_of(ws);
     int64_t count = pq_weights_scale_count(ws);
@@ -205,6 +205,18 @@ pq_quantize_weights(const pq_weights *ws, uint8_t *out_codes, float *out_scales,
         pq_params p = params_of_share(ws, &share, i / groups);
         out_scales[i] = p.scale;
         out_zero_points[i] = p.zero_point;
+    }
+}
+
+void
+pq_encode_weights(const pq_weights *ws, const float *scales,
+                  const int32_t *zero_points, uint8_t *out_codes)
+{
+    int64_t groups = groups_of(ws);
+    int64_t count = pq_weights_scale_count(ws);
+    for (int64_t i = 0; i < count; i++) {
+        pq_share share = share_at(ws, i / groups, i % groups);
+        pq_params p = {scales[i], zero_points[i]};
         quantize_share(ws, &share, p, out_codes);
     }
 }

@@ -38,8 +38,12 @@ typedef struct pq_weights {
 
 // Number of scales.
 int64_t pq_weights_scale_count(const pq_weights *weights);
-// codes: one byte per element (not packed), same order as w.
-void pq_quantize_weights(const pq_weights *weights, uint8_t *out_codes,
-                         float *out_scales, int32_t *out_zero_points);
+// Round-to-nearest parameters: [pq_weights_scale_count] each.
+void pq_choose_weight_params(const pq_weights *weights, float *out_scales,
+                             int32_t *out_zero_points);
+// Codes by given parameters: one byte per element (not packed), in the order
+// of w.
+void pq_encode_weights(const pq_weights *weights, const float *scales,
+                       const int32_t *zero_points, uint8_t *out_codes);
 
 #endif

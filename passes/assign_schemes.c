@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Annotates which values become codes, and how; computes nothing. Products
+// with constant weights take the recipe's scheme unless the recipe keeps them
+// float or no target runs them. With static activations the ops between
+// products (roles.def) run on codes when all their operands come as codes and
+// some product behind them wants codes: so convolution chains stay integer
+// from end to end, while float streams (residuals between norms) stay float
+// and only the operands of products are quantized.
+
+#include "passes/admit.h"
+#include "passes/match.h"
+#include "passes/plan.h"
+#include "passes/registry.h"
+
+typedef struct pq_assign {
+    pq_graph *g;
+    pq_pass_env *env;
+    bool is_dynamic;
+    bool *is_candidate; // [ops] may run on codes
+} pq_assign;
+
+static void
+note(const pq_assign *a, const pq_op *op, const char *what, const char *why)
+{
+    if (a->env->note != NULL) {
+        a->env->note(a->env->note_user, pq_op_label(a->g, op), what, why);
+    }
+}
+
+// ---- products -------------------------------------------------------------
+
+// Scheme of w as asked, fitted to the product: axis, and groups only along K
+// of a matmul. *out_why: set when it had to deviate.
+static pq_scheme
+weight_scheme(const pq_assign *a, const pq_op *op, const char **out_why)
+{
+    pq_scheme s = a->env->recipe->scheme.weights;
+    uint32_t w_axis = 0;
+    uint32_t y_axis;
+    *out_why = NULL;
+    bool has_channels = pq_channel_axes(a->g, op, &w_axis, &y_axis);
+    int64_t k = pq_static_dim(a->g, op->inputs[1], 1);
+    if (s.granularity == PQ_GRAN_GROUP &&
+        (op->code != PQ_OP_MATMUL || w_axis != 0)) {
+        *out_why = "groups go along K of matmul only: one scale per channel";
+        s.granularity = PQ_GRAN_CHANNEL;
+    }
+    if (s.granularity == PQ_GRAN_GROUP && k % (int64_t)s.group != 0) {
+        *out_why = "the group does not divide K: one scale per channel";
+        s.granularity = PQ_GRAN_CHANNEL;
+    }
+    if (s.granularity == PQ_GRAN_CHANNEL && !has_channels) {
+        *out_why = "no single channel axis: one scale per tensor";
+        s.granularity = PQ_GRAN_TENSOR;
+    }
+    s.group = s.granularity == PQ_GRAN_GROUP ? s.group : 0;
+    s.axis = s.granularity == PQ_GRAN_GROUP ? 1 : w_axis;
+    if (s.granularity == PQ_GRAN_TENSOR) {
+        s.axis = 0;
+    }
+    return s;
+}
+
+static pq_mode
+wanted_mode(const pq_assign *a, const pq_op *op)
+{
+    if (a->env->recipe->scheme.activations.format == PTQC_DTYPE_NONE) {
+        return PQ_MODE_WEIGHT_ONLY;
+    }
+    if (!a->is_dynamic) {
+        return PQ_MODE_STATIC;
+    }
+    return op->code == PQ_OP_MATMUL ? PQ_MODE_DYNAMIC : PQ_MODE_WEIGHT_ONLY;
+}
+
+static const pq_scheme static_codes = {
+    .format = PTQC_U8, .granularity = PQ_GRAN_TENSOR};
+static const pq_scheme token_codes = {.format = PTQC_I8,
+                                      .granularity = PQ_GRAN_TOKEN,
+                                      .symmetric = true,
+                                      .dynamic = true};
+
+static bool
+is_admitted(const pq_assign *a, const pq_op *op, pq_mode mode,
+            const pq_scheme *w)
+{
+    const pq_scheme real = {.format = PTQC_F32};
+    const pq_scheme none = {0};
+    bool has_bias = !pq_value_is_none(pq_op_input(op, 2));
+    bool has_residual = !pq_value_is_none(pq_op_input(op, 3));
+    pq_product_schemes s = {.x = real, .w = *w, .y = real};
+    s.bias = has_bias ? real : none;
+    s.residual = has_residual ? real : none;
+    if (mode == PQ_MODE_STATIC) {
+        s.x = static_codes;
+    }
+    if (mode == PQ_MODE_DYNAMIC) {
+        s.x = token_codes;
+        s.x_scale = real;
+    }
+    return pq_admits_product(a->g, a->env->caps, op, &s);
+}
+
+// A weight that several ops share is annotated once per op.
+static ptqc_status
+own_weight(pq_graph *g, pq_op_id id)
+{
+    const pq_op *op = pq_graph_op(g, id);
+    const pq_value *w = pq_graph_value(g, op->inputs[1]);
+    if (w->use_count == 1) {
+        return PTQC_OK;
+    }
+    pq_value_id copy = pq_graph_add_constant_value(g, w->name, w->constant);
+    return pq_value_is_none(copy) ? pq_graph_failure(g)
+                                  : pq_set_input(g, id, 1, copy);
+}
+
+static ptqc_status
+annotate(pq_graph *g, pq_value_id v, const pq_scheme *scheme)
+{
+    pq_value *value = pq_graph_value(g, v);
+    if (!pq_quant_is_none(value->quant)) {
+        return PTQC_OK;
+    }
+    const pq_quant q = {.scheme = *scheme};
+    value->quant = pq_graph_add_quant(g, &q);
+    return pq_quant_is_none(value->quant) ? pq_graph_failure(g) : PTQC_OK;
+}
+
+// Per-tensor instead of per-channel scales, where only those are run.
+static bool
+fit_to_targets(const pq_assign *a, const pq_op *op, pq_mode mode, pq_scheme *w,
+               const char **why)
+{
+    if (is_admitted(a, op, mode, w)) {
+        return true;
+    }
+    if (w->granularity == PQ_GRAN_GROUP) {
+        w->granularity = PQ_GRAN_CHANNEL;
+        w->group = 0;
+        w->axis = 0;
+        *why = "no target runs these groups: one scale per channel";
+        if (is_admitted(a, op, mode, w)) {
+            return true;
+        }
+    }
+    w->granularity = PQ_GRAN_TENSOR;
+    w->axis = 0;
+    *why = "no target runs scales per channel: one scale per tensor";
+    return is_admitted(a, op, mode, w);
+}
+
+static ptqc_status
+assign_product(pq_assign *a, pq_op_id id)
+{
+    const pq_op *op = pq_graph_op(a->g, id);
+    const char *why;
+    if (!pq_is_float_constant(a->g, op->inputs[1]) ||
+        !pq_is_float(a->g, op->inputs[0])) {
+        note(a, op, "float", "its weights are not constant");
+        return PTQC_OK;
+    }
+    if (pq_is_kept(a->env->recipe, a->g, op)) {
+        note(a, op, "float", "kept by the recipe");
+        return PTQC_OK;
+    }
+    pq_mode mode = wanted_mode(a, op);
+    pq_scheme w = weight_scheme(a, op, &why);
+    if (!fit_to_targets(a, op, mode, &w, &why)) {
+        note(a, op, "float", "no target runs it in this scheme");
+        return PTQC_OK;
+    }
+    if (why != NULL) {
+        note(a, op, "other granularity", why);
+    }
+    if (a->is_dynamic && mode == PQ_MODE_WEIGHT_ONLY) {
+        note(a, op, "weights only",
+             "dynamic activations exist for matmul only");
+    }
+    PQ_TRY(own_weight(a->g, id));
+    PQ_TRY(annotate(a->g, op->inputs[1], &w));
+    a->is_candidate[id.index] = mode == PQ_MODE_STATIC;
+    return mode == PQ_MODE_DYNAMIC ? annotate(a->g, op->inputs[0], &token_codes)
+                                   : PTQC_OK;
+}
+
+// ---- the ops between ------------------------------------------------------
+
+static bool
+can_follow(const pq_assign *a, const pq_op *op)
+{
+    pq_role role = pq_role_of(a->g, op);
+    uint32_t data_count = 0;
+    if (role == PQ_ROLE_FLOAT || pq_is_product(op->code) ||
+        pq_is_kept(a->env->recipe, a->g, op)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < op->input_count; i++) {
+        pq_op_id producer = pq_producer_id(a->g, op->inputs[i]);
+        if (!pq_is_data_operand(a->g, op, i)) {
+            continue;
+        }
+        data_count++;
+        if (pq_op_is_none(producer) ? role != PQ_ROLE_SHARING
+                                    : !a->is_candidate[producer.index]) {
+            return false;
+        }
+    }
+    return data_count > 0;
+}
+
+// What an op on codes wants as codes. A product's residual only when its
+// result is codes and the residual can be: else it is added in float.
+static ptqc_status
+want_operands(pq_assign *a, const pq_op *op)
+{
+    bool is_product = pq_is_product(op->code);
+    bool has_codes = pq_annotation(a->g, op->outputs[0]) != NULL;
+    if (!is_product && !has_codes) {
+        return PTQC_OK;
+    }
+    for (uint32_t i = 0; i < op->input_count; i++) {
+        pq_op_id producer = pq_producer_id(a->g, op->inputs[i]);
+        bool can_be = !pq_op_is_none(producer) &&
+                      a->is_candidate[producer.index];
+        bool is_residual = is_product && i == 3;
+        if (pq_is_data_operand(a->g, op, i) &&
+            (!is_residual || (has_codes && can_be))) {
+            PQ_TRY(annotate(a->g, op->inputs[i], &static_codes));
+        }
+    }
+    return PTQC_OK;
+}
+
+static ptqc_status
+assign_static(pq_assign *a)
+{
+    pq_graph *g = a->g;
+    PQ_FOR_EACH_OP(g, id)
+    {
+        if (can_follow(a, pq_graph_op(g, id))) {
+            a->is_candidate[id.index] = true;
+        }
+    }
+    for (pq_op_id id = pq_graph_last_op(g); !pq_op_is_none(id);
+         id = pq_graph_op(g, id)->prev) {
+        if (a->is_candidate[id.index]) {
+            PQ_TRY(want_operands(a, pq_graph_op(g, id)));
+        }
+    }
+    return PTQC_OK;
+}
+
+// ---- all ------------------------------------------------------------------
+
+static ptqc_status
+check_samples(const pq_assign *a)
+{
+    const pq_scheme *s = &a->env->recipe->scheme.activations;
+    if (s->format == PTQC_DTYPE_NONE || s->dynamic || !a->is_dynamic) {
+        return PTQC_OK;
+    }
+    // No samples: products other than matmul have no dynamic form.
+    PQ_FOR_EACH_OP(a->g, id)
+    {
+        const pq_op *op = pq_graph_op(a->g, id);
+        if (pq_is_product(op->code) && op->code != PQ_OP_MATMUL &&
+            pq_is_constant(a->g, op->inputs[1])) {
+            return PQ_FAIL(pq_graph_ctx(a->g), PTQC_E_USAGE,
+                           "static 8-bit activations of %s '%.*s' need "
+                           "calibration samples (or :dyn: its weights alone "
+                           "in 8 bits)",
+                           pq_op_info_of(op->code)->name,
+                           PQ_STR_ARG(pq_op_label(a->g, op)));
+        }
+    }
+    return PTQC_OK;
+}
+
+ptqc_status
+pq_pass_assign_schemes(pq_graph *g, pq_pass_env *env)
+{
+    const pq_scheme *s = &env->recipe->scheme.activations;
+    pq_assign a = {.g = g, .env = env};
+    a.is_dynamic = s->format != PTQC_DTYPE_NONE &&
+                   (s->dynamic || env->samples == NULL);
+    a.is_candidate = pq_arena_array(env->scratch, pq_graph_op_count(g),
+                                    sizeof *a.is_candidate);
+    PQ_TRY_ALLOC(a.is_candidate);
+    PQ_TRY(check_samples(&a));
+    PQ_FOR_EACH_OP(g, id)
+    {
+        if (pq_is_product(pq_graph_op(g, id)->code)) {
+            PQ_TRY(assign_product(&a, id));
+        }
+    }
+    bool is_static = s->format != PTQC_DTYPE_NONE && !a.is_dynamic;
+    return is_static ? assign_static(&a) : PTQC_OK;
+}
