@@ -405,9 +405,9 @@ pq_log_split(float x)
 {
     float scaled = x < 0x1p-126f ? x * 0x1p+23f : x;
     int32_t bias = x < 0x1p-126f ? -23 : 0;
-    int32_t i = (int32_t)pq_f32_bits(scaled);
-    int32_t e = (i - 0x3f3504f3) >> 23;
-    float m = pq_bits_f32((uint32_t)i - ((uint32_t)e << 23));
+    uint32_t i = pq_f32_bits(scaled);
+    int32_t e = (int32_t)(i - 0x3f3504f3u) >> 23; // arithmetic
+    float m = pq_bits_f32(i - ((uint32_t)e << 23));
     pq_log_parts parts = {m, e + bias};
     return parts;
 }

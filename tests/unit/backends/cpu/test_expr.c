@@ -419,13 +419,16 @@ ref_f64(uint32_t code, double a, double b, double c)
 static ref_value
 ref_quantize(uint32_t code, uint32_t dtype, const ref_value *v)
 {
-    int32_t zero = (int32_t)v[2].whole;
+    // Absurd zero points wrap.
+    uint32_t zero = (uint32_t)v[2].whole;
     int32_t lo = is_signed(dtype) ? -(1 << (dtype_bits(dtype) - 1)) : 0;
     int32_t hi = lo + (1 << dtype_bits(dtype)) - 1;
     float t =
         code == PQ_EXPR_QUANTIZE ? v[0].f32 / v[1].f32 : v[0].f32 * v[1].f32;
     ref_value r = {0};
-    r.whole = pq_round_code(t, (float)(lo - zero), (float)(hi - zero)) + zero;
+    r.whole = pq_round_code(t, (float)(int32_t)((uint32_t)lo - zero),
+                            (float)(int32_t)((uint32_t)hi - zero));
+    r.whole = (int32_t)((uint32_t)r.whole + zero);
     return r;
 }
 
