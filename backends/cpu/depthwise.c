@@ -178,18 +178,22 @@ struct pq_depthwise {
     uint8_t *padding; // owned: a row of padding
 };
 
+// Levels with few registers take a wide block vector by vector.
+static int
+is_split(pq_isa isa, int kind)
+{
+    return kind == PART_WIDE && pq_isa_vector_bytes(isa) < 64;
+}
+
 // As many outputs as have room for their accumulators; far apart, f32
 // outputs share little.
 static uint32_t
-pixels_per_round(pq_isa isa, int kind, const pq_conv_desc *desc)
+pixels_per_round(int kind, const pq_conv_desc *desc)
 {
-    if (kind != PART_WIDE) {
-        return 4;
-    }
-    if (isa == PQ_ISA_AVX2 || isa == PQ_ISA_AARCH64) {
-        return 1;
-    }
-    return desc->weight == PQ_WEIGHT_F32 && desc->stride[2] > 1 ? 2 : 4;
+    return kind == PART_WIDE && desc->weight == PQ_WEIGHT_F32 &&
+                   desc->stride[2] > 1
+               ? 2
+               : 4;
 }
 
 static ptqc_be_status
@@ -205,6 +209,7 @@ get_kernel(pq_depthwise *op, pq_jit *jit, ptqc_call *call, int kind,
         .kernel_h = (uint32_t)desc->kernel[1],
         .kernel_w = (uint32_t)desc->kernel[2],
         .vectors = kind == PART_WIDE ? 4 : 1,
+        .is_split = (uint32_t)is_split(pq_jit_isa(jit), kind),
         // an overlapping block may write again what it wrote, but not after
         // a residual in the same place was overwritten
         .masked =
@@ -216,7 +221,7 @@ get_kernel(pq_depthwise *op, pq_jit *jit, ptqc_call *call, int kind,
     };
     if (!is_indirect) {
         kernel.ratio = ratio > RATIO_MAX ? 0 : (uint32_t)ratio;
-        kernel.pixels = pixels_per_round(pq_jit_isa(jit), kind, desc);
+        kernel.pixels = pixels_per_round(kind, desc);
     }
     void (*entry)(void);
     ptqc_be_status st =

@@ -29,6 +29,7 @@ pq_depthwise_group_taps(int64_t kernel_h, int64_t kernel_w)
 typedef struct walk {
     pq_emitter *e;
     const pq_depthwise_kernel_desc *d;
+    uint32_t vectors; // at once: of the block, or 1 when it is split
     pq_depthwise_groups groups;
     LLVMValueRef v_args, v_mask;
     // Of the current block: a pointer per kernel row, or (is_indirect) tap.
@@ -81,9 +82,9 @@ static LLVMValueRef
 load_input(walk *w, LLVMValueRef v_tap, int64_t bytes)
 {
     pq_emitter *e = w->e;
-    LLVMTypeRef type = !is_u8(w)            ? e->t_vf32
-                       : w->d->vectors == 4 ? e->t_vi8x64
-                                            : e->t_vi8;
+    LLVMTypeRef type = !is_u8(w)         ? e->t_vf32
+                       : w->vectors == 4 ? e->t_vi8x64
+                                         : e->t_vi8;
     uint32_t align = is_u8(w) ? 1 : 4;
     LLVMValueRef v_ptr = pq_emit_at_const(e, v_tap, bytes);
     return w->v_mask == NULL
@@ -140,7 +141,7 @@ interleave_taps(walk *w, LLVMValueRef v_tap[4], LLVMValueRef *v_out)
         v_quarter[q] = LLVMBuildBitCast(
             e->builder, interleave(e, v_01, v_23, q % 2), bytes, "");
     }
-    if (w->d->vectors == 4) {
+    if (w->vectors == 4) {
         for (int q = 0; q < 4; q++) {
             v_out[q] = v_quarter[q];
         }
@@ -152,16 +153,34 @@ interleave_taps(walk *w, LLVMValueRef v_tap[4], LLVMValueRef *v_out)
 
 // ---- u8 -------------------------------------------------------------------
 
+// Line q of a group's weights. Of a split block the 16 channels of one vector
+// lie in the 4 lines of the group, 16 bytes in each.
+static LLVMValueRef
+load_weights(walk *w, int64_t group, uint32_t q)
+{
+    pq_emitter *e = w->e;
+    if (!w->d->is_split) {
+        return pq_emit_load(
+            e, e->t_vi8x64,
+            pq_emit_at_const(e, w->v_weights, 64 * (group * w->vectors + q)),
+            64);
+    }
+    LLVMValueRef v_part[4];
+    for (int64_t i = 0; i < 4; i++) {
+        v_part[i] = pq_emit_load(
+            e, e->t_vi8,
+            pq_emit_at_const(e, w->v_weights, 64 * (4 * group + i)), 16);
+    }
+    return concat(e, concat(e, v_part[0], v_part[1]),
+                  concat(e, v_part[2], v_part[3]));
+}
+
 static void
 dot_group(walk *w, uint32_t pixel, int64_t group, const LLVMValueRef *v_x)
 {
-    pq_emitter *e = w->e;
-    for (uint32_t q = 0; q < w->d->vectors; q++) {
-        LLVMValueRef v_w = pq_emit_load(
-            e, e->t_vi8x64,
-            pq_emit_at_const(e, w->v_weights, 64 * (group * w->d->vectors + q)),
-            64);
-        w->v_acc[pixel][q] = pq_emit_dot4(e, w->v_acc[pixel][q], v_x[q], v_w);
+    for (uint32_t q = 0; q < w->vectors; q++) {
+        w->v_acc[pixel][q] = pq_emit_dot4(w->e, w->v_acc[pixel][q], v_x[q],
+                                          load_weights(w, group, q));
     }
 }
 
@@ -288,7 +307,7 @@ tap_f32(walk *w, uint32_t pixel, int64_t tap, const LLVMValueRef *v_x)
 {
     pq_emitter *e = w->e;
     int64_t taps = (int64_t)w->d->kernel_h * w->d->kernel_w;
-    for (uint32_t v = 0; v < w->d->vectors; v++) {
+    for (uint32_t v = 0; v < w->vectors; v++) {
         LLVMValueRef v_w = pq_emit_load(
             e, e->t_vf32,
             pq_emit_at_const(e, w->v_weights, 64 * (v * taps + tap)), 64);
@@ -299,7 +318,7 @@ tap_f32(walk *w, uint32_t pixel, int64_t tap, const LLVMValueRef *v_x)
 static void
 load_f32(walk *w, LLVMValueRef v_tap, LLVMValueRef *v_out)
 {
-    for (uint32_t v = 0; v < w->d->vectors; v++) {
+    for (uint32_t v = 0; v < w->vectors; v++) {
         v_out[v] = load_input(w, v_tap, 64 * v);
     }
 }
@@ -360,7 +379,7 @@ start_pixel(walk *w, uint32_t pixel)
 {
     // the quarters hold other channels than the vectors: start from zero and
     // add the start values after the transposition
-    for (uint32_t q = 0; q < w->d->vectors; q++) {
+    for (uint32_t q = 0; q < w->vectors; q++) {
         w->v_acc[pixel][q] =
             LLVMConstNull(is_u8(w) ? w->e->t_vi32 : w->e->t_vf32);
     }
@@ -383,10 +402,10 @@ finish_pixel(walk *w, LLVMValueRef v_index, uint32_t pixel)
             e, w->v_residual,
             LLVMBuildMul(e->builder, v_pixel, w->v_residual_stride, ""));
     }
-    if (is_u8(w) && w->d->vectors == 4) {
+    if (is_u8(w) && w->vectors == 4) {
         transpose_lanes(e, w->v_acc[pixel]);
     }
-    for (uint32_t v = 0; v < w->d->vectors; v++) {
+    for (uint32_t v = 0; v < w->vectors; v++) {
         LLVMValueRef v_acc = w->v_acc[pixel][v];
         if (is_u8(w)) {
             v_acc =
@@ -426,13 +445,65 @@ emit_round(walk *w, LLVMValueRef v_index, uint32_t pixels)
     }
 }
 
+static LLVMValueRef
+move_pointer(walk *w, LLVMValueRef v_base, LLVMValueRef v_vector, int64_t bytes)
+{
+    return v_base == NULL ? NULL
+                          : pq_emit_at(w->e, v_base, times(w, v_vector, bytes));
+}
+
+static uint32_t
+pointer_count(const walk *w)
+{
+    return w->d->kernel_h * (w->d->is_indirect ? w->d->kernel_w : 1);
+}
+
+// The block's pointers moved on to its vector v_vector.
+static walk
+vector_of_block(const walk *block, LLVMValueRef v_vector)
+{
+    walk w = *block;
+    const pq_epilogue *ep = &w.d->epilogue;
+    int64_t taps = (int64_t)w.d->kernel_h * w.d->kernel_w;
+    for (uint32_t i = 0; i < pointer_count(&w); i++) {
+        w.v_row[i] =
+            move_pointer(&w, w.v_row[i], v_vector, is_u8(&w) ? 16 : 64);
+    }
+    w.v_weights =
+        move_pointer(&w, w.v_weights, v_vector, is_u8(&w) ? 16 : 64 * taps);
+    w.v_init = move_pointer(&w, w.v_init, v_vector, 64);
+    w.v_mult = move_pointer(&w, w.v_mult, v_vector, 64);
+    w.v_bias = move_pointer(&w, w.v_bias, v_vector, 64);
+    w.v_out =
+        move_pointer(&w, w.v_out, v_vector, 16 * pq_epilogue_out_bytes(ep));
+    w.v_residual = move_pointer(&w, w.v_residual, v_vector,
+                                ep->residual == PQ_ELEM_F32 ? 64 : 16);
+    return w;
+}
+
+// Outputs index .. index + pixels - 1 of the whole block.
+static void
+emit_outputs(walk *w, LLVMValueRef v_index, uint32_t pixels)
+{
+    if (!w->d->is_split) {
+        emit_round(w, v_index, pixels);
+        return;
+    }
+    pq_loop loop;
+    pq_emit_loop_begin(w->e, &loop, pq_emit_i64(w->e, 0),
+                       pq_emit_i64(w->e, w->d->vectors), 1, NULL, 0);
+    walk vector = vector_of_block(w, loop.v_index);
+    emit_round(&vector, v_index, pixels);
+    pq_emit_loop_end(w->e, &loop, NULL);
+}
+
 // for (index = begin; index < end; index += pixels)
 static void
 emit_pixels(walk *w, LLVMValueRef v_begin, LLVMValueRef v_end, uint32_t pixels)
 {
     pq_loop loop;
     pq_emit_loop_begin(w->e, &loop, v_begin, v_end, pixels, NULL, 0);
-    emit_round(w, loop.v_index, pixels);
+    emit_outputs(w, loop.v_index, pixels);
     pq_emit_loop_end(w->e, &loop, NULL);
 }
 
@@ -467,8 +538,7 @@ set_block(walk *w, LLVMValueRef v_block)
         (is_u8(w) ? w->groups.count : (int64_t)d->kernel_h * d->kernel_w);
     LLVMValueRef v_rows = field(w, e->t_ptr, offsetof(pq_depthwise_args, rows));
     LLVMValueRef v_x = times(w, v_block, channels * (is_u8(w) ? 1 : 4));
-    uint32_t pointers = d->kernel_h * (d->is_indirect ? d->kernel_w : 1);
-    for (uint32_t i = 0; i < pointers; i++) {
+    for (uint32_t i = 0; i < pointer_count(w); i++) {
         LLVMValueRef v_row = pq_emit_load(
             e, e->t_ptr, pq_emit_at_const(e, v_rows, 8 * (int64_t)i), 8);
         w->v_row[i] = pq_emit_at(e, v_row, v_x);
@@ -495,7 +565,7 @@ emit_block(walk *w)
     pq_emitter *e = w->e;
     LLVMValueRef v_zero = pq_emit_i64(e, 0);
     if (w->d->is_indirect) {
-        emit_round(w, v_zero, 1);
+        emit_outputs(w, v_zero, 1);
         return;
     }
     LLVMValueRef v_pixels =
@@ -515,6 +585,7 @@ emit_depthwise(pq_emitter *e, const void *desc)
     walk w = {.e = e, .d = desc};
     assert(w.d->pixels >= 1 && w.d->pixels <= PIXELS_MAX);
     assert(w.d->kernel_h * w.d->kernel_w <= PQ_DEPTHWISE_TAPS_MAX);
+    w.vectors = w.d->is_split ? 1 : w.d->vectors;
     w.groups = pq_depthwise_group_taps(w.d->kernel_h, w.d->kernel_w);
     pq_emit_function(e, &e->t_ptr, 1);
     w.v_args = pq_emit_param(e, 0);
@@ -549,7 +620,7 @@ emit_depthwise(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_depthwise_class = {
     .name = "depthwise",
-    .version = 2,
+    .version = 3,
     .desc_bytes = sizeof(pq_depthwise_kernel_desc),
     .emit = emit_depthwise,
 };

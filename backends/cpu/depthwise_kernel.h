@@ -18,7 +18,9 @@ typedef struct pq_depthwise_kernel_desc {
     // Distance of neighbouring output pixels in taps of a kernel row
     // (stride / dilation), so that they share input columns; 0 = none known.
     uint32_t ratio;
-    uint32_t vectors;     // 16-channel vectors per block: 4 or 1
+    uint32_t vectors; // 16-channel vectors per block: 4 or 1
+    // vectors 4, one after the other: where registers are few
+    uint32_t is_split;
     uint32_t masked;      // lanes [skip, channels) of the only block
     uint32_t pixels;      // outputs per round of the main loop
     uint32_t is_indirect; // one output, with a pointer per tap

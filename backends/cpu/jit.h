@@ -50,8 +50,8 @@ typedef struct pq_kernel_class {
 } pq_kernel_class;
 
 // `host` outlives the jit.
-ptqc_be_status pq_jit_create(ptqc_call *call, const ptqc_host *host,
-                             pq_isa isa, pq_jit **out);
+ptqc_be_status pq_jit_create(ptqc_call *call, const ptqc_host *host, pq_isa isa,
+                             pq_jit **out);
 void pq_jit_destroy(pq_jit *jit); // code becomes invalid; NULL allowed
 pq_isa pq_jit_isa(const pq_jit *jit);
 const ptqc_host *pq_jit_host(const pq_jit *jit);

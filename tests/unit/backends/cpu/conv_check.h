@@ -212,23 +212,34 @@ check_conv(pq_jit *jit, const pq_conv_desc *d, const char *method)
     reference_free(&data);
 }
 
-// The descriptor in f32 with bias and relu, and in u8 with requantization
-// (and a residual).
+// The descriptor in f32 with bias and relu, and in u8 with requantization.
 static inline void
-check_both(pq_jit *jit, pq_conv_desc d, const char *method)
+check_two(pq_jit *jit, pq_conv_desc d, const char *method)
 {
     d.weight = PQ_WEIGHT_F32;
     d.pad_value = 0;
     d.epilogue = (pq_epilogue){PQ_EPI_FLOAT, PQ_ACT_RELU, PQ_ELEM_NONE,
                                PQ_ELEM_F32, PQ_EPI_BIAS};
     check_conv(jit, &d, method);
-    d.epilogue.residual = PQ_ELEM_F32;
-    check_conv(jit, &d, method);
     d.weight = PQ_WEIGHT_S8;
     d.pad_value = 117;
     d.epilogue =
         (pq_epilogue){PQ_EPI_INTEGER, PQ_ACT_NONE, PQ_ELEM_NONE, PQ_ELEM_U8, 0};
     check_conv(jit, &d, method);
+}
+
+// Also with residuals and in real arithmetic.
+static inline void
+check_all(pq_jit *jit, pq_conv_desc d, const char *method)
+{
+    check_two(jit, d, method);
+    d.weight = PQ_WEIGHT_F32;
+    d.pad_value = 0;
+    d.epilogue = (pq_epilogue){PQ_EPI_FLOAT, PQ_ACT_RELU, PQ_ELEM_F32,
+                               PQ_ELEM_F32, PQ_EPI_BIAS};
+    check_conv(jit, &d, method);
+    d.weight = PQ_WEIGHT_S8;
+    d.pad_value = 117;
     d.epilogue =
         (pq_epilogue){PQ_EPI_INTEGER, PQ_ACT_NONE, PQ_ELEM_U8, PQ_ELEM_U8, 0};
     check_conv(jit, &d, method);

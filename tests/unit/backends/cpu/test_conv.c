@@ -28,10 +28,10 @@ pointwise_level(pq_jit *jit)
         pq_conv_desc d = conv_2d(channels[i][0], channels[i][1], 5, 7, 1);
         d.batch = 2;
         set_output(&d, 0);
-        check_both(jit, d, "matmul");
+        check_all(jit, d, "matmul");
         d.stride[1] = d.stride[2] = 2;
         set_output(&d, 0);
-        check_both(jit, d, "indirect");
+        check_all(jit, d, "indirect");
     }
 }
 
@@ -52,7 +52,7 @@ square_level(pq_jit *jit)
             d.stride[1] = d.stride[2] = stride;
             d.pad_begin[1] = d.pad_begin[2] = s[4] / 2;
             set_output(&d, s[4] / 2);
-            check_both(jit, d, "indirect");
+            check_all(jit, d, "indirect");
         }
     }
 }
@@ -65,21 +65,21 @@ odd_level(pq_jit *jit)
     d.pad_begin[1] = 1;
     d.stride[1] = 3;
     set_output(&d, 2);
-    check_both(jit, d, "indirect");
+    check_all(jit, d, "indirect");
     d = conv_2d(6, 18, 11, 9, 3);
     d.dilation[1] = d.dilation[2] = 2;
     d.pad_begin[1] = d.pad_begin[2] = 2;
     set_output(&d, 1);
-    check_both(jit, d, "indirect");
+    check_all(jit, d, "indirect");
     // no padding at all, window as large as the image
     d = conv_2d(7, 10, 5, 5, 5);
     set_output(&d, 0);
-    check_both(jit, d, "indirect");
+    check_all(jit, d, "indirect");
     // padding wider than the image
     d = conv_2d(4, 5, 1, 2, 7);
     d.pad_begin[1] = d.pad_begin[2] = 5;
     set_output(&d, 6);
-    check_both(jit, d, "indirect");
+    check_all(jit, d, "indirect");
 }
 
 static void
@@ -92,11 +92,11 @@ groups_level(pq_jit *jit)
         d.groups = shapes[i][2];
         d.pad_begin[1] = d.pad_begin[2] = 1;
         set_output(&d, 1);
-        check_both(jit, d, "indirect");
+        check_all(jit, d, "indirect");
         d.kernel[1] = d.kernel[2] = 1;
         d.pad_begin[1] = d.pad_begin[2] = 0;
         set_output(&d, 0);
-        check_both(jit, d, "indirect");
+        check_all(jit, d, "indirect");
     }
 }
 
@@ -108,7 +108,7 @@ ranks_level(pq_jit *jit)
     d.kernel[2] = 5;
     d.pad_begin[2] = 2;
     set_output(&d, 2);
-    check_both(jit, d, "indirect");
+    check_all(jit, d, "indirect");
     // 3-d
     d = conv_2d(3, 9, 5, 6, 3);
     d.in[0] = 4;
@@ -116,7 +116,7 @@ ranks_level(pq_jit *jit)
     d.stride[0] = 2;
     d.pad_begin[0] = d.pad_begin[1] = d.pad_begin[2] = 1;
     set_output(&d, 1);
-    check_both(jit, d, "indirect");
+    check_all(jit, d, "indirect");
 }
 
 static void
@@ -130,7 +130,7 @@ transposed_level(pq_jit *jit)
             d.stride[1] = d.stride[2] = stride;
             d.pad_begin[1] = d.pad_begin[2] = 1;
             set_output(&d, 0);
-            check_both(jit, d, "indirect");
+            check_all(jit, d, "indirect");
         }
     }
 }

@@ -31,7 +31,7 @@ channels_level(pq_jit *jit)
         pq_conv_desc d = depthwise_2d(counts[i], 6, 13, 3, 3);
         d.batch = 2;
         set_output(&d, 1);
-        check_both(jit, d, "depthwise");
+        check_all(jit, d, "depthwise");
     }
 }
 
@@ -46,7 +46,7 @@ kernels_level(pq_jit *jit)
                 depthwise_2d(80, 9, 21, kernels[i][0], kernels[i][1]);
             d.stride[1] = d.stride[2] = stride;
             set_output(&d, kernels[i][0] / 2);
-            check_both(jit, d, "depthwise");
+            check_two(jit, d, "depthwise");
         }
     }
 }
@@ -61,25 +61,25 @@ odd_level(pq_jit *jit)
         d.stride[1] = d.stride[2] = stride;
         d.pad_begin[2] = 3;
         set_output(&d, 1);
-        check_both(jit, d, "depthwise");
+        check_all(jit, d, "depthwise");
     }
     // window larger than the image; one pixel; a long row
     pq_conv_desc d = depthwise_2d(20, 2, 2, 7, 7);
     set_output(&d, 3);
-    check_both(jit, d, "depthwise");
+    check_all(jit, d, "depthwise");
     d = depthwise_2d(64, 1, 1, 3, 3);
     set_output(&d, 1);
-    check_both(jit, d, "depthwise");
+    check_all(jit, d, "depthwise");
     d = depthwise_2d(33, 1, 300, 1, 5);
     set_output(&d, 2);
-    check_both(jit, d, "depthwise");
+    check_all(jit, d, "depthwise");
     // depth as a batch with strides and padding
     d = depthwise_2d(17, 4, 5, 3, 3);
     d.in[0] = 4;
     d.stride[0] = 2;
     d.pad_begin[0] = 1;
     set_output(&d, 1);
-    check_both(jit, d, "depthwise");
+    check_all(jit, d, "depthwise");
 }
 
 static void
@@ -88,7 +88,7 @@ large_level(pq_jit *jit)
     // more taps than the depthwise kernel unrolls
     pq_conv_desc d = depthwise_2d(5, 12, 12, 9, 9);
     set_output(&d, 4);
-    check_both(jit, d, "indirect");
+    check_all(jit, d, "indirect");
 }
 
 #define EACH_LEVEL(name)                                                       \
