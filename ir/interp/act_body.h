@@ -8,14 +8,6 @@
 #include "base/mathfn.h"
 #include "ir/interp/eval.h"
 
-// NaN gives 0, as ONNX's Shrink.
-static inline float
-shrink32(float x, float lambd, float bias)
-{
-    float r = x > lambd ? x - bias : 0.0f;
-    return x < -lambd ? x + bias : r;
-}
-
 static inline __attribute__((always_inline)) void
 act_body(const pq_act *act, const float *px, float *py, int64_t n)
 {

@@ -26,13 +26,6 @@ max64(double a, double b)
 }
 
 // Remainder with the divisor's sign.
-static float
-floor_mod32(float a, float b)
-{
-    float r = pq_fmodf(a, b);
-    return r != 0.0f && (r < 0.0f) != (b < 0.0f) ? r + b : r;
-}
-
 static double
 floor_mod64(double a, double b)
 {

@@ -89,8 +89,9 @@ unit64(double x)
 static double
 shrink64(double x, double lambd, double bias)
 {
-    double r = x > lambd ? x - bias : 0.0;
-    return x < -lambd ? x + bias : r;
+    double r = x < -lambd ? x + bias : 0.0;
+    r = x > lambd ? x - bias : r;
+    return x != x ? x : r;
 }
 
 static void

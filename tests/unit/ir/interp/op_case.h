@@ -13,14 +13,13 @@
 #ifndef PTQC_TESTS_INTERP_OP_CASE_H
 #define PTQC_TESTS_INTERP_OP_CASE_H
 
-#include "tests/support/cmocka_test.h"
-
 #include <math.h>
 #include <string.h>
 
 #include "base/dtype.h"
 #include "ir/builder.h"
 #include "ir/interp/interp.h"
+#include "tests/support/cmocka_test.h"
 #include "tests/support/compare.h"
 #include "tests/support/context.h"
 #include "tests/support/random.h"
@@ -28,7 +27,7 @@
 #define DIMS(...)                                                              \
     (const int64_t[]){__VA_ARGS__},                                            \
         (uint32_t)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
-#define NO_DIMS NULL, 0
+#define NO_DIMS  NULL, 0
 #define CASE_MAX 12
 
 static const pq_test_tolerance op_case_exact = {0};

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Elementwise ops of two inputs, comparisons, where, pow with mixed types.
-#include "tests/unit/ir/interp/op_case.h"
-
 #include "base/float16.h"
 #include "base/mathfn.h"
+#include "tests/unit/ir/interp/op_case.h"
 
 static void
 run2(op_case *c, pq_opcode code, ptqc_dtype t, const void *a, const void *b,
@@ -63,8 +62,8 @@ nan_wins_min_and_max(void **state)
     run2(&c, PQ_OP_MIN, PTQC_F32, a, b, 4);
     EXPECT_F32(&c, 1, NAN, NAN, NAN);
     op_case_end(&c);
-    run2(&c, PQ_OP_MIN, PTQC_F64, (double[]){1, (double)NAN},
-         (double[]){-3, 0}, 2);
+    run2(&c, PQ_OP_MIN, PTQC_F64, (double[]){1, (double)NAN}, (double[]){-3, 0},
+         2);
     assert_true(((double *)c.out[0].p)[0] == -3.0);
     assert_true(isnan(((double *)c.out[0].p)[1]));
     op_case_end(&c);
@@ -143,8 +142,7 @@ integers(void **state)
          (uint64_t[]){2, 0}, 2);
     EXPECT(&c, uint64_t, UINT64_MAX / 2, 0);
     op_case_end(&c);
-    run2(&c, PQ_OP_MAX, PTQC_U64, (uint64_t[]){UINT64_MAX},
-         (uint64_t[]){1}, 1);
+    run2(&c, PQ_OP_MAX, PTQC_U64, (uint64_t[]){UINT64_MAX}, (uint64_t[]){1}, 1);
     EXPECT(&c, uint64_t, UINT64_MAX);
     op_case_end(&c);
     run2(&c, PQ_OP_POW, PTQC_I32, (int32_t[]){3, -2, 2, -1},
@@ -197,12 +195,12 @@ comparisons(void **state)
     run2(&c, PQ_OP_EQUAL, PTQC_F32, a, a, 4);
     EXPECT(&c, uint8_t, 1, 1, 0, 1);
     op_case_end(&c);
-    run2(&c, PQ_OP_GREATER, PTQC_U64, (uint64_t[]){UINT64_MAX},
-         (uint64_t[]){1}, 1);
+    run2(&c, PQ_OP_GREATER, PTQC_U64, (uint64_t[]){UINT64_MAX}, (uint64_t[]){1},
+         1);
     EXPECT(&c, uint8_t, 1);
     op_case_end(&c);
-    run2(&c, PQ_OP_LESS_EQUAL, PTQC_I64, (int64_t[]){-1, 4},
-         (int64_t[]){1, 3}, 2);
+    run2(&c, PQ_OP_LESS_EQUAL, PTQC_I64, (int64_t[]){-1, 4}, (int64_t[]){1, 3},
+         2);
     EXPECT(&c, uint8_t, 1, 0);
     op_case_end(&c);
 }

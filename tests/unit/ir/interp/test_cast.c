@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // cast between types; quantize, dequantize, dynamic_quantize.
-#include "tests/unit/ir/interp/op_case.h"
-
 #include "base/float16.h"
+#include "tests/unit/ir/interp/op_case.h"
 
 static void
 cast(op_case *c, ptqc_dtype from, const void *x, int64_t n, ptqc_dtype to)
@@ -152,8 +151,7 @@ dequantize(void **state)
     op_case_end(&c);
 
     op_case_begin(&c, PQ_OP_DEQUANTIZE); // u4, rows start on a byte
-    op_case_codes(&c, PTQC_U4, DIMS(2, 3),
-                  (uint8_t[]){0x21, 0x0f, 0x80, 0x07},
+    op_case_codes(&c, PTQC_U4, DIMS(2, 3), (uint8_t[]){0x21, 0x0f, 0x80, 0x07},
                   op_case_scales(&c, PTQC_U4, (float[]){1, 0.5f},
                                  (int32_t[]){8, 0}, 2, 0, 0));
     op_case_run(&c);

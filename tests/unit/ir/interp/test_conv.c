@@ -18,7 +18,15 @@ static const shape shapes[] = {
     {2, 1, 35, 35, 35, {6, 5}, {3, 3}, {2, 2}, {1, 1}, {0, 1, 1, 0}},
     {2, 1, 3, 6, 3, {4, 4}, {2, 2}, {1, 1}, {2, 2}, {1, 1, 1, 1}},
     {2, 1, 8, 70, 1, {1, 1}, {1, 1}, {1, 1}, {1, 1}, {0, 0, 0, 0}},
-    {3, 1, 2, 3, 1, {4, 3, 5}, {2, 3, 2}, {1, 1, 2}, {1, 1, 1},
+    {3,
+     1,
+     2,
+     3,
+     1,
+     {4, 3, 5},
+     {2, 3, 2},
+     {1, 1, 2},
+     {1, 1, 1},
      {1, 1, 0, 0, 1, 1}},
 };
 #define SHAPES (sizeof shapes / sizeof shapes[0])
@@ -91,12 +99,12 @@ each_term(const shape *s, const full *f, bool is_transposed, int64_t n,
                 int64_t k = (d * f->kernel[1] + h) * f->kernel[2] + w;
                 int64_t taps = f->kernel[0] * f->kernel[1] * f->kernel[2];
                 for (int64_t c = 0; c < cg; c++) {
-                    int64_t x = (((n * s->channels + g * cg + c) * f->in[0] +
-                                  i0) *
-                                     f->in[1] +
-                                 i1) *
-                                    f->in[2] +
-                                i2;
+                    int64_t x =
+                        (((n * s->channels + g * cg + c) * f->in[0] + i0) *
+                             f->in[1] +
+                         i1) *
+                            f->in[2] +
+                        i2;
                     int64_t row = is_transposed ? (g * cg + c) * og + oc % og
                                                 : oc * cg + c;
                     add(user, x, row * taps + k);
@@ -234,8 +242,8 @@ integer_case(const shape *s, bool is_transposed)
     dims_of(s, is_transposed, dx, dw);
     pq_test_fill_bytes(&r, x, count(dx, rank));
     pq_test_fill_bytes(&r, w, count(dw, rank));
-    int64_t channels = is_transposed ? s->out_channels / s->group
-                                     : s->out_channels;
+    int64_t channels =
+        is_transposed ? s->out_channels / s->group : s->out_channels;
     pq_test_fill_f32(&r, scale, 128, 0.001f, 0.01f);
     for (int i = 0; i < 128; i++) {
         bias[i] = (int32_t)pq_test_random_int(&r, -3000, 3000);

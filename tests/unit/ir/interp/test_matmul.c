@@ -2,10 +2,9 @@
 //
 // matmul in every arithmetic: order of the float sum, integer modes of the
 // epilogue, weight-only codes, broadcasting, f64 and plain integers.
-#include "tests/unit/ir/interp/op_case.h"
-
 #include "base/float16.h"
 #include "base/mathfn.h"
+#include "tests/unit/ir/interp/op_case.h"
 
 #define M 3
 #define K 37 // odd, beyond one pass of the inner loop
@@ -207,8 +206,7 @@ plain_mode(void **state)
             pq_build_f32(&c.b, PQ_ATTR_ACT_ALPHA, -1.0f);
             pq_build_f32(&c.b, PQ_ATTR_ACT_BETA, 2.03f);
         }
-        op_case_out_quant(&c, 0, PTQC_U8,
-                          op_case_scale(&c, PTQC_U8, sy, 100));
+        op_case_out_quant(&c, 0, PTQC_U8, op_case_scale(&c, PTQC_U8, sy, 100));
         op_case_run(&c);
         op_case_expect_bytes(&c, 0, runs[i].want, M * N);
         op_case_end(&c);
@@ -375,9 +373,9 @@ weight_only_channels_half(void **state)
     op_case c;
     op_case_begin(&c, PQ_OP_MATMUL);
     op_case_in(&c, PTQC_F16, DIMS(1, 2), x);
-    op_case_codes(&c, PTQC_I8, DIMS(2, 2), w,
-                  op_case_scales(&c, PTQC_I8, scale, (int32_t[]){0, 0}, 2, 1,
-                                 0));
+    op_case_codes(
+        &c, PTQC_I8, DIMS(2, 2), w,
+        op_case_scales(&c, PTQC_I8, scale, (int32_t[]){0, 0}, 2, 1, 0));
     op_case_run(&c);
     op_case_expect_bytes(&c, 0, want, sizeof want);
     op_case_end(&c);
@@ -411,8 +409,7 @@ declines(void **state)
     op_case c;
     // Group scales with integer activations.
     op_case_begin(&c, PQ_OP_MATMUL);
-    op_case_codes(&c, PTQC_I8, DIMS(1, 2), x,
-                  op_case_scale(&c, PTQC_I8, 1, 0));
+    op_case_codes(&c, PTQC_I8, DIMS(1, 2), x, op_case_scale(&c, PTQC_I8, 1, 0));
     op_case_codes(&c, PTQC_I8, DIMS(1, 2), x,
                   op_case_scales(&c, PTQC_I8, (float[]){1, 1},
                                  (int32_t[]){0, 0}, 2, 1, 1));
@@ -423,8 +420,7 @@ declines(void **state)
     op_case_end(&c);
     // Scales along k instead of the output channels.
     op_case_begin(&c, PQ_OP_MATMUL);
-    op_case_codes(&c, PTQC_I8, DIMS(1, 2), x,
-                  op_case_scale(&c, PTQC_I8, 1, 0));
+    op_case_codes(&c, PTQC_I8, DIMS(1, 2), x, op_case_scale(&c, PTQC_I8, 1, 0));
     op_case_codes(&c, PTQC_I8, DIMS(2, 1), x,
                   op_case_scales(&c, PTQC_I8, (float[]){1, 1},
                                  (int32_t[]){0, 0}, 2, 0, 0));

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Elementwise ops of one input.
-#include "tests/unit/ir/interp/op_case.h"
-
 #include "base/float16.h"
 #include "base/mathfn.h"
+#include "tests/unit/ir/interp/op_case.h"
 
 static float
 unary_f32(pq_opcode code, float x)
@@ -175,9 +174,9 @@ functions_match_double(void **state)
         op_case_begin(&c, functions[f].code);
         op_case_in(&c, PTQC_F32, DIMS(POINTS), x);
         op_case_run(&c);
-        op_case_expect_f32(&c, 0, want, POINTS,
-                           (pq_test_tolerance){
-                               .ulp = 5, .absolute = functions[f].absolute});
+        op_case_expect_f32(
+            &c, 0, want, POINTS,
+            (pq_test_tolerance){.ulp = 5, .absolute = functions[f].absolute});
         op_case_end(&c);
     }
 }
@@ -213,10 +212,23 @@ nan_and_infinity(void **state)
 {
     (void)state;
     static const pq_opcode keeps_nan[] = {
-        PQ_OP_NEG,  PQ_OP_EXP,   PQ_OP_LOG,   PQ_OP_TANH, PQ_OP_SIGMOID,
-        PQ_OP_ERF,  PQ_OP_RELU,  PQ_OP_CLIP,  PQ_OP_GELU, PQ_OP_SILU,
-        PQ_OP_SIGN, PQ_OP_ROUND, PQ_OP_FLOOR, PQ_OP_ELU,  PQ_OP_SOFTPLUS,
-        PQ_OP_SHRINK, PQ_OP_THRESHOLDED_RELU,
+        PQ_OP_NEG,
+        PQ_OP_EXP,
+        PQ_OP_LOG,
+        PQ_OP_TANH,
+        PQ_OP_SIGMOID,
+        PQ_OP_ERF,
+        PQ_OP_RELU,
+        PQ_OP_CLIP,
+        PQ_OP_GELU,
+        PQ_OP_SILU,
+        PQ_OP_SIGN,
+        PQ_OP_ROUND,
+        PQ_OP_FLOOR,
+        PQ_OP_ELU,
+        PQ_OP_SOFTPLUS,
+        PQ_OP_SHRINK,
+        PQ_OP_THRESHOLDED_RELU,
     };
     for (size_t i = 0; i < sizeof keeps_nan / sizeof keeps_nan[0]; i++) {
         assert_true(isnan(unary_f32(keeps_nan[i], nanf(""))));
