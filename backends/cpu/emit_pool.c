@@ -16,7 +16,7 @@ typedef LLVMValueRef val;
 
 typedef struct pool_emit {
     pq_emitter *e;
-    const pq_pool_key *key;
+    const pq_pooling_key *key;
     val v_taps[PQ_POOL_DIMS], v_tap_step[PQ_POOL_DIMS];
     val v_channels;
     val v_divisor, v_mult, v_lo, v_hi, v_subtract, v_y_zero; // in all lanes
@@ -202,25 +202,26 @@ load_values(pool_emit *p)
     val v_args = pq_emit_param(e, 0);
     for (uint32_t d = 0; d < PQ_POOL_DIMS; d++) {
         p->v_taps[d] = pq_emit_field(e, v_args, e->t_i64,
-                                     offsetof(pq_pool_args, taps) + d * 8);
+                                     offsetof(pq_pooling_args, taps) + d * 8);
         p->v_tap_step[d] = pq_emit_field(
-            e, v_args, e->t_i64, offsetof(pq_pool_args, tap_step) + d * 8);
+            e, v_args, e->t_i64, offsetof(pq_pooling_args, tap_step) + d * 8);
     }
     p->v_channels =
-        pq_emit_field(e, v_args, e->t_i64, offsetof(pq_pool_args, channels));
+        pq_emit_field(e, v_args, e->t_i64, offsetof(pq_pooling_args, channels));
     if (is_max(p)) {
         return;
     }
     if (is_f32(p)) {
         p->v_divisor =
-            splat_field(p, e->t_f32, offsetof(pq_pool_args, divisor));
+            splat_field(p, e->t_f32, offsetof(pq_pooling_args, divisor));
         return;
     }
-    p->v_mult = splat_field(p, e->t_f32, offsetof(pq_pool_args, mult));
-    p->v_lo = splat_field(p, e->t_f32, offsetof(pq_pool_args, lo));
-    p->v_hi = splat_field(p, e->t_f32, offsetof(pq_pool_args, hi));
-    p->v_subtract = splat_field(p, e->t_i32, offsetof(pq_pool_args, subtract));
-    p->v_y_zero = splat_field(p, e->t_i32, offsetof(pq_pool_args, y_zero));
+    p->v_mult = splat_field(p, e->t_f32, offsetof(pq_pooling_args, mult));
+    p->v_lo = splat_field(p, e->t_f32, offsetof(pq_pooling_args, lo));
+    p->v_hi = splat_field(p, e->t_f32, offsetof(pq_pooling_args, hi));
+    p->v_subtract =
+        splat_field(p, e->t_i32, offsetof(pq_pooling_args, subtract));
+    p->v_y_zero = splat_field(p, e->t_i32, offsetof(pq_pooling_args, y_zero));
 }
 
 static ptqc_be_status
@@ -232,13 +233,15 @@ emit_kernel(pq_emitter *e, const void *desc)
     load_values(&p);
     val v_args = pq_emit_param(e, 0);
     val v_pixels =
-        pq_emit_field(e, v_args, e->t_i64, offsetof(pq_pool_args, pixels));
-    val v_in = pq_emit_field(e, v_args, e->t_ptr, offsetof(pq_pool_args, in));
-    val v_out = pq_emit_field(e, v_args, e->t_ptr, offsetof(pq_pool_args, out));
+        pq_emit_field(e, v_args, e->t_i64, offsetof(pq_pooling_args, pixels));
+    val v_in =
+        pq_emit_field(e, v_args, e->t_ptr, offsetof(pq_pooling_args, in));
+    val v_out =
+        pq_emit_field(e, v_args, e->t_ptr, offsetof(pq_pooling_args, out));
     val v_in_step =
-        pq_emit_field(e, v_args, e->t_i64, offsetof(pq_pool_args, in_step));
+        pq_emit_field(e, v_args, e->t_i64, offsetof(pq_pooling_args, in_step));
     val v_out_step =
-        pq_emit_field(e, v_args, e->t_i64, offsetof(pq_pool_args, out_step));
+        pq_emit_field(e, v_args, e->t_i64, offsetof(pq_pooling_args, out_step));
     pq_loop loop;
     pq_emit_loop_begin(e, &loop, pq_emit_i64(e, 0), v_pixels, 1, NULL, 0);
     val v_in_at = LLVMBuildMul(e->builder, loop.v_index, v_in_step, "");
@@ -250,9 +253,9 @@ emit_kernel(pq_emitter *e, const void *desc)
     return PTQC_BE_OK;
 }
 
-const pq_kernel_class pq_pool_class = {
+const pq_kernel_class pq_pooling_class = {
     .name = "pool",
     .version = 1,
-    .desc_bytes = sizeof(pq_pool_key),
+    .desc_bytes = sizeof(pq_pooling_key),
     .emit = emit_kernel,
 };

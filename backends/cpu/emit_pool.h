@@ -10,12 +10,12 @@
 #include "jit.h"
 #include "pool.h"
 
-typedef struct pq_pool_key {
-    uint32_t kind;  // pq_pool_kind
+typedef struct pq_pooling_key {
+    uint32_t kind;  // pq_pooling_kind
     uint32_t dtype; // f32, u8, i8
-} pq_pool_key;
+} pq_pooling_key;
 
-typedef struct pq_pool_args {
+typedef struct pq_pooling_args {
     const uint8_t *in;              // first tap of the first pixel
     uint8_t *out;                   // first pixel
     int64_t taps[PQ_POOL_DIMS];     // inside the input; any may be 0
@@ -27,10 +27,10 @@ typedef struct pq_pool_args {
     float mult, lo, hi; // averages of codes
     int32_t subtract;   // taps * x_zero
     int32_t y_zero;
-} pq_pool_args;
+} pq_pooling_args;
 
-typedef void (*pq_pool_kernel)(const pq_pool_args *args);
+typedef void (*pq_pooling_kernel)(const pq_pooling_args *args);
 
-extern const pq_kernel_class pq_pool_class;
+extern const pq_kernel_class pq_pooling_class;
 
 #endif

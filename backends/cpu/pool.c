@@ -15,17 +15,17 @@ typedef struct window {
     int64_t padded; // inside the input or its padding
 } window;
 
-struct pq_pool {
+struct pq_pooling {
     const ptqc_host *host; // borrowed
-    pq_pool_kernel kernel;
-    pq_pool_desc desc;
+    pq_pooling_kernel kernel;
+    pq_pooling_desc desc;
     int64_t element_bytes;
     window *axis[PQ_POOL_DIMS]; // [out], in the block behind this struct
     window windows[];           // of all axes
 };
 
 static window
-make_window(const pq_pool_desc *d, uint32_t axis, int64_t o)
+make_window(const pq_pooling_desc *d, uint32_t axis, int64_t o)
 {
     window w = {0, 0, 0};
     int64_t start = o * d->strides[axis] - d->pads[axis];
@@ -41,7 +41,7 @@ make_window(const pq_pool_desc *d, uint32_t axis, int64_t o)
 }
 
 static const char *
-check(const pq_pool_desc *d)
+check(const pq_pooling_desc *d)
 {
     if (d->kind > PQ_POOL_AVG ||
         (d->dtype != PTQC_F32 && d->dtype != PTQC_U8 && d->dtype != PTQC_I8)) {
@@ -58,30 +58,30 @@ check(const pq_pool_desc *d)
 }
 
 ptqc_be_status
-pq_pool_prepare(pq_jit *jit, ptqc_call *call, const pq_pool_desc *desc,
-                pq_pool **out)
+pq_pooling_prepare(pq_jit *jit, ptqc_call *call, const pq_pooling_desc *desc,
+                   pq_pooling **out)
 {
     const ptqc_host *host = pq_jit_host(jit);
     const char *why = check(desc);
     if (why != NULL) {
         return pq_cpu_fail(host, call, PTQC_BE_UNSUPPORTED, "cpu: %s", why);
     }
-    pq_pool_key key = {.kind = desc->kind, .dtype = desc->dtype};
+    pq_pooling_key key = {.kind = desc->kind, .dtype = desc->dtype};
     void (*code)(void) = NULL;
-    ptqc_be_status st = pq_jit_get(jit, call, &pq_pool_class, &key, &code);
+    ptqc_be_status st = pq_jit_get(jit, call, &pq_pooling_class, &key, &code);
     if (st != PTQC_BE_OK) {
         return st;
     }
     uint64_t windows = (uint64_t)(desc->out[0] + desc->out[1] + desc->out[2]);
-    pq_pool *pool = host->vt->alloc(
+    pq_pooling *pool = host->vt->alloc(
         host->self, sizeof *pool + windows * sizeof(window), 64);
     if (pool == NULL) {
         return pq_cpu_fail(host, call, PTQC_BE_RESOURCE, "cpu: out of memory");
     }
-    *pool = (pq_pool){.host = host,
-                      .kernel = (pq_pool_kernel)code,
-                      .desc = *desc,
-                      .element_bytes = desc->dtype == PTQC_F32 ? 4 : 1};
+    *pool = (pq_pooling){.host = host,
+                         .kernel = (pq_pooling_kernel)code,
+                         .desc = *desc,
+                         .element_bytes = desc->dtype == PTQC_F32 ? 4 : 1};
     window *w = pool->windows;
     for (uint32_t d = 0; d < PQ_POOL_DIMS; d++) {
         pool->axis[d] = w;
@@ -94,7 +94,7 @@ pq_pool_prepare(pq_jit *jit, ptqc_call *call, const pq_pool_desc *desc,
 }
 
 void
-pq_pool_destroy(pq_pool *pool)
+pq_pooling_destroy(pq_pooling *pool)
 {
     if (pool != NULL) {
         pool->host->vt->free(pool->host->self, pool);
@@ -111,8 +111,8 @@ typedef struct pool_row {
 
 // Divisor and, for codes, the requantization of a window.
 static void
-set_divisor(const pq_pool_desc *d, const pool_row *r, window w,
-            pq_pool_args *args)
+set_divisor(const pq_pooling_desc *d, const pool_row *r, window w,
+            pq_pooling_args *args)
 {
     int64_t inside = r->depth.taps * r->height.taps * w.taps;
     int64_t n =
@@ -130,15 +130,15 @@ set_divisor(const pq_pool_desc *d, const pool_row *r, window w,
 
 // Output pixels [begin, end) of the row have window `w`, moved by the stride.
 static void
-run_pixels(const pq_pool *pool, const pool_row *r, window w, int64_t begin,
+run_pixels(const pq_pooling *pool, const pool_row *r, window w, int64_t begin,
            int64_t end)
 {
-    const pq_pool_desc *d = &pool->desc;
+    const pq_pooling_desc *d = &pool->desc;
     int64_t pixel = d->channels * pool->element_bytes;
     int64_t line = d->in[2] * pixel;
     int64_t plane = d->in[1] * line;
     int64_t skip = r->channels.begin * pool->element_bytes;
-    pq_pool_args args = {
+    pq_pooling_args args = {
         .in = r->in + r->depth.first * plane + r->height.first * line +
               w.first * pixel + skip,
         .out = r->out + begin * pixel + skip,
@@ -155,7 +155,7 @@ run_pixels(const pq_pool *pool, const pool_row *r, window w, int64_t begin,
 }
 
 static void
-run_row(const pq_pool *pool, const pool_row *r)
+run_row(const pq_pooling *pool, const pool_row *r)
 {
     const window *w = pool->axis[2];
     int64_t out = pool->desc.out[2];
@@ -173,10 +173,10 @@ run_row(const pq_pool *pool, const pool_row *r)
 }
 
 void
-pq_pool_run(const pq_pool *pool, const void *in, void *out,
-            const pq_worker *worker)
+pq_pooling_run(const pq_pooling *pool, const void *in, void *out,
+               const pq_worker *worker)
 {
-    const pq_pool_desc *d = &pool->desc;
+    const pq_pooling_desc *d = &pool->desc;
     int64_t rows = d->batch * d->out[0] * d->out[1];
     int64_t pixel = d->channels * pool->element_bytes;
     pq_range range = {0, rows};

@@ -21,11 +21,11 @@
 
 // ---- pooling ---------------------------------------------------------------
 
-typedef enum pq_pool_kind {
+typedef enum pq_pooling_kind {
     PQ_POOL_MAX, // NaN when a tap is NaN; a window without taps gives
                  // -infinity (u8, i8: the lowest code)
     PQ_POOL_AVG,
-} pq_pool_kind;
+} pq_pooling_kind;
 
 // f32 average: sum over the window's taps inside the input in row-major
 // order (d, h, w), one add each from 0, then sum / f32(n). n counts the taps
@@ -37,8 +37,8 @@ typedef enum pq_pool_kind {
 // t = f32(s) * m, clamped to [code_low - y_zero, code_high - y_zero], NaN to
 // the lower; code = rne(t) + y_zero. A window without taps gives t = 0.
 // max: codes compare as codes; the scales of in and out are the same.
-typedef struct pq_pool_desc {
-    uint32_t kind;  // pq_pool_kind
+typedef struct pq_pooling_desc {
+    uint32_t kind;  // pq_pooling_kind
     uint32_t dtype; // of in and out: f32, u8, i8
     uint32_t include_pad;
     uint32_t reserved;
@@ -51,15 +51,16 @@ typedef struct pq_pool_desc {
     float x_scale, y_scale;         // averages of codes only
     int32_t x_zero, y_zero;
     int32_t code_low, code_high; // [0, 255] or [-128, 127] or narrower
-} pq_pool_desc;
+} pq_pooling_desc;
 
-typedef struct pq_pool pq_pool;
+typedef struct pq_pooling pq_pooling;
 
-ptqc_be_status pq_pool_prepare(pq_jit *jit, ptqc_call *call,
-                               const pq_pool_desc *desc, pq_pool **out);
-void pq_pool_destroy(pq_pool *pool); // NULL allowed
-void pq_pool_run(const pq_pool *pool, const void *in, void *out,
-                 const pq_worker *worker);
+ptqc_be_status pq_pooling_prepare(pq_jit *jit, ptqc_call *call,
+                                  const pq_pooling_desc *desc,
+                                  pq_pooling **out);
+void pq_pooling_destroy(pq_pooling *pool); // NULL allowed
+void pq_pooling_run(const pq_pooling *pool, const void *in, void *out,
+                    const pq_worker *worker);
 
 // A global pool is kernel = in, out = 1. When its f32 sum must follow the
 // order of reductions (16 lanes), use pq_reduce over [N][DHW][C] instead.

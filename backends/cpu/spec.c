@@ -308,7 +308,7 @@ place_scratch(ptqc_spec *spec)
         size_t bytes = (size_t)spec->steps[i].op.shared_bytes;
         shared = bytes > shared ? bytes : shared;
     }
-    size_t at, each, all;
+    size_t at = 0, each = 0, all = 0;
     // A page between the scratch areas of workers: no shared line.
     bool ok = pq_align_size((size_t)spec->temp_bytes, ALIGN, &at);
     spec->shared_offset = at;

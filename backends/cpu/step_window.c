@@ -12,13 +12,13 @@
 static void
 run_pool(const void *state, const pq_run *run)
 {
-    pq_pool_run(state, run->args[0], run->args[1], run->worker);
+    pq_pooling_run(state, run->args[0], run->args[1], run->worker);
 }
 
 static void
 destroy_pool(void *state)
 {
-    pq_pool_destroy(state);
+    pq_pooling_destroy(state);
 }
 
 // Sizes of x and y, both [N][spatial][C], into arrays of three axes.
@@ -45,7 +45,7 @@ read_images(const pq_prep *prep, int64_t spatial, int64_t *in, int64_t *out,
 }
 
 static ptqc_be_status
-read_pool(const pq_prep *prep, pq_pool_desc *d)
+read_pool(const pq_prep *prep, pq_pooling_desc *d)
 {
     int64_t kind = pq_prep_i64(prep, 0);
     PQ_NEED(prep, kind == PQ_POOL_MAX || kind == PQ_POOL_AVG);
@@ -74,7 +74,7 @@ read_pool(const pq_prep *prep, pq_pool_desc *d)
 ptqc_be_status
 pq_prepare_pool(const pq_prep *prep, pq_op *op)
 {
-    pq_pool_desc d = {0};
+    pq_pooling_desc d = {0};
     ptqc_be_status st = read_images(prep, pq_prep_i64(prep, 2), d.in, d.out,
                                     &d.batch, &d.channels);
     st = st == PTQC_BE_OK ? read_pool(prep, &d) : st;
@@ -88,8 +88,8 @@ pq_prepare_pool(const pq_prep *prep, pq_op *op)
         d.code_low = -128;
         d.code_high = 127;
     }
-    pq_pool *p = NULL;
-    st = pq_pool_prepare(prep->jit, prep->call, &d, &p);
+    pq_pooling *p = NULL;
+    st = pq_pooling_prepare(prep->jit, prep->call, &d, &p);
     op->state = p;
     op->run = run_pool;
     op->destroy = destroy_pool;

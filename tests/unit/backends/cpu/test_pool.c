@@ -58,7 +58,7 @@ typedef struct tap_sum {
 } tap_sum;
 
 static void
-ref_tap(const pq_pool_desc *d, const int64_t *at, int64_t batch, int64_t c,
+ref_tap(const pq_pooling_desc *d, const int64_t *at, int64_t batch, int64_t c,
         tap_sum *s)
 {
     int is_padded = 1, is_inside = 1;
@@ -88,7 +88,7 @@ ref_tap(const pq_pool_desc *d, const int64_t *at, int64_t batch, int64_t c,
 }
 
 static void
-ref_store(const pq_pool_desc *d, const tap_sum *s, int64_t index)
+ref_store(const pq_pooling_desc *d, const tap_sum *s, int64_t index)
 {
     int64_t n = d->include_pad ? s->padded : s->inside;
     if (d->dtype == PTQC_F32) {
@@ -108,7 +108,7 @@ ref_store(const pq_pool_desc *d, const tap_sum *s, int64_t index)
 }
 
 static void
-ref_pool(const pq_pool_desc *d)
+ref_pool(const pq_pooling_desc *d)
 {
     int64_t pixels = d->out[0] * d->out[1] * d->out[2];
     for (int64_t i = 0; i < d->batch * pixels * d->channels; i++) {
@@ -132,23 +132,23 @@ ref_pool(const pq_pool_desc *d)
 }
 
 static void
-check_pool(pq_jit *jit, const pq_pool_desc *d, uint32_t workers)
+check_pool(pq_jit *jit, const pq_pooling_desc *d, uint32_t workers)
 {
-    pq_pool *pool = NULL;
-    assert_int_equal(pq_pool_prepare(jit, NULL, d, &pool), PTQC_BE_OK);
+    pq_pooling *pool = NULL;
+    assert_int_equal(pq_pooling_prepare(jit, NULL, d, &pool), PTQC_BE_OK);
     memset(Y, 0xee, sizeof Y);
     memset(W, 0xee, sizeof W);
     ref_pool(d);
     for (uint32_t w = 0; w < workers; w++) {
         pq_worker worker = {.index = w, .count = workers};
-        pq_pool_run(pool, X, Y, &worker);
+        pq_pooling_run(pool, X, Y, &worker);
     }
-    pq_pool_destroy(pool);
+    pq_pooling_destroy(pool);
     assert_bytes(d->kind == PQ_POOL_MAX ? "max pool" : "avg pool", d->dtype,
                  d->batch * d->out[0] * d->out[1] * d->out[2] * d->channels);
 }
 
-static const pq_pool_desc pool_shapes[] = {
+static const pq_pooling_desc pool_shapes[] = {
     // 3x3 stride 2 pad 1
     {.batch = 2,
      .in = {1, 9, 11},
@@ -207,7 +207,7 @@ pools(pq_jit *jit)
     for (uint32_t i = 0; i < sizeof pool_shapes / sizeof pool_shapes[0]; i++) {
         for (uint32_t c = 0; c < 8; c++) {
             for (uint32_t form = 0; form < 9; form++) {
-                pq_pool_desc d = pool_shapes[i];
+                pq_pooling_desc d = pool_shapes[i];
                 d.channels = channels[c];
                 d.dtype = dtypes[form % 3];
                 d.kind = form / 3 == 0 ? PQ_POOL_MAX : PQ_POOL_AVG;
@@ -240,15 +240,15 @@ test_pool(void **state)
 static void
 pool_refusals(pq_jit *jit)
 {
-    pq_pool *pool = NULL;
-    pq_pool_desc d = pool_shapes[0];
+    pq_pooling *pool = NULL;
+    pq_pooling_desc d = pool_shapes[0];
     d.channels = 4;
     d.dtype = PTQC_F16;
-    assert_int_equal(pq_pool_prepare(jit, NULL, &d, &pool),
+    assert_int_equal(pq_pooling_prepare(jit, NULL, &d, &pool),
                      PTQC_BE_UNSUPPORTED);
     d.dtype = PTQC_F32;
     d.strides[1] = 0;
-    assert_int_equal(pq_pool_prepare(jit, NULL, &d, &pool),
+    assert_int_equal(pq_pooling_prepare(jit, NULL, &d, &pool),
                      PTQC_BE_UNSUPPORTED);
     assert_null(pool);
 }
