@@ -247,6 +247,15 @@ pq_expf(float x)
     return x != x ? x : y;
 }
 
+// e^x for -87 <= x <= 88, where 2^n is one normal number. 1 ulp.
+static inline float
+pq_exp_bounded(float x)
+{
+    pq_exp_parts s = pq_exp_split(x);
+    float p = fmaf(s.r * s.r, pq_exp_core(s.r), s.r) + 1.0f;
+    return p * pq_pow2i(s.n);
+}
+
 // e^x - 1 for x <= 0 (other x count as 0, NaN as -30). 2 ulp.
 static inline float
 pq_expm1_negf(float x)
@@ -309,7 +318,8 @@ pq_tanhf(float x)
     p = fmaf(p, u, 0x1.1106fcp-3f);
     p = fmaf(p, u, -0x1.555532p-2f);
     float small = fmaf(p * u, x, x);
-    float big = 1.0f - 2.0f / (pq_expf(a + a) + 1.0f);
+    float c = a < 10.0f ? a : 10.0f; // 1 from 9.02 on
+    float big = 1.0f - 2.0f / (pq_exp_bounded(c + c) + 1.0f);
     float y = copysignf(a < 0.625f ? small : big, x);
     return x != x ? x : y;
 }
@@ -337,7 +347,7 @@ pq_erff(float x)
     q = fmaf(q, t, 0x1.444d26p-1f);
     q = fmaf(q, t, 0x1.212626p+0f);
     q = fmaf(q, t, -0x1.62d95cp-13f);
-    float big = 1.0f - pq_expf(-q);
+    float big = 1.0f - pq_exp_bounded(-q);
     float y = copysignf(a < 0.92f ? small : big, x);
     return x != x ? x : y;
 }

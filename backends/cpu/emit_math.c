@@ -246,6 +246,14 @@ pq_emit_expf(pq_emitter *e, LLVMValueRef v_x)
     return keep_nan(e, v_x, scale2(e, p, s.n));
 }
 
+static val
+exp_bounded(pq_emitter *e, val x)
+{
+    exp_parts s = exp_split(e, x);
+    val p = pq_emit_fma(e, mul(e, s.r, s.r), exp_core(e, s.r), s.r);
+    return mul(e, add(e, p, k(x, 1.0)), pow2i(e, s.n));
+}
+
 LLVMValueRef
 pq_emit_expm1_negf(pq_emitter *e, LLVMValueRef v_x)
 {
@@ -303,7 +311,8 @@ pq_emit_tanhf(pq_emitter *e, LLVMValueRef v_x)
     val p = HORNER(e, u, c);
     val small = pq_emit_fma(e, mul(e, p, u), v_x, v_x);
     val one = k(v_x, 1.0);
-    val den = add(e, pq_emit_expf(e, add(e, a, a)), one);
+    val c2 = pq_emit_min(e, a, k(a, 10.0));
+    val den = add(e, exp_bounded(e, add(e, c2, c2)), one);
     val big = sub(e, one, quot(e, k(v_x, 2.0), den));
     val y = sel(e, lt(e, a, k(a, 0.625)), small, big);
     return keep_nan(e, v_x, copysign_of(e, y, v_x));
@@ -322,7 +331,7 @@ pq_emit_erff(pq_emitter *e, LLVMValueRef v_x)
     val p = HORNER(e, mul(e, v_x, v_x), cp);
     val small = pq_emit_fma(e, p, v_x, v_x);
     val q = HORNER(e, pq_emit_min(e, a, k(a, 4.0)), cq);
-    val big = sub(e, k(a, 1.0), pq_emit_expf(e, neg(e, q)));
+    val big = sub(e, k(a, 1.0), exp_bounded(e, neg(e, q)));
     val y = sel(e, lt(e, a, k(a, (double)0.92f)), small, big);
     return keep_nan(e, v_x, copysign_of(e, y, v_x));
 }

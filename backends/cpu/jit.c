@@ -23,7 +23,7 @@
 #define BUCKET_COUNT 1024u // power of two
 
 // Goes into every cache key: bump when emit.c or the key itself changes.
-#define GENERATOR_TAG "ptqc cpu kernels 1"
+#define GENERATOR_TAG "ptqc cpu kernels 2"
 
 typedef struct kernel {
     struct kernel *next;
