@@ -324,13 +324,19 @@ pq_cache_dir(const ptqc_ctx *ctx)
     return ctx->cache_dir;
 }
 
-pq_pool *
+PTQC_API uint32_t
+ptqc_ctx_threads(const ptqc_ctx *ctx)
+{
+    uint32_t threads = ctx->desc.threads;
+    return threads != 0 ? threads : pq_core_count();
+}
+
+struct pq_pool *
 pq_ctx_pool(ptqc_ctx *ctx)
 {
     if (ctx->pool == NULL) {
-        uint32_t threads = ctx->desc.threads;
-        uint32_t width = threads != 0 ? threads : pq_core_count();
-        if (pq_pool_create(ctx, width, &ctx->pool) != PTQC_OK) {
+        if (pq_pool_create(ctx, ptqc_ctx_threads(ctx), &ctx->pool) !=
+            PTQC_OK) {
             return NULL;
         }
     }

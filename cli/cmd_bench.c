@@ -207,8 +207,8 @@ cli_bench(cli *c)
         ptqc_ctx_destroy(c->ctx);
         c->ctx = NULL;
         st = cli_make_ctx(c, threads);
-        row.threads = threads;
         if (st == PTQC_OK) {
+            row.threads = ptqc_ctx_threads(c->ctx);
             st = measure(c, &row);
         }
         if (st == PTQC_OK && is_json) {

@@ -57,15 +57,20 @@ cli_check(cli *c)
         json_decref(problems);
         return st;
     }
+    size_t count = json_array_size(problems);
+    ptqc_status printed;
     if (cli_given(c, CLI_JSON)) {
-        ptqc_status printed = cli_print_json(
+        printed = cli_print_json(
             c, json_pack("{s:s, s:b, s:o}", "schema", "ptqc.check/1", "ok",
                          st == PTQC_OK, "problems", problems));
-        return printed == PTQC_OK ? st : printed;
+    } else {
+        print_problems(problems);
+        cli_print("%s", st == PTQC_OK ? "compilable\n" : "");
+        json_decref(problems);
+        printed = cli_finish_output(c);
     }
-    print_problems(problems);
-    cli_print("%s\n", st == PTQC_OK ? "compilable" : "not compilable");
-    json_decref(problems);
-    ptqc_status printed = cli_finish_output(c);
-    return printed == PTQC_OK ? st : printed;
+    if (printed != PTQC_OK || st == PTQC_OK) {
+        return printed;
+    }
+    return cli_fail(c, st, "not compilable: %zu kinds of problems", count);
 }

@@ -100,61 +100,71 @@ check_output(cli *c, const char *model, const char *output)
 
 // ---- the summary ----------------------------------------------------------
 
-static json_t *
-count_object(const json_t *meta, const char *key)
+// What the library told before the file appeared.
+typedef struct summary {
+    json_t *metadata;
+    uint64_t bytes;
+} summary;
+
+static void
+keep_report(void *user, const char *metadata, uint64_t bytes)
 {
-    json_t *value = json_object_get(meta, key);
+    summary *s = user;
+    s->metadata = json_loads(metadata, 0, NULL);
+    s->bytes = bytes;
+}
+
+static json_t *
+member(const summary *s, const char *key)
+{
+    json_t *value = json_object_get(s->metadata, key);
     return value != NULL ? json_incref(value) : json_object();
 }
 
 static ptqc_status
-print_summary(cli *c, const ptqc_model *model, const char *path, double ms)
+print_json_summary(cli *c, const ptqc_model_facts *facts, const char *path,
+                   const summary *s, double ms)
 {
-    ptqc_artifact *artifact = NULL;
-    ptqc_status st = ptqc_artifact_open(c->ctx, path, &artifact);
-    if (st != PTQC_OK) {
-        return st;
+    return cli_print_json(
+        c, json_pack("{s:s, s:s, s:I, s:I, s:f, s:o, s:o, s:o}", "schema",
+                     "ptqc.compile/1", "output", path, "bytes",
+                     (json_int_t)s->bytes, "model_weight_bytes",
+                     (json_int_t)facts->weight_bytes, "ms", ms, "schemes",
+                     member(s, "schemes"), "programs", member(s, "programs"),
+                     "notes", member(s, "notes")));
+}
+
+static ptqc_status
+print_summary(cli *c, const ptqc_model_facts *facts, const char *path,
+              const summary *s, double ms)
+{
+    char a[32], b[32];
+    size_t i;
+    json_t *program;
+    cli_print("%s: %s (weights in the model: %s), %.0f ms\n", path,
+              cli_size_text(s->bytes, a), cli_size_text(facts->weight_bytes, b),
+              ms);
+    json_array_foreach(json_object_get(s->metadata, "programs"), i, program)
+    {
+        cli_print(
+            "  %lld ops on %s\n",
+            (long long)json_integer_value(json_object_get(program, "ops")),
+            json_string_value(json_object_get(program, "plugin")));
     }
-    ptqc_model_facts facts;
-    ptqc_model_get_facts(model, &facts);
-    uint64_t bytes = ptqc_artifact_bytes(artifact);
-    json_t *meta = json_loads(ptqc_artifact_metadata(artifact), 0, NULL);
-    if (cli_given(c, CLI_JSON)) {
-        st = cli_print_json(
-            c, json_pack("{s:s, s:s, s:I, s:I, s:f, s:o, s:o, s:o}", "schema",
-                         "ptqc.compile/1", "output", path, "bytes",
-                         (json_int_t)bytes, "model_weight_bytes",
-                         (json_int_t)facts.weight_bytes, "ms", ms, "schemes",
-                         count_object(meta, "schemes"), "programs",
-                         count_object(meta, "programs"), "notes",
-                         count_object(meta, "notes")));
-    } else if (!c->is_quiet) {
-        char a[32], b[32];
-        cli_print("%s: %s (weights in the model: %s), %.0f ms\n", path,
-                  cli_size_text(bytes, a), cli_size_text(facts.weight_bytes, b),
-                  ms);
-        size_t i;
-        json_t *program;
-        json_array_foreach(json_object_get(meta, "programs"), i, program)
-        {
-            cli_print(
-                "  %lld ops on %s\n",
-                (long long)json_integer_value(json_object_get(program, "ops")),
-                json_string_value(json_object_get(program, "plugin")));
-        }
-        st = cli_finish_output(c);
-    }
-    json_decref(meta);
-    ptqc_artifact_close(artifact);
-    return st;
+    return cli_finish_output(c);
 }
 
 static ptqc_status
 compile(cli *c, ptqc_model *model, ptqc_compile_desc *desc, const char *output)
 {
     cli_samples samples = {0};
+    summary told = {0};
+    ptqc_model_facts facts;
     ptqc_status st = PTQC_OK;
     uint64_t start = cli_clock_ns();
+    ptqc_model_get_facts(model, &facts);
+    desc->report = keep_report;
+    desc->report_user = &told;
     if (cli_given(c, CLI_CALIB)) {
         st = cli_samples_open(c, model, &samples);
         desc->samples = cli_samples_get;
@@ -166,12 +176,15 @@ compile(cli *c, ptqc_model *model, ptqc_compile_desc *desc, const char *output)
                                cli_given(c, CLI_FORCE) ? PTQC_COMPILE_REPLACE
                                                        : 0);
     }
-    cli_samples_close(&samples);
-    if (st != PTQC_OK) {
-        return st;
+    double ms = (double)(cli_clock_ns() - start) * 1e-6;
+    if (st == PTQC_OK && cli_given(c, CLI_JSON)) {
+        st = print_json_summary(c, &facts, output, &told, ms);
+    } else if (st == PTQC_OK && !c->is_quiet) {
+        st = print_summary(c, &facts, output, &told, ms);
     }
-    return print_summary(c, model, output,
-                         (double)(cli_clock_ns() - start) * 1e-6);
+    json_decref(told.metadata);
+    cli_samples_close(&samples);
+    return st;
 }
 
 ptqc_status

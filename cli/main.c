@@ -87,7 +87,7 @@ main(int argc, char **argv)
     if (st == PTQC_OK) {
         st = run_verb(c);
     }
-    if (st > PTQC_NO && c->error_count == 0 && st != PTQC_E_UNSUPPORTED) {
+    if (st > PTQC_NO && c->error_count == 0) {
         (void)cli_fail(c, st, "%s", ptqc_status_name(st));
     }
     ptqc_ctx *ctx = __atomic_exchange_n(&c->ctx, NULL, __ATOMIC_ACQ_REL);

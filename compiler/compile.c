@@ -26,6 +26,7 @@ typedef struct pq_compile {
     pq_placement placement;
     pq_container *container;
     pq_report report;
+    char *metadata; // in the arena
 } pq_compile;
 
 static const ptqc_compile_desc pq_default_desc;
@@ -206,21 +207,29 @@ compile_deinit(pq_compile *c)
     pq_arena_deinit(&c->arena);
 }
 
+// The file appears as the very last act: whoever sees it sees all of it, and
+// nothing is left to do that could fail or be interrupted.
 ptqc_status
 ptqc_compile_file(ptqc_ctx *ctx, ptqc_model *model,
                   const ptqc_compile_desc *desc, const char *path,
                   uint32_t flags)
 {
     pq_compile c;
+    pq_writer *writer = NULL;
     compile_init(&c, ctx, desc);
     ptqc_status st = compile(&c, model);
     if (st == PTQC_OK) {
         st = pq_container_write_file(
             c.container, path,
-            (flags & PTQC_COMPILE_REPLACE) != 0 ? PQ_WRITE_REPLACE : 0);
+            (flags & PTQC_COMPILE_REPLACE) != 0 ? PQ_WRITE_REPLACE : 0,
+            &writer);
+    }
+    if (st == PTQC_OK && c.desc->report != NULL) {
+        c.desc->report(c.desc->report_user, c.metadata,
+                       pq_writer_offset(writer));
     }
     compile_deinit(&c);
-    return st;
+    return st == PTQC_OK ? pq_writer_commit(writer) : st;
 }
 
 ptqc_status
@@ -234,6 +243,9 @@ ptqc_compile_memory(ptqc_ctx *ctx, ptqc_model *model,
     ptqc_status st = compile(&c, model);
     if (st == PTQC_OK) {
         st = pq_container_write_memory(c.container, out_bytes, out_count);
+    }
+    if (st == PTQC_OK && c.desc->report != NULL) {
+        c.desc->report(c.desc->report_user, c.metadata, *out_count);
     }
     compile_deinit(&c);
     return st;

@@ -150,11 +150,12 @@ PTQC_MUST_USE ptqc_status pq_container_add_step(pq_container *c,
 PTQC_MUST_USE ptqc_status pq_container_set_iface(pq_container *c,
                                                  const void *block, size_t n);
 PTQC_MUST_USE ptqc_status pq_container_set_meta(pq_container *c, pq_str json);
-// Writes everything to the file (pq_writer: by rename) or into memory
-// (64-byte aligned, freed with pq_free).
+// Writes everything to a file that appears when the caller commits *out, or
+// into memory (64-byte aligned, freed with pq_free).
 PTQC_MUST_USE ptqc_status pq_container_write_file(pq_container *c,
                                                   const char *path,
-                                                  unsigned flags);
+                                                  unsigned flags,
+                                                  pq_writer **out);
 PTQC_MUST_USE ptqc_status pq_container_write_memory(pq_container *c,
                                                     void **out_bytes,
                                                     size_t *out_count);

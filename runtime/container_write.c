@@ -259,20 +259,21 @@ write_all(const pq_container *c, const pq_file_header *h, const uint8_t *front,
 }
 
 ptqc_status
-pq_container_write_file(pq_container *c, const char *path, unsigned flags)
+pq_container_write_file(pq_container *c, const char *path, unsigned flags,
+                        pq_writer **out)
 {
     ptqc_status st = PTQC_OK;
     pq_file_header h;
     uint8_t *front = NULL;
     pq_writer *w = NULL;
+    *out = NULL;
     PQ_TRY_OR(done, make_header(c, &h));
     PQ_TRY_OR(done, make_front(c, &h, &front));
     PQ_TRY_OR(done, pq_writer_open(c->ctx, path, flags, &w));
     PQ_TRY_OR(done, write_all(c, &h, front, w));
     PQ_TRY_OR(done, pq_check_cancelled(c->ctx));
-    pq_writer *complete = w;
-    w = NULL; // commit frees it, whatever happens
-    st = pq_writer_commit(complete);
+    *out = w;
+    w = NULL;
 done:
     pq_writer_abort(w);
     pq_free(c->ctx, front);

@@ -46,6 +46,11 @@ typedef struct ptqc_compile_desc {
     uint64_t seed;
     // Provenance text about the calibration data ("calib.npy sha256:..").
     const char *calibration_note;
+    // Told once, when everything is done but the file's appearance: the
+    // artifact's metadata (as ptqc_artifact_metadata) and its size. May be
+    // NULL.
+    void (*report)(void *user, const char *metadata, uint64_t bytes);
+    void *report_user;
 } ptqc_compile_desc;
 
 // PTQC_E_USAGE: scheme, method or target is not understood.

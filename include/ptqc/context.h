@@ -63,6 +63,8 @@ PTQC_API PTQC_MUST_USE ptqc_status ptqc_ctx_create(const ptqc_ctx_desc *desc,
 PTQC_API void ptqc_ctx_destroy(ptqc_ctx *ctx);
 // Makes running calls return PTQC_E_CANCELLED soon. Async-signal-safe.
 PTQC_API void ptqc_ctx_cancel(ptqc_ctx *ctx);
+// Threads that work is shared by, >= 1.
+PTQC_API uint32_t ptqc_ctx_threads(const ptqc_ctx *ctx);
 // Largest sum of live allocations so far, in bytes.
 PTQC_API uint64_t ptqc_ctx_peak_bytes(const ptqc_ctx *ctx);
 
