@@ -596,7 +596,7 @@ pq_tile_best(pq_isa isa, uint32_t weight, int64_t columns)
     }
     // rows of a tile of 1..4 strips of zmm accumulators
     static const uint32_t rows[2][PQ_TILE_STRIPS_MAX] = {{12, 12, 8, 6},
-                                                         {12, 8, 8, 8}};
+                                                         {12, 12, 8, 8}};
     int64_t strips = (columns + 15) / 16;
     int64_t most = is_codes ? 2 : PQ_TILE_STRIPS_MAX;
     int64_t blocks = (strips + most - 1) / most;

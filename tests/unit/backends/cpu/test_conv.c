@@ -40,9 +40,9 @@ square_level(pq_jit *jit)
 {
     static const int64_t shapes[][5] = {
         // in, out channels, height, width, kernel
-        {3, 16, 9, 11, 3},  {3, 20, 8, 8, 7}, {16, 64, 6, 5, 3},
-        {5, 33, 7, 13, 3},  {8, 16, 3, 2, 5}, {1, 1, 1, 1, 3},
-        {12, 130, 4, 4, 3},
+        {3, 16, 9, 11, 3},  {3, 20, 8, 8, 7},   {16, 64, 6, 5, 3},
+        {5, 33, 7, 13, 3},  {8, 16, 3, 2, 5},   {1, 1, 1, 1, 3},
+        {12, 130, 4, 4, 3}, {4, 70, 31, 37, 3},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const int64_t *s = shapes[i];

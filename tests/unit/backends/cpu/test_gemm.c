@@ -231,7 +231,7 @@ check_matmul(pq_jit *jit, const matmul_case *c)
 
 static const int64_t odd_shapes[][3] = {
     {1, 1, 1},    {1, 17, 5},   {7, 16, 4},  {13, 33, 31}, {5, 64, 64},
-    {25, 100, 9}, {1, 130, 40}, {64, 48, 7}, {3, 200, 67},
+    {25, 100, 9}, {1, 130, 40}, {64, 48, 7}, {3, 200, 67}, {700, 130, 6},
 };
 #define ODD_COUNT (sizeof odd_shapes / sizeof *odd_shapes)
 
