@@ -46,6 +46,13 @@ element_bytes(const pool_emit *p)
     return is_f32(p) ? 4 : 1;
 }
 
+// Of an element of the output.
+static uint32_t
+out_bytes(const pool_emit *p)
+{
+    return p->key->real_out ? 4 : element_bytes(p);
+}
+
 static LLVMTypeRef
 vector_of(const pool_emit *p, uint32_t lanes)
 {
@@ -101,6 +108,9 @@ finish(const pool_emit *p, val v_acc)
     val v_sum = LLVMBuildSub(b, v_acc, p->v_subtract, "");
     val v_real = LLVMBuildSIToFP(b, v_sum, e->t_vf32, "");
     val v_t = LLVMBuildFMul(b, v_real, p->v_mult, "");
+    if (p->key->real_out) {
+        return v_t;
+    }
     val v_code = pq_emit_round_code(e, v_t, p->v_lo, p->v_hi);
     v_code = LLVMBuildAdd(b, v_code, p->v_y_zero, "");
     return LLVMBuildTrunc(b, v_code, e->t_vi8, "");
@@ -146,11 +156,13 @@ emit_block(const pool_emit *p, val v_in, val v_out, val v_c, uint32_t lanes,
     val v_acc = emit_taps(p, 0, pq_emit_at(e, v_in, v_bytes),
                           start_value(p, lanes), lanes, v_mask);
     val v_y = finish(p, v_acc);
-    val v_at = pq_emit_at(e, v_out, v_bytes);
+    val v_at = pq_emit_at(
+        e, v_out,
+        LLVMBuildMul(e->builder, v_c, pq_emit_i64(e, out_bytes(p)), ""));
     if (v_mask == NULL) {
-        pq_emit_store(e, v_y, v_at, element_bytes(p));
+        pq_emit_store(e, v_y, v_at, out_bytes(p));
     } else {
-        pq_emit_masked_store(e, v_y, v_at, v_mask, element_bytes(p));
+        pq_emit_masked_store(e, v_y, v_at, v_mask, out_bytes(p));
     }
 }
 
@@ -255,7 +267,7 @@ emit_kernel(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_pooling_class = {
     .name = "pool",
-    .version = 1,
+    .version = 2,
     .desc_bytes = sizeof(pq_pooling_key),
     .emit = emit_kernel,
 };

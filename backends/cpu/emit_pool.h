@@ -11,8 +11,9 @@
 #include "pool.h"
 
 typedef struct pq_pooling_key {
-    uint32_t kind;  // pq_pooling_kind
-    uint32_t dtype; // f32, u8, i8
+    uint32_t kind;     // pq_pooling_kind
+    uint32_t dtype;    // f32, u8, i8
+    uint32_t real_out; // averages of codes: f32 out
 } pq_pooling_key;
 
 typedef struct pq_pooling_args {

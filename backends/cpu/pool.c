@@ -19,7 +19,7 @@ struct pq_pooling {
     const ptqc_host *host; // borrowed
     pq_pooling_kernel kernel;
     pq_pooling_desc desc;
-    int64_t element_bytes;
+    int64_t element_bytes, out_bytes;
     window *axis[PQ_POOL_DIMS]; // [out], in the block behind this struct
     window windows[];           // of all axes
 };
@@ -66,7 +66,13 @@ pq_pooling_prepare(pq_jit *jit, ptqc_call *call, const pq_pooling_desc *desc,
     if (why != NULL) {
         return pq_cpu_fail(host, call, PTQC_BE_UNSUPPORTED, "cpu: %s", why);
     }
-    pq_pooling_key key = {.kind = desc->kind, .dtype = desc->dtype};
+    pq_pooling_key key = {
+        .kind = desc->kind,
+        .dtype = desc->dtype,
+        .real_out = desc->dtype != PTQC_F32 && desc->kind == PQ_POOL_AVG &&
+                    desc->real_out != 0,
+    };
+    int is_real = desc->dtype == PTQC_F32 || key.real_out;
     void (*code)(void) = NULL;
     ptqc_be_status st = pq_jit_get(jit, call, &pq_pooling_class, &key, &code);
     if (st != PTQC_BE_OK) {
@@ -81,7 +87,8 @@ pq_pooling_prepare(pq_jit *jit, ptqc_call *call, const pq_pooling_desc *desc,
     *pool = (pq_pooling){.host = host,
                          .kernel = (pq_pooling_kernel)code,
                          .desc = *desc,
-                         .element_bytes = desc->dtype == PTQC_F32 ? 4 : 1};
+                         .element_bytes = desc->dtype == PTQC_F32 ? 4 : 1,
+                         .out_bytes = is_real ? 4 : 1};
     window *w = pool->windows;
     for (uint32_t d = 0; d < PQ_POOL_DIMS; d++) {
         pool->axis[d] = w;
@@ -119,11 +126,11 @@ set_divisor(const pq_pooling_desc *d, const pool_row *r, window w,
         d->include_pad ? r->depth.padded * r->height.padded * w.padded : inside;
     args->divisor = (float)n;
     if (d->dtype != PTQC_F32 && d->kind == PQ_POOL_AVG) {
-        float scale = d->x_scale / d->y_scale;
+        float scale = d->real_out ? d->x_scale : d->x_scale / d->y_scale;
         args->mult = n == 0 ? 0.0f : scale * (1.0f / (float)n);
         args->lo = (float)(d->code_low - d->y_zero);
         args->hi = (float)(d->code_high - d->y_zero);
-        args->subtract = (int32_t)inside * d->x_zero;
+        args->subtract = (int32_t)((uint32_t)inside * (uint32_t)d->x_zero);
         args->y_zero = d->y_zero;
     }
 }
@@ -137,17 +144,17 @@ run_pixels(const pq_pooling *pool, const pool_row *r, window w, int64_t begin,
     int64_t pixel = d->channels * pool->element_bytes;
     int64_t line = d->in[2] * pixel;
     int64_t plane = d->in[1] * line;
-    int64_t skip = r->channels.begin * pool->element_bytes;
     pq_pooling_args args = {
         .in = r->in + r->depth.first * plane + r->height.first * line +
-              w.first * pixel + skip,
-        .out = r->out + begin * pixel + skip,
+              w.first * pixel + r->channels.begin * pool->element_bytes,
+        .out = r->out +
+               (begin * d->channels + r->channels.begin) * pool->out_bytes,
         .taps = {r->depth.taps, r->height.taps, w.taps},
         .tap_step = {d->dilations[0] * plane, d->dilations[1] * line,
                      d->dilations[2] * pixel},
         .pixels = end - begin,
         .in_step = d->strides[2] * pixel,
-        .out_step = pixel,
+        .out_step = d->channels * pool->out_bytes,
         .channels = r->channels.end - r->channels.begin,
     };
     set_divisor(d, r, w, &args);
@@ -194,7 +201,8 @@ pq_pooling_run(const pq_pooling *pool, const void *in, void *out,
         pool_row r = {
             .in = (const uint8_t *)in +
                   batch * d->in[0] * d->in[1] * d->in[2] * pixel,
-            .out = (uint8_t *)out + i * d->out[2] * pixel,
+            .out =
+                (uint8_t *)out + i * d->out[2] * d->channels * pool->out_bytes,
             .depth = pool->axis[0][i / d->out[1] % d->out[0]],
             .height = pool->axis[1][i % d->out[1]],
             .channels = channels,

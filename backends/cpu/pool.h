@@ -36,12 +36,13 @@ typedef enum pq_pooling_kind {
 // m = (x_scale / y_scale) * (1 / f32(n)), three f32 operations;
 // t = f32(s) * m, clamped to [code_low - y_zero, code_high - y_zero], NaN to
 // the lower; code = rne(t) + y_zero. A window without taps gives t = 0.
+// With real_out instead: y = f32(s) * (x_scale * (1 / f32(n))), f32.
 // max: codes compare as codes; the scales of in and out are the same.
 typedef struct pq_pooling_desc {
     uint32_t kind;  // pq_pooling_kind
     uint32_t dtype; // of in and out: f32, u8, i8
     uint32_t include_pad;
-    uint32_t reserved;
+    uint32_t real_out; // averages of codes: 1 = out is f32
     int64_t batch, channels;
     int64_t in[PQ_POOL_DIMS], out[PQ_POOL_DIMS]; // sizes; out is given
     int64_t kernel[PQ_POOL_DIMS], strides[PQ_POOL_DIMS];

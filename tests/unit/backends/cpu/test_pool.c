@@ -98,8 +98,13 @@ ref_store(const pq_pooling_desc *d, const tap_sum *s, int64_t index)
     }
     int32_t code = s->max_code;
     if (d->kind == PQ_POOL_AVG) {
-        float m = d->x_scale / d->y_scale * (1.0f / (float)n);
+        float scale = d->real_out ? d->x_scale : d->x_scale / d->y_scale;
+        float m = scale * (1.0f / (float)n);
         float t = n == 0 ? 0.0f : (float)s->sum_code * m;
+        if (d->real_out) {
+            memcpy(W + index * 4, &t, 4);
+            return;
+        }
         code = pq_round_code(t, (float)(d->code_low - d->y_zero),
                              (float)(d->code_high - d->y_zero)) +
                d->y_zero;
@@ -144,7 +149,8 @@ check_pool(pq_jit *jit, const pq_pooling_desc *d, uint32_t workers)
         pq_pooling_run(pool, X, Y, &worker);
     }
     pq_pooling_destroy(pool);
-    assert_bytes(d->kind == PQ_POOL_MAX ? "max pool" : "avg pool", d->dtype,
+    assert_bytes(d->kind == PQ_POOL_MAX ? "max pool" : "avg pool",
+                 d->real_out ? PTQC_F32 : d->dtype,
                  d->batch * d->out[0] * d->out[1] * d->out[2] * d->channels);
 }
 
@@ -225,6 +231,8 @@ pools(pq_jit *jit)
                 }
                 check_pool(jit, &d, 1);
                 check_pool(jit, &d, 4);
+                d.real_out = d.kind == PQ_POOL_AVG && d.dtype != PTQC_F32;
+                check_pool(jit, &d, 2);
             }
         }
     }
