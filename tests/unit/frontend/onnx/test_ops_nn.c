@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Convolution, products, pooling, normalization, recurrent cells.
+#include "tests/unit/frontend/onnx/onnx_test.h"
+
+static onnx_model m;
+
+static void
+start(const char *dims)
+{
+    model_begin(&m, 17);
+    model_input(&m, "x", T_F32, dims);
+    model_output(&m, "z");
+}
+
+static void
+conv(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *attrs, *expected;
+    } cases[] = {
+        {"", "conv f32[N,4,6,6]"},
+        {"pads:I=1,1,1,1", "conv f32[N,4,8,8]"},
+        {"strides:I=2,2 pads:I=1,1,0,0", "conv f32[N,4,4,4]"},
+        {"dilations:I=2,2", "conv f32[N,4,4,4]"},
+        {"auto_pad:s=SAME_UPPER", "conv f32[N,4,8,8]"},
+        {"auto_pad:s=SAME_LOWER strides:I=3,3", "conv f32[N,4,3,3]"},
+        {"auto_pad:s=VALID pads:I=9,9,9,9", "conv f32[N,4,6,6]"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        start("N,2,8,8");
+        model_floats(&m, "w", "4,2,3,3", 0.1f);
+        model_floats(&m, "b", "4", 1.0f);
+        model_node(&m, "Conv", "x,w,b", "z", cases[i].attrs);
+        expect_graph(&m, cases[i].expected);
+    }
+}
+
+static void
+conv_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *attrs, *text;
+    } cases[] = {
+        {"strides:I=0,1", "attribute 'strides': expected 1 to 2^31-1"},
+        {"strides:I=1", "expected 2 numbers, found 1"},
+        {"kernel_shape:I=3,5", "expected 3 as in the weight, found 5"},
+        {"group:i=3", "expected 6 elements on axis 1, found 2"},
+        {"auto_pad:s=SAME", "expected NOTSET"},
+        {"dilations:I=9,9", "smaller than the window"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        start("N,2,8,8");
+        model_floats(&m, "w", "4,2,3,3", 0.1f);
+        model_node(&m, "Conv", "x,w", "z", cases[i].attrs);
+        expect_refused(&m, cases[i].text);
+    }
+    start("N,2,H,W");
+    model_floats(&m, "w", "4,2,3,3", 0.1f);
+    model_node(&m, "Conv", "x,w", "z", "auto_pad:s=SAME_UPPER strides:I=2,2");
+    expect_problem(&m, "Conv", "auto_pad with strides");
+    start("N,2");
+    model_floats(&m, "w", "4,2,3,3", 0.1f);
+    model_node(&m, "Conv", "x,w", "z", "");
+    expect_refused(&m, "expected rank 3");
+}
+
+static void
+conv_transpose(void **state)
+{
+    (void)state;
+    start("N,2,4,4");
+    model_floats(&m, "w", "2,3,2,2", 0.1f);
+    model_node(&m, "ConvTranspose", "x,w", "z", "strides:I=2,2");
+    expect_graph(&m, "conv_transpose f32[N,3,8,8]");
+    start("1,2,4,4");
+    model_floats(&m, "w", "2,3,3,3", 0.1f);
+    model_node(&m, "ConvTranspose", "x,w", "z",
+               "strides:I=2,2 output_shape:I=8,8 output_padding:I=1,1");
+    expect_graph(&m, "conv_transpose f32[1,3,8,8]");
+}
+
+static void
+gemm(void **state)
+{
+    (void)state;
+    start("N,3");
+    model_floats(&m, "w", "4,3", 0.1f);
+    model_floats(&m, "b", "4", 1.0f);
+    model_node(&m, "Gemm", "x,w,b", "z", "transB:i=1");
+    expect_graph(&m, "matmul f32[N,4]");
+    start("N,3");
+    model_floats(&m, "w", "3,4", 0.1f);
+    model_floats(&m, "b", "1,4", 1.0f);
+    model_node(&m, "Gemm", "x,w,b", "z", "alpha:f=2 beta:f=0.5");
+    expect_graph(&m, "mul f32[N,3]; mul f32[1,4]; reshape f32[4]; matmul "
+                     "f32[N,4]");
+    start("2,3");
+    model_floats(&m, "w", "3,4", 0.1f);
+    model_floats(&m, "b", "2,1", 1.0f);
+    model_node(&m, "Gemm", "x,w,b", "z", "");
+    expect_graph(&m, "matmul f32[2,4]; add f32[2,4]");
+    start("N,3");
+    model_floats(&m, "w", "4,4", 0.1f);
+    model_node(&m, "Gemm", "x,w", "z", "");
+    expect_refused(&m, "expected 3 elements");
+    start("N,3,4");
+    model_floats(&m, "w", "4,4", 0.1f);
+    model_node(&m, "Gemm", "x,w", "z", "");
+    expect_refused(&m, "expected rank 2, found 3");
+}
+
+static void
+matmul_of_vectors(void **state)
+{
+    (void)state;
+    start("N,2,3");
+    model_floats(&m, "w", "3", 0.1f);
+    model_node(&m, "MatMul", "x,w", "z", "");
+    expect_graph(&m, "matmul f32[N,2]");
+}
+
+static void
+pooling(void **state)
+{
+    (void)state;
+    start("N,3,7,7");
+    model_node(&m, "MaxPool", "x", "z", "kernel_shape:I=2,2 strides:I=2,2");
+    expect_graph(&m, "max_pool f32[N,3,3,3]");
+    start("N,3,7,7");
+    model_node(&m, "AveragePool", "x", "z",
+               "kernel_shape:I=2,2 strides:I=2,2 ceil_mode:i=1");
+    expect_graph(&m, "avg_pool f32[N,3,4,4]");
+    start("N,3,7,7");
+    model_node(&m, "GlobalAveragePool", "x", "z", "");
+    expect_graph(&m, "reduce_mean f32[N,3,1,1]");
+    start("N,3,7,7");
+    model_node(&m, "GlobalMaxPool", "x", "z", "");
+    expect_graph(&m, "reduce_max f32[N,3,1,1]");
+    start("N,3,7,7");
+    model_node(&m, "MaxPool", "x", "z", "");
+    expect_refused(&m, "attribute 'kernel_shape'");
+    start("N,3,7,7");
+    model_output(&m, "i");
+    model_node(&m, "MaxPool", "x", "z,i", "kernel_shape:I=2,2");
+    expect_problem(&m, "MaxPool", "indices");
+}
+
+static void
+normalization(void **state)
+{
+    (void)state;
+    start("N,3,4");
+    model_floats(&m, "p", "3", 1.0f);
+    model_node(&m, "BatchNormalization", "x,p,p,p,p", "z", "epsilon:f=0.1");
+    expect_graph(&m, "batch_norm f32[N,3,4]");
+    start("N,3,4");
+    model_floats(&m, "p", "3", 1.0f);
+    model_node(&m, "BatchNormalization", "x,p,p,p,p", "z",
+               "training_mode:i=1");
+    expect_problem(&m, "BatchNormalization", "training mode");
+    start("N,3,4");
+    model_floats(&m, "p", "4", 1.0f);
+    model_node(&m, "LayerNormalization", "x,p,p", "z", "axis:i=-1");
+    expect_graph(&m, "layer_norm f32[N,3,4]");
+    start("N,3,4");
+    model_floats(&m, "p", "3", 1.0f);
+    model_node(&m, "InstanceNormalization", "x,p,p", "z", "");
+    expect_graph(&m, "instance_norm f32[N,3,4]");
+    start("N,3,4,4");
+    model_node(&m, "LRN", "x", "z", "size:i=3");
+    expect_graph(&m, "lrn f32[N,3,4,4]");
+}
+
+static void
+lstm(void **state)
+{
+    (void)state;
+    start("T,N,3");
+    model_floats(&m, "w", "1,8,3", 0.1f);
+    model_floats(&m, "r", "1,8,2", 0.1f);
+    model_node(&m, "LSTM", "x,w,r", "z", "hidden_size:i=2");
+    expect_graph(&m, "lstm f32[T,1,N,2]");
+    start("T,N,3");
+    model_floats(&m, "w", "1,8,3", 0.1f);
+    model_floats(&m, "r", "1,8,2", 0.1f);
+    model_node(&m, "LSTM", "x,w,r", "z", "clip:f=1");
+    expect_problem(&m, "LSTM", "clip");
+    start("T,N,3");
+    model_floats(&m, "w", "1,7,3", 0.1f);
+    model_floats(&m, "r", "1,8,2", 0.1f);
+    model_node(&m, "LSTM", "x,w,r", "z", "");
+    expect_refused(&m, "expected 8 elements");
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(conv),
+        cmocka_unit_test(conv_refused),
+        cmocka_unit_test(conv_transpose),
+        cmocka_unit_test(gemm),
+        cmocka_unit_test(matmul_of_vectors),
+        cmocka_unit_test(pooling),
+        cmocka_unit_test(normalization),
+        cmocka_unit_test(lstm),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
