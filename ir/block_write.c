@@ -45,7 +45,8 @@ static const uint32_t strides[PTQC_GB_SECTION_COUNT] = {
 
 // ---- sections -------------------------------------------------------------
 
-// n zeroed elements at the end of a section; NULL when out of memory (said).
+// n > 0 zeroed elements at the end of a section; NULL when out of memory
+// (said).
 static void *
 extend(block_writer *w, uint32_t which, uint32_t n)
 {
@@ -73,10 +74,10 @@ extend(block_writer *w, uint32_t which, uint32_t n)
 static ptqc_status
 append(block_writer *w, uint32_t which, const void *p, uint32_t n)
 {
-    void *at = extend(w, which, n);
     if (n == 0) {
         return PTQC_OK;
     }
+    void *at = extend(w, which, n);
     PQ_TRY_ALLOC(at);
     memcpy(at, p, (size_t)n * strides[which]);
     return PTQC_OK;
