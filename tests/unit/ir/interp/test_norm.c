@@ -57,9 +57,9 @@ softmax_edges(void **state)
     (void)state;
     op_case c;
     op_case_begin(&c, PQ_OP_SOFTMAX);
-    op_case_in(&c, PTQC_F32, DIMS(4, 2),
-               (float[]){-INFINITY, 0, -INFINITY, -INFINITY, NAN, 1, 3e38f,
-                         -3e38f});
+    op_case_in(
+        &c, PTQC_F32, DIMS(4, 2),
+        (float[]){-INFINITY, 0, -INFINITY, -INFINITY, NAN, 1, 3e38f, -3e38f});
     op_case_run(&c);
     EXPECT_F32(&c, 0, 1, NAN, NAN, NAN, NAN, 1, 0);
     op_case_end(&c);
@@ -74,7 +74,7 @@ softmax_edges(void **state)
     op_case_end(&c);
 }
 
-#define ROWS 3
+#define ROWS   3
 #define LENGTH 35
 
 static void
@@ -176,9 +176,9 @@ batch_norm(void **state)
     op_case c;
     op_case_begin(&c, PQ_OP_BATCH_NORM);
     op_case_in(&c, PTQC_F32, DIMS(1, 2, 2), (float[]){1, 2, 3, 4});
-    op_case_in(&c, PTQC_F32, DIMS(2), (float[]){2, -1});   // scale
-    op_case_in(&c, PTQC_F32, DIMS(2), (float[]){0.5f, 1}); // bias
-    op_case_in(&c, PTQC_F32, DIMS(2), (float[]){1, 3});    // mean
+    op_case_in(&c, PTQC_F32, DIMS(2), (float[]){2, -1});    // scale
+    op_case_in(&c, PTQC_F32, DIMS(2), (float[]){0.5f, 1});  // bias
+    op_case_in(&c, PTQC_F32, DIMS(2), (float[]){1, 3});     // mean
     op_case_in(&c, PTQC_F32, DIMS(2), (float[]){4, 0.25f}); // var
     pq_build_f32(&c.b, PQ_ATTR_EPSILON, 0);
     op_case_run(&c);

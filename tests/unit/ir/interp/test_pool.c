@@ -27,8 +27,8 @@ max_2d(void **state)
     EXPECT_F32(&c, 2, 4, 6, 8, 10, 12);
     op_case_end(&c);
 
-    begin(&c, PQ_OP_MAX_POOL, (int64_t[]){2}, (int64_t[]){1},
-          (int64_t[]){0, 0}, 1);
+    begin(&c, PQ_OP_MAX_POOL, (int64_t[]){2}, (int64_t[]){1}, (int64_t[]){0, 0},
+          1);
     op_case_in(&c, PTQC_F32, DIMS(1, 2, 4),
                (float[]){1, -5, NAN, 3, -9, -8, -7, -6});
     pq_build_i64s(&c.b, PQ_ATTR_DILATIONS, (int64_t[]){2}, 1);
@@ -42,8 +42,8 @@ max_of_integers(void **state)
 {
     (void)state;
     op_case c;
-    begin(&c, PQ_OP_MAX_POOL, (int64_t[]){3}, (int64_t[]){2},
-          (int64_t[]){1, 1}, 1);
+    begin(&c, PQ_OP_MAX_POOL, (int64_t[]){3}, (int64_t[]){2}, (int64_t[]){1, 1},
+          1);
     op_case_in(&c, PTQC_I8, DIMS(1, 1, 4), (int8_t[]){-128, -3, -7, -128});
     op_case_run(&c);
     EXPECT(&c, int8_t, -3, -3);
@@ -59,8 +59,7 @@ max_of_codes(void **state)
           (int64_t[]){1, 1, 1, 1}, 2);
     op_case_codes(&c, PTQC_U8, DIMS(1, 1, 2, 2), (uint8_t[]){0, 3, 255, 131},
                   op_case_scale(&c, PTQC_U8, 0.013f, 200));
-    op_case_out_quant(&c, 0, PTQC_U8,
-                      op_case_scale(&c, PTQC_U8, 0.013f, 200));
+    op_case_out_quant(&c, 0, PTQC_U8, op_case_scale(&c, PTQC_U8, 0.013f, 200));
     op_case_run(&c);
     EXPECT(&c, uint8_t, 0, 3, 255, 131);
     op_case_end(&c);
@@ -116,8 +115,8 @@ average_of_codes(void **state)
         want[i] = (int8_t)(t < -128 ? -128 : t > 127 ? 127 : t);
     }
     op_case c;
-    begin(&c, PQ_OP_AVG_POOL, (int64_t[]){3}, (int64_t[]){2},
-          (int64_t[]){1, 1}, 1);
+    begin(&c, PQ_OP_AVG_POOL, (int64_t[]){3}, (int64_t[]){2}, (int64_t[]){1, 1},
+          1);
     op_case_codes(&c, PTQC_U8, DIMS(1, 1, 5), x,
                   op_case_scale(&c, PTQC_U8, 0.03f, 40));
     op_case_out_quant(&c, 0, PTQC_I8, op_case_scale(&c, PTQC_I8, 0.05f, -20));
@@ -130,12 +129,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(max_2d),
-        cmocka_unit_test(max_of_integers),
-        cmocka_unit_test(max_of_codes),
-        cmocka_unit_test(average_divisors),
-        cmocka_unit_test(average_3d),
-        cmocka_unit_test(average_of_codes),
+        cmocka_unit_test(max_2d),       cmocka_unit_test(max_of_integers),
+        cmocka_unit_test(max_of_codes), cmocka_unit_test(average_divisors),
+        cmocka_unit_test(average_3d),   cmocka_unit_test(average_of_codes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

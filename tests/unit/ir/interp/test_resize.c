@@ -62,8 +62,8 @@ nearest_rounding(void **state)
                  {PQ_NEAREST_CEIL, {1, 2, 2, 2}}};
     for (size_t i = 0; i < 4; i++) {
         op_case c;
-        resize r = {PQ_RESIZE_NEAREST, PQ_COORD_ASYMMETRIC, cases[i].nearest,
-                    1, 4, 0};
+        resize r = {
+            PQ_RESIZE_NEAREST, PQ_COORD_ASYMMETRIC, cases[i].nearest, 1, 4, 0};
         run(&c, &r, 1, 2, four);
         op_case_expect_f32(&c, 0, cases[i].want, 4, op_case_exact);
         op_case_end(&c);
@@ -81,10 +81,10 @@ linear_up(void **state)
                3.25f, 3.5f, 3, 3.25f, 3.75f, 4);
     op_case_end(&c);
     r.coordinates = PQ_COORD_ALIGN_CORNERS;
-    const float want[16] = {1,          4.0f / 3,   5.0f / 3,   2,
-                            5.0f / 3,   2,          7.0f / 3,   8.0f / 3,
-                            7.0f / 3,   8.0f / 3,   3,          10.0f / 3,
-                            3,          10.0f / 3,  11.0f / 3,  4};
+    const float want[16] = {1,        4.0f / 3,  5.0f / 3,  2,
+                            5.0f / 3, 2,         7.0f / 3,  8.0f / 3,
+                            7.0f / 3, 8.0f / 3,  3,         10.0f / 3,
+                            3,        10.0f / 3, 11.0f / 3, 4};
     run(&c, &r, 2, 2, four);
     op_case_expect_f32(&c, 0, want, 16, CLOSE);
     op_case_end(&c);
@@ -161,9 +161,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nearest_up),  cmocka_unit_test(nearest_rounding),
-        cmocka_unit_test(linear_up),   cmocka_unit_test(linear_down),
-        cmocka_unit_test(cubic),       cmocka_unit_test(codes_and_integers),
+        cmocka_unit_test(nearest_up), cmocka_unit_test(nearest_rounding),
+        cmocka_unit_test(linear_up),  cmocka_unit_test(linear_down),
+        cmocka_unit_test(cubic),      cmocka_unit_test(codes_and_integers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
