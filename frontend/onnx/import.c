@@ -301,7 +301,23 @@ import_inputs(pq_onnx_importer *im, pq_onnx_scope *scope,
 }
 
 static ptqc_status
-check_overrides(pq_onnx_importer *im)
+check_given_dims(pq_onnx_importer *im)
+{
+    uint32_t count = im->options == NULL ? 0 : im->options->dim_count;
+    for (uint32_t i = 0; i < count; i++) {
+        const pq_import_dim *d = &im->options->dims[i];
+        if (d->value < 1) {
+            return PQ_FAIL(im->ctx, PTQC_E_USAGE,
+                           "dimension '%.*s': expected a size of at least 1, "
+                           "found %lld",
+                           PQ_STR_ARG(d->name), (long long)d->value);
+        }
+    }
+    return PTQC_OK;
+}
+
+static ptqc_status
+check_used_dims(pq_onnx_importer *im)
 {
     uint32_t count = im->options == NULL ? 0 : im->options->dim_count;
     for (uint32_t i = 0; i < count; i++) {
@@ -389,9 +405,10 @@ static ptqc_status
 import_main(pq_onnx_importer *im, pq_onnx_scope *scope)
 {
     const pq_onnx_graph *graph = im->file.graph;
+    PQ_TRY(check_given_dims(im));
     PQ_TRY(pq_onnx_import_weights(im, scope, graph));
     PQ_TRY(import_inputs(im, scope, graph));
-    PQ_TRY(check_overrides(im));
+    PQ_TRY(check_used_dims(im));
     PQ_TRY(pq_onnx_import_nodes(im, scope, NULL, &graph->nodes));
     PQ_TRY(import_outputs(im, scope, graph));
     return PTQC_OK;

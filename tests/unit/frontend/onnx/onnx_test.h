@@ -77,7 +77,8 @@ pb_message(pb *b, unsigned field, const pb *inner)
     pb_bytes(b, field, inner->p, inner->n);
 }
 
-// ---- models -------------------------------------------------------------------
+// ---- models
+// -------------------------------------------------------------------
 
 enum { // TensorProto.DataType
     T_F32 = 1,
@@ -355,7 +356,8 @@ model_finish(onnx_model *m)
     pb_raw(&m->file, m->extra.p, m->extra.n);
 }
 
-// ---- importing ----------------------------------------------------------------
+// ---- importing
+// ----------------------------------------------------------------
 
 static inline ptqc_status
 import_model(ptqc_ctx *ctx, onnx_model *m, pq_model **out)
@@ -402,11 +404,10 @@ describe_graph(const pq_graph *g, char *out, size_t n)
         const pq_value *v = pq_graph_value(g, op->outputs[0]);
         char dims[256];
         describe_dims(g, &v->type, dims, sizeof dims);
-        at += (size_t)snprintf(out + at, n - at, "%s%s %s%s[%s]",
-                               at == 0 ? "" : "; ",
-                               pq_op_info_of(op->code)->name,
-                               pq_dtype_name(v->type.dtype),
-                               pq_quant_is_none(v->quant) ? "" : "*", dims);
+        at += (size_t)snprintf(
+            out + at, n - at, "%s%s %s%s[%s]", at == 0 ? "" : "; ",
+            pq_op_info_of(op->code)->name, pq_dtype_name(v->type.dtype),
+            pq_quant_is_none(v->quant) ? "" : "*", dims);
         assert_true(at < n);
     }
 }

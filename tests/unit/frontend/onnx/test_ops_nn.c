@@ -158,8 +158,7 @@ normalization(void **state)
     expect_graph(&m, "batch_norm f32[N,3,4]");
     start("N,3,4");
     model_floats(&m, "p", "3", 1.0f);
-    model_node(&m, "BatchNormalization", "x,p,p,p,p", "z",
-               "training_mode:i=1");
+    model_node(&m, "BatchNormalization", "x,p,p,p,p", "z", "training_mode:i=1");
     expect_problem(&m, "BatchNormalization", "training mode");
     start("N,3,4");
     model_floats(&m, "p", "4", 1.0f);

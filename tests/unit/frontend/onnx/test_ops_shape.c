@@ -242,8 +242,7 @@ concat_of_many(void **state)
     }
     start(13, "N,1");
     model_node(&m, "Concat", inputs, "z", "axis:i=1");
-    expect_graph(&m,
-                 "concat f32[N,128]; concat f32[N,255]; concat f32[N,300]");
+    expect_graph(&m, "concat f32[N,128]; concat f32[N,255]; concat f32[N,300]");
 }
 
 static void

@@ -2,10 +2,9 @@
 //
 // The protobuf cursor: well-formed fields, and every way a field can end too
 // early or mean nothing.
-#include "frontend/onnx/wire.h"
-
 #include <string.h>
 
+#include "frontend/onnx/wire.h"
 #include "tests/support/cmocka_test.h"
 #include "tests/support/random.h"
 
@@ -22,10 +21,10 @@ static void
 reads_all_types(void **state)
 {
     (void)state;
-    const uint8_t bytes[] = {0x08, 0x96, 0x01,             // 1: 150
-                             0x11, 1,    2,    3, 4, 5, 6, 7, 8, // 2: fixed
-                             0x1a, 2,    'a',  'b',        // 3: "ab"
-                             0x25, 1,    0,    0, 0x80};   // 4: fixed
+    const uint8_t bytes[] = {0x08, 0x96, 0x01,                       // 1: 150
+                             0x11, 1,    2,    3,   4,   5, 6, 7, 8, // 2: fixed
+                             0x1a, 2,    'a',  'b',                  // 3: "ab"
+                             0x25, 1,    0,    0,   0x80};           // 4: fixed
     pq_wire_error error;
     pq_wire_field f;
     pq_wire w = open_bytes(bytes, sizeof bytes, &error);
@@ -52,8 +51,8 @@ varint_limits(void **state)
                             0xff, 0xff, 0xff, 0xff, 0x01};
     const uint8_t over[] = {0x08, 0xff, 0xff, 0xff, 0xff, 0xff,
                             0xff, 0xff, 0xff, 0xff, 0x02};
-    const uint8_t eleven[] = {0x08, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
-                              0x80, 0x80, 0x80, 0x81, 0x00};
+    const uint8_t eleven[] = {0x08, 0x80, 0x80, 0x80, 0x80, 0x80,
+                              0x80, 0x80, 0x80, 0x80, 0x81, 0x00};
     pq_wire_error error;
     pq_wire_field f;
     pq_wire w = open_bytes(most, sizeof most, &error);
