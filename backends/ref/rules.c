@@ -218,6 +218,14 @@ emit_rule(pq_rules *r, pq_opcode code, const pq_line *line, uint32_t count)
     return r->host->vt->emit(r->sink, &rule.h);
 }
 
+// The interpreter would take integers, too; graphs have bool only.
+static bool
+is_logical(pq_opcode code)
+{
+    return code == PQ_OP_AND || code == PQ_OP_OR || code == PQ_OP_XOR ||
+           code == PQ_OP_NOT;
+}
+
 static ptqc_be_status
 try_line(pq_rules *r, pq_opcode code, const pq_line *line)
 {
@@ -227,7 +235,8 @@ try_line(pq_rules *r, pq_opcode code, const pq_line *line)
         needed += !term_infos[line->terms[1 + count]].is_optional;
         count++;
     }
-    bool fits = needed >= info->min_inputs && count <= info->max_inputs;
+    bool fits = needed >= info->min_inputs && count <= info->max_inputs &&
+                (!is_logical(code) || line->terms[0] == TERM_B);
     return fits && is_taken(r, code, line, count)
                ? emit_rule(r, code, line, count)
                : PTQC_BE_OK;

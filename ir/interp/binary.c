@@ -227,13 +227,15 @@ in_list(pq_opcode code, bool is_real)
 const char *
 pq_rule_binary(pq_graph *g, const pq_op *op)
 {
-    bool is_int =
-        (pq_value_kind(g, op->inputs[0]) & (PQ_KIND_INT | PQ_KIND_BOOL)) != 0;
+    uint32_t kind = pq_value_kind(g, op->inputs[0]);
+    bool is_int = (kind & (PQ_KIND_INT | PQ_KIND_BOOL)) != 0;
     if (!in_list(op->code, !is_int)) {
         return is_int ? "not defined for integers" : "not defined for floats";
     }
     pq_act act = pq_act_fused(op);
-    if (act.code != PQ_OP_NONE && (is_int || !pq_act_is_f32(act.code))) {
+    bool has_act_type = !is_int && kind != PQ_KIND_F64;
+    if (act.code != PQ_OP_NONE &&
+        (!has_act_type || !pq_act_is_f32(act.code))) {
         return "the fused activation is not defined for the type";
     }
     const pq_value *a = pq_graph_value(g, op->inputs[0]);
