@@ -77,7 +77,7 @@ lanes_f64(const double *x, int64_t n, bool is_product)
 static double
 extreme_f64(const double *x, int64_t n, double sign)
 {
-    double m = -INFINITY;
+    double m = -(double)INFINITY;
     for (int64_t i = 0; i < n; i++) {
         double v = x[i] * sign;
         m = m != m || v != v ? nan("") : v > m ? v : m;
