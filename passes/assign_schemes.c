@@ -74,8 +74,8 @@ wanted_mode(const pq_assign *a, const pq_op *op)
     return op->code == PQ_OP_MATMUL ? PQ_MODE_DYNAMIC : PQ_MODE_WEIGHT_ONLY;
 }
 
-static const pq_scheme static_codes = {
-    .format = PTQC_U8, .granularity = PQ_GRAN_TENSOR};
+static const pq_scheme static_codes = {.format = PTQC_U8,
+                                       .granularity = PQ_GRAN_TENSOR};
 static const pq_scheme token_codes = {.format = PTQC_I8,
                                       .granularity = PQ_GRAN_TOKEN,
                                       .symmetric = true,
@@ -222,8 +222,8 @@ want_operands(pq_assign *a, const pq_op *op)
     }
     for (uint32_t i = 0; i < op->input_count; i++) {
         pq_op_id producer = pq_producer_id(a->g, op->inputs[i]);
-        bool can_be = !pq_op_is_none(producer) &&
-                      a->is_candidate[producer.index];
+        bool can_be =
+            !pq_op_is_none(producer) && a->is_candidate[producer.index];
         bool is_residual = is_product && i == 3;
         if (pq_is_data_operand(a->g, op, i) &&
             (!is_residual || (has_codes && can_be))) {
@@ -283,8 +283,8 @@ pq_pass_assign_schemes(pq_graph *g, pq_pass_env *env)
 {
     const pq_scheme *s = &env->recipe->scheme.activations;
     pq_assign a = {.g = g, .env = env};
-    a.is_dynamic = s->format != PTQC_DTYPE_NONE &&
-                   (s->dynamic || env->samples == NULL);
+    a.is_dynamic =
+        s->format != PTQC_DTYPE_NONE && (s->dynamic || env->samples == NULL);
     a.is_candidate = pq_arena_array(env->scratch, pq_graph_op_count(g),
                                     sizeof *a.is_candidate);
     PQ_TRY_ALLOC(a.is_candidate);

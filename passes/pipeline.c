@@ -135,6 +135,24 @@ static const char *const simplify[] = {
     "dce",
 };
 
+// From a scheme to codes.
+static const char *const quantize[] = {
+    "assign-schemes", "calibrate",  "propagate-params",
+    "scale-weights",  "insert-qdq",
+};
+
+// Graphs with codes, ours and those that come quantized.
+static const char *const integrate[] = {
+    "cse",
+    "qdq-to-integer",
+    "fold-constants",
+    "canonicalize",
+    "fold-constants",
+    "qdq-to-integer",
+    "cse",
+    "dce",
+};
+
 #define PQ_RUN(list)                                                           \
     pq_pipeline_run(g, env, list, sizeof list / sizeof *list, desc)
 
@@ -142,5 +160,15 @@ ptqc_status
 pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
                     const pq_pipeline_desc *desc)
 {
-    return PQ_RUN(simplify);
+    if (env->recipe->has_scheme && pq_graph_stage(*g) != PQ_STAGE_FLOAT) {
+        return PQ_FAIL(pq_graph_ctx(*g), PTQC_E_USAGE,
+                       "the model is quantized already: compile it without "
+                       "a scheme");
+    }
+    PQ_TRY(PQ_RUN(simplify));
+    if (env->recipe->has_scheme) {
+        PQ_TRY(PQ_RUN(quantize));
+    }
+    return pq_graph_stage(*g) == PQ_STAGE_QUANTIZED ? PQ_RUN(integrate)
+                                                    : PTQC_OK;
 }

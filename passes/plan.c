@@ -61,8 +61,7 @@ matches_glob(pq_str glob, pq_str text)
         if (g < glob.n && glob.p[g] == '*') {
             star = ++g;
             resume = t;
-        } else if (g < glob.n &&
-                   (glob.p[g] == '?' || glob.p[g] == text.p[t])) {
+        } else if (g < glob.n && (glob.p[g] == '?' || glob.p[g] == text.p[t])) {
             g++;
             t++;
         } else if (star != SIZE_MAX) {
@@ -174,8 +173,7 @@ ptqc_status
 pq_plan_modes(const pq_graph *g, const pq_recipe *recipe, pq_arena *arena,
               pq_mode **out_modes)
 {
-    pq_mode *modes =
-        pq_arena_array(arena, pq_graph_op_count(g), sizeof *modes);
+    pq_mode *modes = pq_arena_array(arena, pq_graph_op_count(g), sizeof *modes);
     PQ_TRY_ALLOC(modes);
     PQ_FOR_EACH_OP(g, id)
     {
