@@ -15,12 +15,18 @@
 #include "tests/support/cmocka_test.h"
 
 static char cpu_host_message[512];
+// Allocations that still succeed; -1 = all.
+static int cpu_host_allocations_left = -1;
 
 static void *
 cpu_host_alloc(void *self, uint64_t bytes, uint64_t align)
 {
     (void)self;
     void *p = NULL;
+    if (cpu_host_allocations_left == 0) {
+        return NULL;
+    }
+    cpu_host_allocations_left -= cpu_host_allocations_left > 0;
     align = align < sizeof(void *) ? sizeof(void *) : align;
     return posix_memalign(&p, align, bytes == 0 ? 1 : bytes) == 0 ? p : NULL;
 }
