@@ -40,6 +40,7 @@ typedef struct walk {
     LLVMValueRef v_out, v_out_stride, v_residual, v_residual_stride;
     pq_epilogue_values values;
     LLVMValueRef v_acc[PIXELS_MAX][VECTORS_MAX];
+    LLVMValueRef v_stack; // accumulators, for an epilogue in a loop
 } walk;
 
 static int
@@ -366,12 +367,14 @@ sum_f32(walk *w, uint32_t pixels)
 // ---- blocks and pixels ----------------------------------------------------
 
 static LLVMValueRef
-channel_vector(walk *w, LLVMTypeRef type, LLVMValueRef v_base, uint32_t vector)
+channel_vector(walk *w, LLVMTypeRef type, LLVMValueRef v_base,
+               LLVMValueRef v_vector)
 {
     return v_base == NULL
                ? NULL
                : pq_emit_load(w->e, type,
-                              pq_emit_at_const(w->e, v_base, 64 * vector), 4);
+                              pq_emit_at(w->e, v_base, times(w, v_vector, 64)),
+                              4);
 }
 
 static void
@@ -385,45 +388,88 @@ start_pixel(walk *w, uint32_t pixel)
     }
 }
 
+// base + pixel * stride + vector * bytes
+static LLVMValueRef
+output_at(walk *w, LLVMValueRef v_base, LLVMValueRef v_stride,
+          LLVMValueRef v_pixel, LLVMValueRef v_vector_bytes)
+{
+    LLVMValueRef v_line = pq_emit_at(
+        w->e, v_base, LLVMBuildMul(w->e->builder, v_pixel, v_stride, ""));
+    return pq_emit_at(w->e, v_line, v_vector_bytes);
+}
+
+// Vector v_vector of output v_pixel.
 static void
-finish_pixel(walk *w, LLVMValueRef v_index, uint32_t pixel)
+finish_vector(walk *w, LLVMValueRef v_acc, LLVMValueRef v_pixel,
+              LLVMValueRef v_vector)
 {
     pq_emitter *e = w->e;
     const pq_epilogue *ep = &w->d->epilogue;
-    int64_t out_bytes = 16 * pq_epilogue_out_bytes(ep);
-    int64_t residual_bytes = ep->residual == PQ_ELEM_F32 ? 64 : 16;
-    LLVMValueRef v_pixel =
-        LLVMBuildAdd(e->builder, v_index, pq_emit_i64(e, pixel), "");
-    LLVMValueRef v_out = pq_emit_at(
-        e, w->v_out, LLVMBuildMul(e->builder, v_pixel, w->v_out_stride, ""));
-    LLVMValueRef v_residual = NULL;
+    if (is_u8(w)) {
+        v_acc =
+            LLVMBuildAdd(e->builder, v_acc,
+                         channel_vector(w, e->t_vi32, w->v_init, v_vector), "");
+    }
+    pq_epilogue_lane lane = {
+        .v_acc = v_acc,
+        .v_mult = channel_vector(w, e->t_vf32, w->v_mult, v_vector),
+        .v_bias = channel_vector(w, e->t_vf32, w->v_bias, v_vector),
+        .v_out = output_at(w, w->v_out, w->v_out_stride, v_pixel,
+                           times(w, v_vector, 16 * pq_epilogue_out_bytes(ep))),
+        .v_mask = w->v_mask,
+    };
     if (w->v_residual != NULL) {
-        v_residual = pq_emit_at(
-            e, w->v_residual,
-            LLVMBuildMul(e->builder, v_pixel, w->v_residual_stride, ""));
+        lane.v_residual = output_at(
+            w, w->v_residual, w->v_residual_stride, v_pixel,
+            times(w, v_vector, ep->residual == PQ_ELEM_F32 ? 64 : 16));
     }
-    if (is_u8(w) && w->vectors == 4) {
-        transpose_lanes(e, w->v_acc[pixel]);
-    }
-    for (uint32_t v = 0; v < w->vectors; v++) {
-        LLVMValueRef v_acc = w->v_acc[pixel][v];
-        if (is_u8(w)) {
-            v_acc =
-                LLVMBuildAdd(e->builder, v_acc,
-                             channel_vector(w, e->t_vi32, w->v_init, v), "");
+    pq_emit_epilogue(e, ep, &w->values, &lane);
+}
+
+// Outputs index .. index + pixels - 1, whose accumulators are on the stack.
+static void
+finish_in_loop(walk *w, LLVMValueRef v_index, uint32_t pixels)
+{
+    pq_emitter *e = w->e;
+    pq_loop outputs, vectors;
+    LLVMValueRef v_zero = pq_emit_i64(e, 0);
+    pq_emit_loop_begin(e, &outputs, v_zero, pq_emit_i64(e, pixels), 1, NULL, 0);
+    pq_emit_loop_begin(e, &vectors, v_zero, pq_emit_i64(e, w->vectors), 1, NULL,
+                       0);
+    LLVMValueRef v_at = LLVMBuildAdd(
+        e->builder, times(w, outputs.v_index, 64 * (int64_t)w->vectors),
+        times(w, vectors.v_index, 64), "");
+    LLVMValueRef v_acc = pq_emit_load(e, is_u8(w) ? e->t_vi32 : e->t_vf32,
+                                      pq_emit_at(e, w->v_stack, v_at), 64);
+    finish_vector(w, v_acc,
+                  LLVMBuildAdd(e->builder, v_index, outputs.v_index, ""),
+                  vectors.v_index);
+    pq_emit_loop_end(e, &vectors, NULL);
+    pq_emit_loop_end(e, &outputs, NULL);
+}
+
+static void
+finish_outputs(walk *w, LLVMValueRef v_index, uint32_t pixels)
+{
+    pq_emitter *e = w->e;
+    for (uint32_t p = 0; p < pixels; p++) {
+        if (is_u8(w) && w->vectors == 4) {
+            transpose_lanes(e, w->v_acc[p]);
         }
-        pq_epilogue_lane lane = {
-            .v_acc = v_acc,
-            .v_mult = channel_vector(w, e->t_vf32, w->v_mult, v),
-            .v_bias = channel_vector(w, e->t_vf32, w->v_bias, v),
-            .v_residual =
-                v_residual == NULL
-                    ? NULL
-                    : pq_emit_at_const(e, v_residual, residual_bytes * v),
-            .v_out = pq_emit_at_const(e, v_out, out_bytes * v),
-            .v_mask = w->v_mask,
-        };
-        pq_emit_epilogue(e, ep, &w->values, &lane);
+        LLVMValueRef v_pixel =
+            LLVMBuildAdd(e->builder, v_index, pq_emit_i64(e, p), "");
+        for (uint32_t v = 0; v < w->vectors; v++) {
+            if (w->v_stack == NULL) {
+                finish_vector(w, w->v_acc[p][v], v_pixel, pq_emit_i64(e, v));
+                continue;
+            }
+            pq_emit_store(
+                e, w->v_acc[p][v],
+                pq_emit_at_const(e, w->v_stack, 64 * (p * w->vectors + v)), 64);
+        }
+    }
+    if (w->v_stack != NULL) {
+        finish_in_loop(w, v_index, pixels);
     }
 }
 
@@ -440,9 +486,7 @@ emit_round(walk *w, LLVMValueRef v_index, uint32_t pixels)
     } else {
         sum_f32(w, pixels);
     }
-    for (uint32_t p = 0; p < pixels; p++) {
-        finish_pixel(w, v_index, p);
-    }
+    finish_outputs(w, v_index, pixels);
 }
 
 static LLVMValueRef
@@ -589,6 +633,9 @@ emit_depthwise(pq_emitter *e, const void *desc)
     w.groups = pq_depthwise_group_taps(w.d->kernel_h, w.d->kernel_w);
     pq_emit_function(e, &e->t_ptr, 1);
     w.v_args = pq_emit_param(e, 0);
+    if (pq_epilogue_is_long(&w.d->epilogue)) {
+        w.v_stack = pq_emit_stack(e, 64 * PIXELS_MAX * VECTORS_MAX);
+    }
     w.v_column = field(&w, e->t_i64, offsetof(pq_depthwise_args, column_bytes));
     w.v_pixel = field(&w, e->t_i64, offsetof(pq_depthwise_args, pixel_bytes));
     w.v_out_stride =
@@ -620,7 +667,7 @@ emit_depthwise(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_depthwise_class = {
     .name = "depthwise",
-    .version = 3,
+    .version = 4,
     .desc_bytes = sizeof(pq_depthwise_kernel_desc),
     .emit = emit_depthwise,
 };

@@ -231,6 +231,15 @@ pq_emit_store(pq_emitter *e, LLVMValueRef v_value, LLVMValueRef v_ptr,
 }
 
 LLVMValueRef
+pq_emit_stack(pq_emitter *e, uint32_t bytes)
+{
+    LLVMValueRef v_stack =
+        LLVMBuildAlloca(e->builder, LLVMArrayType2(e->t_i8, bytes), "");
+    LLVMSetAlignment(v_stack, 64);
+    return v_stack;
+}
+
+LLVMValueRef
 pq_emit_field(pq_emitter *e, LLVMValueRef v_struct, LLVMTypeRef type,
               size_t offset)
 {

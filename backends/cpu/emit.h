@@ -82,6 +82,9 @@ LLVMValueRef pq_emit_load(pq_emitter *e, LLVMTypeRef type, LLVMValueRef v_ptr,
                           uint32_t align);
 void pq_emit_store(pq_emitter *e, LLVMValueRef v_value, LLVMValueRef v_ptr,
                    uint32_t align);
+// `bytes` of the kernel's own stack, 64-byte aligned. Call it in the entry
+// block: before any loop or branch.
+LLVMValueRef pq_emit_stack(pq_emitter *e, uint32_t bytes);
 // Loads a naturally aligned field of an argument struct:
 // pq_emit_field(e, v_args, e->t_ptr, offsetof(pq_tile_args, out)).
 LLVMValueRef pq_emit_field(pq_emitter *e, LLVMValueRef v_struct,

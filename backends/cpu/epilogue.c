@@ -66,6 +66,13 @@ pq_epilogue_is_valid(const pq_epilogue *epilogue)
            (epilogue->flags & PQ_EPI_ROW_SCALE) == 0;
 }
 
+int
+pq_epilogue_is_long(const pq_epilogue *epilogue)
+{
+    // those with an exponential, logarithm or error function
+    return epilogue->act >= PQ_ACT_SIGMOID;
+}
+
 int64_t
 pq_epilogue_out_bytes(const pq_epilogue *epilogue)
 {

@@ -36,7 +36,8 @@
 #define PQ_EPI_INTEGER 2u // int32 accumulators, one multiply, u8 out
 
 // Activations that epilogues know, functions of base/mathfn.h. alpha, beta as
-// the op's own attributes; CLIP: alpha = low, beta = high.
+// the op's own attributes; CLIP: alpha = low, beta = high. From SIGMOID on they
+// are long (pq_epilogue_is_long).
 #define PQ_ACTS(X)                                                             \
     X(NONE)                                                                    \
     X(RELU)                                                                    \
@@ -101,6 +102,10 @@ typedef struct pq_epilogue_args {
 int pq_epilogue_is_valid(const pq_epilogue *epilogue);
 // Bytes of an element of the output.
 int64_t pq_epilogue_out_bytes(const pq_epilogue *epilogue);
+
+// 1 when the code of the activation is so long that kernels emit it once, in a
+// loop, rather than for every accumulator.
+int pq_epilogue_is_long(const pq_epilogue *epilogue);
 
 // ---- for emitters ---------------------------------------------------------
 

@@ -10,34 +10,19 @@
 #include <string.h>
 
 #include "gemm.h"
-
-#define ACC_MAX    (PQ_TILE_ROWS_MAX * PQ_TILE_STRIPS_MAX)
-#define LINE_BYTES 64
-
-// What the emission functions share. acc is [row][strip].
-typedef struct tile {
-    pq_emitter *e;
-    const pq_tile_desc *d;
-    LLVMValueRef v_args;
-    LLVMValueRef v_strip[PQ_TILE_STRIPS_MAX]; // byte offset of a strip
-    LLVMValueRef v_row[PQ_TILE_ROWS_MAX];     // input of the current tap
-    LLVMValueRef v_acc[ACC_MAX];
-    LLVMValueRef v_w;                         // moving weight pointer
-    LLVMValueRef v_scale[PQ_TILE_STRIPS_MAX]; // W8, W4: of the group
-    LLVMValueRef v_zero[PQ_TILE_STRIPS_MAX];
-} tile;
+#include "tile_emit.h"
 
 // ---- carried state --------------------------------------------------------
 
 static uint32_t
-acc_count(const tile *t)
+acc_count(const pq_tile *t)
 {
     return t->d->rows * t->d->strips;
 }
 
 // acc and the weight pointer as loop-carried values -> their count.
 static uint32_t
-save_state(const tile *t, LLVMValueRef *v_out)
+save_state(const pq_tile *t, LLVMValueRef *v_out)
 {
     uint32_t n = acc_count(t);
     memcpy(v_out, t->v_acc, n * sizeof *v_out);
@@ -46,7 +31,7 @@ save_state(const tile *t, LLVMValueRef *v_out)
 }
 
 static void
-restore_state(tile *t, const LLVMValueRef *v_in)
+restore_state(pq_tile *t, const LLVMValueRef *v_in)
 {
     uint32_t n = acc_count(t);
     memcpy(t->v_acc, v_in, n * sizeof *v_in);
@@ -55,19 +40,19 @@ restore_state(tile *t, const LLVMValueRef *v_in)
 
 // for (index = 0; index < v_end; index += step)
 static void
-begin_loop(tile *t, pq_loop *loop, LLVMValueRef v_begin, LLVMValueRef v_end,
+begin_loop(pq_tile *t, pq_loop *loop, LLVMValueRef v_begin, LLVMValueRef v_end,
            int64_t step)
 {
-    LLVMValueRef v_state[ACC_MAX + 1];
+    LLVMValueRef v_state[PQ_TILE_ACC_MAX + 1];
     uint32_t n = save_state(t, v_state);
     pq_emit_loop_begin(t->e, loop, v_begin, v_end, step, v_state, n);
     restore_state(t, loop->v_carried);
 }
 
 static void
-end_loop(tile *t, pq_loop *loop)
+end_loop(pq_tile *t, pq_loop *loop)
 {
-    LLVMValueRef v_state[ACC_MAX + 1];
+    LLVMValueRef v_state[PQ_TILE_ACC_MAX + 1];
     save_state(t, v_state);
     pq_emit_loop_end(t->e, loop, v_state);
     restore_state(t, loop->v_carried);
@@ -76,21 +61,21 @@ end_loop(tile *t, pq_loop *loop)
 // ---- steps ----------------------------------------------------------------
 
 static LLVMValueRef
-weight_at(tile *t, uint32_t strip, int64_t bytes)
+weight_at(pq_tile *t, uint32_t strip, int64_t bytes)
 {
     LLVMValueRef v_ptr = pq_emit_at(t->e, t->v_w, t->v_strip[strip]);
     return pq_emit_at_const(t->e, v_ptr, bytes);
 }
 
 static void
-advance_weights(tile *t, int64_t bytes)
+advance_weights(pq_tile *t, int64_t bytes)
 {
     t->v_w = pq_emit_at_const(t->e, t->v_w, bytes);
 }
 
 // acc[row][strip] = fma(x, w[strip], acc[row][strip])
 static void
-multiply_f32(tile *t, LLVMValueRef v_x_bytes, int64_t offset,
+multiply_f32(pq_tile *t, LLVMValueRef v_x_bytes, int64_t offset,
              const LLVMValueRef *v_w)
 {
     pq_emitter *e = t->e;
@@ -108,18 +93,18 @@ multiply_f32(tile *t, LLVMValueRef v_x_bytes, int64_t offset,
 
 // `count` elements of every row from byte v_x_bytes on.
 static void
-step_f32(tile *t, LLVMValueRef v_x_bytes, uint32_t count)
+step_f32(pq_tile *t, LLVMValueRef v_x_bytes, uint32_t count)
 {
     for (uint32_t k = 0; k < count; k++) {
         LLVMValueRef v_w[PQ_TILE_STRIPS_MAX];
         for (uint32_t s = 0; s < t->d->strips; s++) {
             v_w[s] = pq_emit_load(t->e, t->e->t_vf32,
-                                  weight_at(t, s, LINE_BYTES * (int64_t)k),
-                                  LINE_BYTES);
+                                  weight_at(t, s, PQ_LINE_BYTES * (int64_t)k),
+                                  PQ_LINE_BYTES);
         }
         multiply_f32(t, v_x_bytes, 4 * (int64_t)k, v_w);
     }
-    advance_weights(t, LINE_BYTES * (int64_t)count);
+    advance_weights(t, PQ_LINE_BYTES * (int64_t)count);
 }
 
 // `bytes` bytes (1..4) as a dword, the others zero.
@@ -145,12 +130,13 @@ load_bytes(pq_emitter *e, LLVMValueRef v_ptr, uint32_t bytes)
 
 // One line: 4 channels (`bytes` of them real) of every row.
 static void
-step_s8(tile *t, LLVMValueRef v_x_bytes, uint32_t bytes)
+step_s8(pq_tile *t, LLVMValueRef v_x_bytes, uint32_t bytes)
 {
     pq_emitter *e = t->e;
     LLVMValueRef v_w[PQ_TILE_STRIPS_MAX];
     for (uint32_t s = 0; s < t->d->strips; s++) {
-        v_w[s] = pq_emit_load(e, e->t_vi8x64, weight_at(t, s, 0), LINE_BYTES);
+        v_w[s] =
+            pq_emit_load(e, e->t_vi8x64, weight_at(t, s, 0), PQ_LINE_BYTES);
     }
     for (uint32_t r = 0; r < t->d->rows; r++) {
         LLVMValueRef v_word =
@@ -162,13 +148,13 @@ step_s8(tile *t, LLVMValueRef v_x_bytes, uint32_t bytes)
             *acc = pq_emit_dot4(e, *acc, v_x, v_w[s]);
         }
     }
-    advance_weights(t, LINE_BYTES);
+    advance_weights(t, PQ_LINE_BYTES);
 }
 
 // ---- taps of F32 and S8 ---------------------------------------------------
 
 static int
-is_s8(const tile *t)
+is_s8(const pq_tile *t)
 {
     return t->d->weight == PQ_WEIGHT_S8;
 }
@@ -176,7 +162,7 @@ is_s8(const tile *t)
 // What is left of a tap after its whole steps. S8 reads the last 4 bytes of
 // the run again: their weights are zero where a step had them.
 static void
-emit_rest(tile *t, LLVMValueRef v_bytes)
+emit_rest(pq_tile *t, LLVMValueRef v_bytes)
 {
     if (!is_s8(t)) {
         step_f32(t, v_bytes, t->d->rest);
@@ -189,7 +175,7 @@ emit_rest(tile *t, LLVMValueRef v_bytes)
 }
 
 static void
-emit_step(tile *t, LLVMValueRef v_x_bytes)
+emit_step(pq_tile *t, LLVMValueRef v_x_bytes)
 {
     if (is_s8(t)) {
         step_s8(t, v_x_bytes, 4);
@@ -200,7 +186,7 @@ emit_step(tile *t, LLVMValueRef v_x_bytes)
 
 // One tap: whole steps, then the rest. A step is 4 elements.
 static void
-emit_tap(tile *t, LLVMValueRef v_steps)
+emit_tap(pq_tile *t, LLVMValueRef v_steps)
 {
     pq_emitter *e = t->e;
     int64_t step_bytes = is_s8(t) ? 4 : 16;
@@ -223,7 +209,7 @@ emit_tap(tile *t, LLVMValueRef v_steps)
 }
 
 static void
-load_rows(tile *t, LLVMValueRef v_rows, LLVMValueRef v_first)
+load_rows(pq_tile *t, LLVMValueRef v_rows, LLVMValueRef v_first)
 {
     for (uint32_t r = 0; r < t->d->rows; r++) {
         LLVMValueRef v_ptr = pq_emit_at_const(
@@ -233,7 +219,7 @@ load_rows(tile *t, LLVMValueRef v_rows, LLVMValueRef v_first)
 }
 
 static void
-emit_taps(tile *t)
+emit_taps(pq_tile *t)
 {
     pq_emitter *e = t->e;
     int64_t tap_bytes = 8 * (int64_t)t->d->rows;
@@ -255,13 +241,13 @@ emit_taps(tile *t)
 // ---- groups of W8 and W4 --------------------------------------------------
 
 static int
-is_w4(const tile *t)
+is_w4(const pq_tile *t)
 {
     return t->d->weight == PQ_WEIGHT_W4;
 }
 
 static uint32_t
-line_elements(const tile *t)
+line_elements(const pq_tile *t)
 {
     return is_w4(t) ? 8 : 4;
 }
@@ -269,7 +255,7 @@ line_elements(const tile *t)
 // Element `k` of the line `v_line` of a strip, minus the zero point, as f32
 // times the scale: f32(code - zero) is exact, the product rounds once.
 static LLVMValueRef
-dequantize(tile *t, LLVMValueRef v_line, uint32_t strip, uint32_t k)
+dequantize(pq_tile *t, LLVMValueRef v_line, uint32_t strip, uint32_t k)
 {
     pq_emitter *e = t->e;
     LLVMBuilderRef b = e->builder;
@@ -295,12 +281,13 @@ dequantize(tile *t, LLVMValueRef v_line, uint32_t strip, uint32_t k)
 
 // One line: `count` elements (all 8 or 4, or the rest) of every row.
 static void
-step_codes(tile *t, LLVMValueRef v_x_bytes, uint32_t count)
+step_codes(pq_tile *t, LLVMValueRef v_x_bytes, uint32_t count)
 {
     pq_emitter *e = t->e;
     LLVMValueRef v_line[PQ_TILE_STRIPS_MAX], v_w[PQ_TILE_STRIPS_MAX];
     for (uint32_t s = 0; s < t->d->strips; s++) {
-        v_line[s] = pq_emit_load(e, e->t_vi32, weight_at(t, s, 0), LINE_BYTES);
+        v_line[s] =
+            pq_emit_load(e, e->t_vi32, weight_at(t, s, 0), PQ_LINE_BYTES);
     }
     for (uint32_t k = 0; k < count; k++) {
         for (uint32_t s = 0; s < t->d->strips; s++) {
@@ -308,17 +295,17 @@ step_codes(tile *t, LLVMValueRef v_x_bytes, uint32_t count)
         }
         multiply_f32(t, v_x_bytes, 4 * (int64_t)k, v_w);
     }
-    advance_weights(t, LINE_BYTES);
+    advance_weights(t, PQ_LINE_BYTES);
 }
 
 // Scales (and zero points) of the group whose codes take v_line_bytes.
 static void
-load_group(tile *t, LLVMValueRef v_line_bytes, LLVMValueRef v_zeros)
+load_group(pq_tile *t, LLVMValueRef v_line_bytes, LLVMValueRef v_zeros)
 {
     pq_emitter *e = t->e;
     for (uint32_t s = 0; s < t->d->strips; s++) {
         LLVMValueRef v_ptr = pq_emit_at(e, weight_at(t, s, 0), v_line_bytes);
-        t->v_scale[s] = pq_emit_load(e, e->t_vf32, v_ptr, LINE_BYTES);
+        t->v_scale[s] = pq_emit_load(e, e->t_vf32, v_ptr, PQ_LINE_BYTES);
         if (t->d->asymmetric) {
             LLVMValueRef v_codes = pq_emit_load(
                 e, e->t_vi8, pq_emit_at(e, v_zeros, t->v_strip[s]), 16);
@@ -330,17 +317,17 @@ load_group(tile *t, LLVMValueRef v_line_bytes, LLVMValueRef v_zeros)
 // A group of v_lines lines and `rest` elements; x from byte v_x_bytes on.
 // -> bytes of x consumed by the whole lines are added by the caller.
 static void
-emit_group(tile *t, LLVMValueRef v_lines, uint32_t rest, LLVMValueRef v_x_bytes,
-           LLVMValueRef v_zeros)
+emit_group(pq_tile *t, LLVMValueRef v_lines, uint32_t rest,
+           LLVMValueRef v_x_bytes, LLVMValueRef v_zeros)
 {
     pq_emitter *e = t->e;
     LLVMBuilderRef b = e->builder;
     int64_t x_step = 4 * (int64_t)line_elements(t);
     LLVMValueRef v_line_bytes =
-        LLVMBuildMul(b, v_lines, pq_emit_i64(e, LINE_BYTES), "");
+        LLVMBuildMul(b, v_lines, pq_emit_i64(e, PQ_LINE_BYTES), "");
     if (rest > 0) {
         v_line_bytes =
-            LLVMBuildAdd(b, v_line_bytes, pq_emit_i64(e, LINE_BYTES), "");
+            LLVMBuildAdd(b, v_line_bytes, pq_emit_i64(e, PQ_LINE_BYTES), "");
     }
     load_group(t, v_line_bytes, v_zeros);
     LLVMValueRef v_x_end = LLVMBuildAdd(
@@ -352,12 +339,12 @@ emit_group(tile *t, LLVMValueRef v_lines, uint32_t rest, LLVMValueRef v_x_bytes,
     if (rest > 0) {
         step_codes(t, v_x_end, rest);
     }
-    advance_weights(t, LINE_BYTES); // the scale line
+    advance_weights(t, PQ_LINE_BYTES); // the scale line
 }
 
 // The group after the full ones, when it has anything.
 static void
-emit_last_group(tile *t, LLVMValueRef v_lines, LLVMValueRef v_x_bytes,
+emit_last_group(pq_tile *t, LLVMValueRef v_lines, LLVMValueRef v_x_bytes,
                 LLVMValueRef v_zeros)
 {
     pq_emitter *e = t->e;
@@ -365,7 +352,7 @@ emit_last_group(tile *t, LLVMValueRef v_lines, LLVMValueRef v_x_bytes,
         emit_group(t, v_lines, t->d->rest, v_x_bytes, v_zeros);
         return;
     }
-    LLVMValueRef v_before[ACC_MAX + 1], v_now[ACC_MAX + 1];
+    LLVMValueRef v_before[PQ_TILE_ACC_MAX + 1], v_now[PQ_TILE_ACC_MAX + 1];
     uint32_t n = save_state(t, v_before);
     pq_branch branch;
     pq_emit_if_begin(
@@ -378,7 +365,7 @@ emit_last_group(tile *t, LLVMValueRef v_lines, LLVMValueRef v_x_bytes,
 }
 
 static void
-emit_groups(tile *t)
+emit_groups(pq_tile *t)
 {
     pq_emitter *e = t->e;
     LLVMBuilderRef b = e->builder;
@@ -412,7 +399,7 @@ emit_groups(tile *t)
 // ---- begin and end --------------------------------------------------------
 
 static void
-init_acc(tile *t)
+init_acc(pq_tile *t)
 {
     pq_emitter *e = t->e;
     LLVMValueRef v_init = is_s8(t) ? pq_emit_field(e, t->v_args, e->t_ptr,
@@ -422,7 +409,8 @@ init_acc(tile *t)
         LLVMValueRef v_start =
             is_s8(t)
                 ? pq_emit_load(e, e->t_vi32,
-                               pq_emit_at_const(e, v_init, LINE_BYTES * s), 4)
+                               pq_emit_at_const(e, v_init, PQ_LINE_BYTES * s),
+                               4)
                 : LLVMConstNull(e->t_vf32);
         for (uint32_t r = 0; r < t->d->rows; r++) {
             t->v_acc[r * t->d->strips + s] = v_start;
@@ -430,127 +418,17 @@ init_acc(tile *t)
     }
 }
 
-static LLVMValueRef
-epilogue_pointer(tile *t, size_t offset)
-{
-    return pq_emit_field(t->e, t->v_args, t->e->t_ptr,
-                         offsetof(pq_tile_args, epilogue) + offset);
-}
-
-// Channel vectors of the strips; NULL where unused.
-static void
-load_channels(tile *t, int is_used, size_t offset, LLVMValueRef *v_out)
-{
-    LLVMValueRef v_base = is_used ? epilogue_pointer(t, offset) : NULL;
-    for (uint32_t s = 0; s < t->d->strips; s++) {
-        v_out[s] = is_used
-                       ? pq_emit_load(
-                             t->e, t->e->t_vf32,
-                             pq_emit_at_const(t->e, v_base, LINE_BYTES * s), 4)
-                       : NULL;
-    }
-}
-
-// base + row * stride for the row-wise outputs and residuals.
-static LLVMValueRef
-row_at(tile *t, LLVMValueRef v_base, LLVMValueRef v_stride, uint32_t row)
-{
-    LLVMValueRef v_bytes =
-        LLVMBuildMul(t->e->builder, v_stride, pq_emit_i64(t->e, row), "");
-    return pq_emit_at(t->e, v_base, v_bytes);
-}
-
-typedef struct finish {
-    pq_epilogue_values values;
-    LLVMValueRef v_mult[PQ_TILE_STRIPS_MAX], v_bias[PQ_TILE_STRIPS_MAX];
-    LLVMValueRef v_out, v_out_stride, v_residual, v_residual_stride;
-    LLVMValueRef v_row_scale, v_mask;
-} finish;
-
-static void
-load_finish(tile *t, finish *f)
-{
-    pq_emitter *e = t->e;
-    const pq_epilogue *ep = &t->d->epilogue;
-    *f = (finish){0};
-    pq_emit_epilogue_values(
-        e, ep,
-        pq_emit_at_const(e, t->v_args,
-                         (int64_t)offsetof(pq_tile_args, epilogue)),
-        &f->values);
-    load_channels(t, ep->kind != PQ_EPI_FLOAT, offsetof(pq_epilogue_args, mult),
-                  f->v_mult);
-    load_channels(t, (ep->flags & PQ_EPI_BIAS) != 0,
-                  offsetof(pq_epilogue_args, bias), f->v_bias);
-    f->v_out =
-        pq_emit_field(e, t->v_args, e->t_ptr, offsetof(pq_tile_args, out));
-    f->v_out_stride = pq_emit_field(e, t->v_args, e->t_i64,
-                                    offsetof(pq_tile_args, out_stride));
-    if (ep->residual != PQ_ELEM_NONE) {
-        f->v_residual =
-            epilogue_pointer(t, offsetof(pq_epilogue_args, residual));
-        f->v_residual_stride =
-            pq_emit_field(e, t->v_args, e->t_i64,
-                          offsetof(pq_tile_args, epilogue) +
-                              offsetof(pq_epilogue_args, residual_stride));
-    }
-    if (ep->flags & PQ_EPI_ROW_SCALE) {
-        f->v_row_scale =
-            epilogue_pointer(t, offsetof(pq_epilogue_args, row_scale));
-    }
-    if (t->d->masked) {
-        LLVMValueRef v_columns = pq_emit_field(e, t->v_args, e->t_i64,
-                                               offsetof(pq_tile_args, columns));
-        f->v_mask = pq_emit_mask(
-            e, LLVMBuildSub(e->builder, v_columns,
-                            pq_emit_i64(e, 16 * (t->d->strips - 1)), ""));
-    }
-}
-
-static void
-finish_row(tile *t, const finish *f, uint32_t row)
-{
-    pq_emitter *e = t->e;
-    const pq_epilogue *ep = &t->d->epilogue;
-    int64_t out_bytes = 16 * pq_epilogue_out_bytes(ep);
-    int64_t residual_bytes = ep->residual == PQ_ELEM_F32 ? 64 : 16;
-    LLVMValueRef v_out = row_at(t, f->v_out, f->v_out_stride, row);
-    LLVMValueRef v_residual =
-        f->v_residual == NULL
-            ? NULL
-            : row_at(t, f->v_residual, f->v_residual_stride, row);
-    LLVMValueRef v_row_scale =
-        f->v_row_scale == NULL
-            ? NULL
-            : pq_emit_splat(
-                  e, pq_emit_load(e, e->t_f32,
-                                  pq_emit_at_const(e, f->v_row_scale, 4 * row),
-                                  4));
-    for (uint32_t s = 0; s < t->d->strips; s++) {
-        pq_epilogue_lane lane = {
-            .v_acc = t->v_acc[row * t->d->strips + s],
-            .v_mult = f->v_mult[s],
-            .v_bias = f->v_bias[s],
-            .v_row_scale = v_row_scale,
-            .v_residual =
-                v_residual == NULL
-                    ? NULL
-                    : pq_emit_at_const(e, v_residual, residual_bytes * s),
-            .v_out = pq_emit_at_const(e, v_out, out_bytes * s),
-            .v_mask = s + 1 == t->d->strips ? f->v_mask : NULL,
-        };
-        pq_emit_epilogue(e, ep, &f->values, &lane);
-    }
-}
-
 static ptqc_be_status
 emit_tile(pq_emitter *e, const void *desc)
 {
-    tile t = {.e = e, .d = desc};
+    pq_tile t = {.e = e, .d = desc};
     assert(t.d->rows >= 1 && t.d->rows <= PQ_TILE_ROWS_MAX);
     assert(t.d->strips >= 1 && t.d->strips <= PQ_TILE_STRIPS_MAX);
     pq_emit_function(e, &e->t_ptr, 1);
     t.v_args = pq_emit_param(e, 0);
+    if (pq_epilogue_is_long(&t.d->epilogue)) {
+        t.v_stack = pq_emit_stack(e, PQ_LINE_BYTES * acc_count(&t));
+    }
     t.v_w =
         pq_emit_field(e, t.v_args, e->t_ptr, offsetof(pq_tile_args, weights));
     LLVMValueRef v_stride = pq_emit_field(
@@ -565,18 +443,14 @@ emit_tile(pq_emitter *e, const void *desc)
     } else {
         emit_taps(&t);
     }
-    finish f;
-    load_finish(&t, &f);
-    for (uint32_t r = 0; r < t.d->rows; r++) {
-        finish_row(&t, &f, r);
-    }
+    pq_tile_finish(&t);
     pq_emit_return(e);
     return PTQC_BE_OK;
 }
 
 const pq_kernel_class pq_tile_class = {
     .name = "tile",
-    .version = 2,
+    .version = 3,
     .desc_bytes = sizeof(pq_tile_desc),
     .emit = emit_tile,
 };

@@ -243,7 +243,7 @@ check_all(pq_jit *jit, pq_conv_desc d, const char *method)
     d.epilogue =
         (pq_epilogue){PQ_EPI_INTEGER, PQ_ACT_NONE, PQ_ELEM_U8, PQ_ELEM_U8, 0};
     check_conv(jit, &d, method);
-    d.epilogue = (pq_epilogue){PQ_EPI_REAL, PQ_ACT_HARDSWISH, PQ_ELEM_NONE,
+    d.epilogue = (pq_epilogue){PQ_EPI_REAL, PQ_ACT_SILU, PQ_ELEM_NONE,
                                PQ_ELEM_U8, PQ_EPI_BIAS};
     check_conv(jit, &d, method);
 }
