@@ -620,7 +620,7 @@ emit_kernel(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_row_class = {
     .name = "row",
-    .version = 2,
+    .version = 3,
     .desc_bytes = sizeof(pq_row_key),
     .emit = emit_kernel,
 };

@@ -168,46 +168,29 @@ scan_column_map(pq_emitter *e, const pq_scan *s)
     pq_emit_loop_end(e, &loop, NULL);
 }
 
-// Elements k .. k+lanes-1 of 16 columns, one per accumulator.
-static void
-column_group(pq_emitter *e, const pq_scan *s, val v_first, uint32_t lanes,
-             int is_checked, const val *v_acc, val *v_next)
-{
-    LLVMBuilderRef b = e->builder;
-    for (uint32_t l = 0; l < lanes; l++) {
-        val v_k = LLVMBuildAdd(b, v_first, pq_emit_i64(e, l), "");
-        val v_inside = NULL;
-        if (is_checked) {
-            v_inside = pq_emit_splat(
-                e, LLVMBuildICmp(b, LLVMIntSLT, v_k, s->v_length, ""));
-        }
-        v_next[l] = column_step(e, s, v_k, v_inside, v_acc[l]);
-    }
-}
-
 static val
 scan_column(pq_emitter *e, const pq_scan *s)
 {
     LLVMBuilderRef b = e->builder;
-    val v_acc[PQ_LANES], v_next[PQ_LANES];
+    val v_acc[PQ_LANES];
     for (uint32_t l = 0; l < PQ_LANES; l++) {
         v_acc[l] = fold_start(e, s->fold);
     }
-    // for (k = 0; k < n / 16 * 16; k += 16) for (l = 0; l < 16; l++) ...
-    val v_whole =
-        LLVMBuildAnd(b, s->v_length, pq_emit_i64(e, -(int64_t)PQ_LANES), "");
+    // for (k = 0; k < n; k += 16) for (l = 0; l < 16; l++) if (k + l < n) ...
+    // One checked copy of the 16 steps: bodies may be long (exp).
     pq_loop loop;
-    pq_emit_loop_begin(e, &loop, pq_emit_i64(e, 0), v_whole, PQ_LANES, v_acc,
-                       PQ_LANES);
-    column_group(e, s, loop.v_index, PQ_LANES, 0, loop.v_carried, v_next);
-    pq_emit_loop_end(e, &loop, v_next);
-    // if (k < n) for (l = 0; l < 15; l++) if (k + l < n) ...
-    pq_branch branch;
-    pq_emit_if_begin(e, &branch,
-                     LLVMBuildICmp(b, LLVMIntSLT, v_whole, s->v_length, ""));
-    column_group(e, s, v_whole, PQ_LANES - 1, 1, loop.v_carried, v_next);
-    v_next[PQ_LANES - 1] = loop.v_carried[PQ_LANES - 1];
-    pq_emit_if_end(e, &branch, loop.v_carried, v_next, PQ_LANES, v_acc);
+    pq_emit_loop_begin(e, &loop, pq_emit_i64(e, 0), s->v_length, PQ_LANES,
+                       v_acc, PQ_LANES);
+    for (uint32_t l = 0; l < PQ_LANES; l++) {
+        val v_k = LLVMBuildAdd(b, loop.v_index, pq_emit_i64(e, l), "");
+        val v_inside = LLVMBuildICmp(b, LLVMIntSLT, v_k, s->v_length, "");
+        v_acc[l] = column_step(e, s, v_k, pq_emit_splat(e, v_inside),
+                               loop.v_carried[l]);
+    }
+    pq_emit_loop_end(e, &loop, v_acc);
+    for (uint32_t l = 0; l < PQ_LANES; l++) {
+        v_acc[l] = loop.v_carried[l];
+    }
     for (uint32_t lanes = PQ_LANES / 2; lanes > 0; lanes /= 2) {
         for (uint32_t l = 0; l < lanes; l++) {
             v_acc[l] = fold_two(e, s->fold, v_acc[l], v_acc[l + lanes]);
