@@ -4,6 +4,8 @@
 // the same run: f32 and u8s8 matmul, 1x1 and 3x3 convolutions of ResNet-50,
 // depthwise convolutions of MobileNet, weight-only matmul.
 //
+// The peak of u8s8 without VNNI is that of widening to 16 bits and pmaddwd.
+//
 //     bench_cpu_kernels [--level avx2|avx512|vnni] [--threads N]
 //                       [--rounds N] [--filter TEXT]
 //
@@ -140,8 +142,13 @@ emit_peak(pq_emitter *e, const void *desc)
     for (uint32_t i = 0; i < chains; i++) {
         for (int k = 0; k < 2; k++) {
             LLVMValueRef v_in = k == 0 ? loop.v_carried[i] : v_acc[i];
-            v_acc[i] = d->is_dot ? pq_emit_dot4(e, v_in, v_x, v_x)
-                                 : pq_emit_fma(e, v_x, v_x, v_in);
+            // the accumulator is an operand, too: nothing can be hoisted
+            v_acc[i] = d->is_dot
+                           ? pq_emit_dot4(e, v_in,
+                                          LLVMBuildBitCast(e->builder, v_in,
+                                                           e->t_vi8x64, ""),
+                                          v_x)
+                           : pq_emit_fma(e, v_x, v_x, v_in);
         }
     }
     pq_emit_loop_end(e, &loop, v_acc);

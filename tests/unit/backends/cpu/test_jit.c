@@ -5,6 +5,7 @@
 // small C program and run under qemu-user.
 
 #include "backends/cpu/code.h"
+#include "backends/cpu/depthwise_kernel.h"
 #include "backends/cpu/emit.h"
 #include "backends/cpu/gemm.h"
 #include "backends/cpu/jit.h"
@@ -392,6 +393,48 @@ test_aarch64(void **state)
     pq_jit_destroy(jit);
 }
 
+// What is not run under qemu is at least generated.
+static void
+test_aarch64_objects(void **state)
+{
+    (void)state;
+    pq_jit *jit = new_jit(&cpu_host);
+    for (uint32_t weight = 0; weight <= PQ_WEIGHT_W4; weight++) {
+        pq_tile_desc desc = {
+            .weight = weight,
+            .asymmetric = weight >= PQ_WEIGHT_W8,
+            .rows = 4,
+            .strips = 1,
+            .rest = 3,
+            .epilogue = {weight == PQ_WEIGHT_S8 ? PQ_EPI_REAL : PQ_EPI_FLOAT,
+                         PQ_ACT_SILU, PQ_ELEM_U8, PQ_ELEM_U8, PQ_EPI_BIAS}};
+        ptqc_bytes object = {0};
+        assert_int_equal(pq_jit_object(jit, NULL, PQ_ISA_AARCH64,
+                                       &pq_tile_class, &desc, &object),
+                         PTQC_BE_OK);
+        assert_memory_equal(object.p, "\177ELF", 4);
+        cpu_host_free(NULL, (void *)(uintptr_t)object.p);
+    }
+    for (uint32_t is_u8 = 0; is_u8 < 2; is_u8++) {
+        pq_depthwise_kernel_desc desc = {
+            .element = is_u8 ? PQ_ELEM_U8 : PQ_ELEM_F32,
+            .kernel_h = 3,
+            .kernel_w = 3,
+            .ratio = 1,
+            .vectors = 4,
+            .is_split = 1,
+            .pixels = 4,
+            .epilogue = {is_u8 ? PQ_EPI_INTEGER : PQ_EPI_FLOAT, PQ_ACT_NONE,
+                         PQ_ELEM_NONE, is_u8 ? PQ_ELEM_U8 : PQ_ELEM_F32, 0}};
+        ptqc_bytes object = {0};
+        assert_int_equal(pq_jit_object(jit, NULL, PQ_ISA_AARCH64,
+                                       &pq_depthwise_class, &desc, &object),
+                         PTQC_BE_OK);
+        cpu_host_free(NULL, (void *)(uintptr_t)object.p);
+    }
+    pq_jit_destroy(jit);
+}
+
 int
 main(void)
 {
@@ -401,6 +444,7 @@ main(void)
         cmocka_unit_test(test_host_cache),
         cmocka_unit_test(test_damaged_objects),
         cmocka_unit_test(test_aarch64),
+        cmocka_unit_test(test_aarch64_objects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
