@@ -207,6 +207,7 @@ pq_worker(const pq_options *o, pq_board *board)
         pq_result_say(&board->parts[PQ_PART_START], PQ_FAIL, "no memory");
         return;
     }
+    (void)pq_ctx_pool(s.ctx); // made at first use: not the plugin's memory
     pq_process_take(&before);
     uint64_t live = pq_live_bytes(s.ctx);
     start(o, &s, &before, &last, board);
