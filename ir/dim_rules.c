@@ -725,6 +725,6 @@ pq_dim_simplify(pq_graph *g, pq_dim_op op, pq_dim a, pq_dim b)
     case PQ_DIM_SYMBOL:
         break;
     }
-    assert(!"not an operation");
+    assert(false && "not an operation");
     return (pq_dim){0};
 }

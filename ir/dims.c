@@ -242,7 +242,7 @@ pq_dim_compute(pq_dim_op op, int64_t a, int64_t b, int64_t *out)
     case PQ_DIM_SYMBOL:
         break;
     }
-    assert(!"not an operation");
+    assert(false && "not an operation");
     return false;
 }
 

@@ -105,7 +105,7 @@ replace_operand(pq_op *op, pq_value_id from, pq_value_id to)
             return;
         }
     }
-    assert(!"a use without its operand");
+    assert(false && "a use without its operand");
 }
 
 ptqc_status

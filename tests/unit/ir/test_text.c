@@ -107,6 +107,23 @@ test_round_trip(void **state)
     ptqc_ctx_destroy(ctx);
 }
 
+// The files that stand as examples print as they are.
+static void
+test_files(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {"tests/ptir/example.ptir",
+                                        "tests/ptir/quantized.ptir"};
+    ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 1);
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        pq_map map;
+        assert_int_equal(pq_map_open(ctx, paths[i], &map), PTQC_OK);
+        assert_round_trip(ctx, (pq_str){(const char *)map.p, map.n});
+        pq_map_close(&map);
+    }
+    ptqc_ctx_destroy(ctx);
+}
+
 static void
 test_no_data(void **state)
 {
@@ -397,6 +414,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_files),
         cmocka_unit_test(test_no_data),
         cmocka_unit_test(test_spaces_and_comments),
         cmocka_unit_test(test_dead_things),
