@@ -73,7 +73,7 @@ pq_scale2(float p, int32_t n)
     return p * pq_pow2i(half) * pq_pow2i(n - half);
 }
 
-// ---- elementary, exact -----------------------------------------------------
+// ---- elementary, exact ---------------------------------------------------
 
 // Nearest integer, ties to even; keeps -0, infinities and NaN.
 static inline float
@@ -205,7 +205,7 @@ pq_floor_modf(float x, float y)
     return is_other ? r + y : r;
 }
 
-// ---- exp family ------------------------------------------------------------
+// ---- exp family ----------------------------------------------------------
 
 // (e^r - 1 - r) / r^2 for |r| <= ln2 / 2, relative error of e^r 3.2e-9.
 static inline float
@@ -381,7 +381,7 @@ pq_mishf(float x)
     return x != x ? x : y;
 }
 
-// ---- log family ------------------------------------------------------------
+// ---- log family ----------------------------------------------------------
 
 // ln(1 + f) + e * ln2 for sqrt(1/2) <= 1 + f < sqrt(2).
 static inline float
@@ -513,7 +513,7 @@ pq_powf(float x, float y)
     return x == 1.0f ? 1.0f : r;
 }
 
-// ---- trigonometric ---------------------------------------------------------
+// ---- trigonometric -------------------------------------------------------
 
 // x = n * pi/2 + r, |r| <= pi/4; n modulo 4. Reduced in f64 with pi/2 in two
 // parts (106 bits); |x| < PQ_TRIG_LIMIT.
@@ -601,8 +601,7 @@ pq_tanf(float x)
     return pq_trig_domain(x, y);
 }
 
-// ---- inverse trigonometric, hyperbolic
-// ---------------------------------------
+// ---- inverse trigonometric, hyperbolic -----------------------------------
 
 // |x| <= 1: odd polynomial; else pi/2 - that of 1/|x|. 2 ulp.
 static inline float

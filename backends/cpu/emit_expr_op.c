@@ -32,8 +32,7 @@ binary_call(pq_emitter *e, const char *name, val v_a, val v_b)
     return pq_emit_intrinsic(e, name, &type, 1, args, 2);
 }
 
-// ---- types
-// -------------------------------------------------------------------
+// ---- types ---------------------------------------------------------------
 
 static LLVMTypeRef
 lanes_of(LLVMTypeRef scalar, uint32_t lanes)
@@ -85,8 +84,7 @@ register_type(pq_emitter *e, uint32_t dtype, val v_like)
     return pq_expr_memory_type(e, dtype, lanes);
 }
 
-// ---- casts
-// -------------------------------------------------------------------
+// ---- casts ---------------------------------------------------------------
 
 static val
 f16_to_f32(pq_emitter *e, val v)
@@ -234,8 +232,7 @@ emit_cast(pq_emitter *e, uint32_t from, uint32_t to, val v)
     return cast_real(e, via, to, int_to_real(e, from, via, v));
 }
 
-// ---- integers
-// ------------------------------------------------------------------
+// ---- integers ------------------------------------------------------------
 
 // Quotient or remainder without traps: x / 0 = 0, MIN / -1 = MIN.
 static val
@@ -366,8 +363,7 @@ emit_int_op(pq_emitter *e, const pq_expr_op *op, const val *v)
     }
 }
 
-// ---- reals
-// ---------------------------------------------------------------------
+// ---- reals ---------------------------------------------------------------
 
 // FLOAT and NUM ops on f32 and f64.
 static val
@@ -456,8 +452,7 @@ static const ternary_fn ternary_functions[PQ_EXPR_CODE_COUNT] = {
     [PQ_EXPR_SHRINK] = pq_emit_shrinkf,
 };
 
-// ---- logic, comparisons
-// ----------------------------------------------------------
+// ---- logic, comparisons --------------------------------------------------
 
 // EQ NE LT LE GT GE for reals, signed and unsigned integers.
 static const struct predicates {
@@ -492,8 +487,7 @@ emit_is_inf(pq_emitter *e, val v_x)
                          "");
 }
 
-// ---- codes
-// -----------------------------------------------------------------------
+// ---- codes ---------------------------------------------------------------
 
 // Lowest and highest code of u8, i8, u16, i16.
 static int64_t
@@ -547,8 +541,7 @@ emit_dequantize(pq_emitter *e, uint32_t from, const val *v)
                          v[1], "");
 }
 
-// ---- all
-// ---------------------------------------------------------------------------
+// ---- all -----------------------------------------------------------------
 
 LLVMValueRef
 pq_expr_emit_op(pq_emitter *e, const pq_expr_op *ops, const pq_expr_op *op,

@@ -55,7 +55,7 @@ pq_emit_whole(LLVMTypeRef like, int64_t value)
         like, LLVMConstInt(element_of(like), (unsigned long long)value, 1));
 }
 
-// ---- elementary -------------------------------------------------------------
+// ---- elementary ----------------------------------------------------------
 
 LLVMValueRef
 pq_emit_absf(pq_emitter *e, LLVMValueRef v_x)
@@ -208,8 +208,7 @@ pq_emit_floor_modf(pq_emitter *e, LLVMValueRef v_x, LLVMValueRef v_y)
     return sel(e, is_other, add(e, r, v_y), r);
 }
 
-// ---- exp family
-// --------------------------------------------------------------
+// ---- exp family ----------------------------------------------------------
 
 static val
 exp_core(pq_emitter *e, val r)
@@ -363,8 +362,7 @@ pq_emit_mishf(pq_emitter *e, LLVMValueRef v_x)
     return keep_nan(e, v_x, y);
 }
 
-// ---- log family
-// --------------------------------------------------------------
+// ---- log family ----------------------------------------------------------
 
 LLVMValueRef
 pq_emit_log_core(pq_emitter *e, val f, val ex)

@@ -8,8 +8,7 @@
 #include "base/mathfn.h"
 #include "emit_math_ops.h"
 
-// ---- trigonometric
-// -----------------------------------------------------------
+// ---- trigonometric -------------------------------------------------------
 
 typedef struct trig_parts {
     val r, n; // n: i32
@@ -101,8 +100,7 @@ pq_emit_tanf(pq_emitter *e, LLVMValueRef v_x)
     return trig_domain(e, v_x, y);
 }
 
-// ---- inverse trigonometric, hyperbolic
-// ---------------------------------------
+// ---- inverse trigonometric, hyperbolic -----------------------------------
 
 LLVMValueRef
 pq_emit_atanf(pq_emitter *e, LLVMValueRef v_x)

@@ -52,8 +52,7 @@ load_vector(const cell_emit *c, val v_base, int64_t bytes)
                         pq_emit_at_const(c->e, v_base, bytes), 4);
 }
 
-// ---- sums
-// ------------------------------------------------------------------------
+// ---- sums ----------------------------------------------------------------
 
 // v_acc[row][gate] = sum over k of a[row][k] * w[k][gate], k ascending.
 static void
@@ -91,8 +90,7 @@ emit_sums(const cell_emit *c, const val *v_rows, uint32_t rows, val *v_acc)
     }
 }
 
-// ---- cells
-// -----------------------------------------------------------------------
+// ---- cells ---------------------------------------------------------------
 
 // Addresses of one row's panel.
 typedef struct cell_row {
@@ -229,8 +227,7 @@ emit_cell(const cell_emit *c, const cell_row *r, const val *v_sum)
     }
 }
 
-// ---- loops
-// -----------------------------------------------------------------------
+// ---- loops ---------------------------------------------------------------
 
 // Rows v_row .. v_row + rows - 1 of the panel.
 static void

@@ -29,8 +29,7 @@ typedef struct row_emit {
     val v_scale_x; // softmax: the factor, in all lanes
 } row_emit;
 
-// ---- bodies of scans
-// ---------------------------------------------------------------
+// ---- bodies of scans -----------------------------------------------------
 
 // What bodies read: a value of the whole row in every lane, or per column.
 typedef struct scan_user {
@@ -218,8 +217,7 @@ body_code(pq_emitter *e, const void *user, const val *v_in, val *v_acc,
     *v_out = LLVMBuildTrunc(e->builder, v_code, e->t_vi8, "");
 }
 
-// ---- values of a row
-// --------------------------------------------------------------
+// ---- values of a row -----------------------------------------------------
 
 // A value of the whole row in the form that bodies use.
 static val
@@ -270,8 +268,7 @@ mean_of(const row_emit *r, val v_sum)
     return LLVMBuildFDiv(r->e->builder, v_sum, r->v_n_f32, "");
 }
 
-// ---- reductions
-// ----------------------------------------------------------------------
+// ---- reductions ----------------------------------------------------------
 
 // m = max(x), 0 when not finite; log(sum(exp(x - m))) + m
 static val
@@ -332,8 +329,7 @@ store_value(const row_emit *r, val v_value, val v_at)
     }
 }
 
-// ---- softmax
-// ---------------------------------------------------------------------------
+// ---- softmax -------------------------------------------------------------
 
 static void
 emit_softmax(row_emit *r)
@@ -365,8 +361,7 @@ emit_softmax(row_emit *r)
     pq_emit_scan(e, &s);
 }
 
-// ---- norms
-// --------------------------------------------------------------------------------
+// ---- norms ---------------------------------------------------------------
 
 // 1 / sqrt(square_sum / n + epsilon)
 static val
@@ -495,8 +490,7 @@ emit_lp_norm(row_emit *r)
     pq_emit_scan(r->e, &s);
 }
 
-// ---- dynamic quantization
-// -------------------------------------------------------------------
+// ---- dynamic quantization ------------------------------------------------
 
 // s = max|x| / 127, 0 when below 2^-126; factor = s == 0 ? 0 : 1 / s
 static void
@@ -525,8 +519,7 @@ emit_quantize(row_emit *r)
     pq_emit_scan(e, &s);
 }
 
-// ---- kernels
-// ----------------------------------------------------------------------------------
+// ---- kernels -------------------------------------------------------------
 
 static void
 emit_one(row_emit *r)

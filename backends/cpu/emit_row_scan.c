@@ -84,8 +84,7 @@ store(pq_emitter *e, val v_value, val v_at, val v_mask, uint32_t align)
     }
 }
 
-// ---- rows
-// ----------------------------------------------------------------------
+// ---- rows ----------------------------------------------------------------
 
 // Elements index .. index+15; returns the accumulator after them.
 static val
@@ -135,8 +134,7 @@ scan_row(pq_emitter *e, const pq_scan *s)
     return carried ? fold_lanes(e, s->fold, v_acc) : NULL;
 }
 
-// ---- columns
-// ---------------------------------------------------------------------
+// ---- columns -------------------------------------------------------------
 
 // Element k of 16 columns. v_inside (NULL = yes): all lanes k < length. Lanes
 // beyond the columns read zeros; what they give is never stored.

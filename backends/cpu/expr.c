@@ -43,8 +43,7 @@ pq_expr_name(pq_expr_code code)
     return code_infos[code].name;
 }
 
-// ---- dtypes
-// ------------------------------------------------------------------
+// ---- dtypes --------------------------------------------------------------
 
 uint32_t
 pq_expr_dtype_bytes(uint32_t dtype)
@@ -86,8 +85,7 @@ pq_expr_dtype_is_int(uint32_t dtype)
            dtype == PTQC_U16 || dtype == PTQC_U32 || dtype == PTQC_U64;
 }
 
-// ---- checking a program
-// --------------------------------------------------------
+// ---- checking a program --------------------------------------------------
 
 static int
 is_real(uint32_t dtype)
@@ -217,8 +215,7 @@ pq_expr_check(const pq_expr_desc *desc)
     return NULL;
 }
 
-// ---- the iteration space
-// -------------------------------------------------------
+// ---- the iteration space -------------------------------------------------
 
 #define OPERANDS (PQ_EXPR_MAX_INPUTS + PQ_EXPR_MAX_OUTPUTS)
 
@@ -418,8 +415,7 @@ pq_expr_destroy(pq_expr *expr)
     }
 }
 
-// ---- running
-// -------------------------------------------------------------------
+// ---- running -------------------------------------------------------------
 
 // Byte offset of an operand at (row, column).
 static int64_t

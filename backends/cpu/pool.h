@@ -19,7 +19,7 @@
 
 #define PQ_POOL_DIMS 3 // depth, height, width
 
-// ---- pooling ---------------------------------------------------------------
+// ---- pooling -------------------------------------------------------------
 
 typedef enum pq_pooling_kind {
     PQ_POOL_MAX, // NaN when a tap is NaN; a window without taps gives
@@ -66,7 +66,7 @@ void pq_pooling_run(const pq_pooling *pool, const void *in, void *out,
 // A global pool is kernel = in, out = 1. When its f32 sum must follow the
 // order of reductions (16 lanes), use pq_reduce over [N][DHW][C] instead.
 
-// ---- resize ----------------------------------------------------------------
+// ---- resize --------------------------------------------------------------
 
 typedef enum pq_resize_kind {
     PQ_RESIZE_NEAREST,

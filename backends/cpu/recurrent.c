@@ -38,8 +38,7 @@ panel_count(const pq_recurrent_desc *d)
     return (d->hidden + LANES - 1) / LANES;
 }
 
-// ---- weights
-// ---------------------------------------------------------------------
+// ---- weights -------------------------------------------------------------
 
 // The blob, in f32, one block per direction: w [panels][I][gates][16],
 // r [panels][H][gates][16], bias [panels][gates][16], bias_h [panels][16],
@@ -139,8 +138,7 @@ pq_recurrent_weight_pack(const pq_recurrent_desc *desc,
     }
 }
 
-// ---- prepare
-// ---------------------------------------------------------------------
+// ---- prepare -------------------------------------------------------------
 
 static ptqc_be_status
 get_kernel(pq_jit *jit, ptqc_call *call, const pq_recurrent *r, uint32_t what,
@@ -214,8 +212,7 @@ pq_recurrent_destroy(pq_recurrent *cell)
     }
 }
 
-// ---- workspace
-// -------------------------------------------------------------------
+// ---- workspace -----------------------------------------------------------
 
 // In f32: per direction xw [T*B][panels][gates][16] and the states h (two,
 // in turn), c, z, r*h, each [B][panels][16].
@@ -258,8 +255,7 @@ state_of(const pq_recurrent *r, const pq_recurrent_io *io, int64_t direction,
 #define STATE_Z     3
 #define STATE_RESET 4
 
-// ---- run
-// -------------------------------------------------------------------------
+// ---- run -----------------------------------------------------------------
 
 // Arguments for panels [first, first + count) of a direction, operand rows
 // not set.

@@ -27,8 +27,7 @@ struct pq_resize {
     float *weights;                  // width: [out][taps]
 };
 
-// ---- coordinates
-// ---------------------------------------------------------------
+// ---- coordinates ---------------------------------------------------------
 
 // Position in the input of output index o.
 static float
@@ -133,8 +132,7 @@ make_taps(const pq_resize_desc *d, uint32_t axis, int64_t o)
     return t;
 }
 
-// ---- prepare
-// -------------------------------------------------------------------
+// ---- prepare -------------------------------------------------------------
 
 static const char *
 check(const pq_resize_desc *d)
@@ -247,8 +245,7 @@ pq_resize_destroy(pq_resize *resize)
     }
 }
 
-// ---- run
-// -----------------------------------------------------------------------
+// ---- run -----------------------------------------------------------------
 
 static void
 nearest_row(const pq_resize *r, const uint8_t *row, uint8_t *out)

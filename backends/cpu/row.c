@@ -139,8 +139,7 @@ run_rows(const row_plan *plan, const pq_row_args *args, pq_range rows)
     plan->kernel(&a);
 }
 
-// ---- reductions
-// --------------------------------------------------------------------
+// ---- reductions ----------------------------------------------------------
 
 ptqc_be_status
 pq_reduce_prepare(pq_jit *jit, ptqc_call *call, const pq_reduce_desc *desc,
@@ -191,8 +190,7 @@ pq_reduce_run(const pq_reduce *reduce, const void *in, void *out,
              pq_worker_range(worker, s->outer * s->inner, 1));
 }
 
-// ---- softmax
-// -------------------------------------------------------------------------
+// ---- softmax -------------------------------------------------------------
 
 ptqc_be_status
 pq_softmax_prepare(pq_jit *jit, ptqc_call *call, const pq_softmax_desc *desc,
@@ -276,8 +274,7 @@ pq_softmax_run(const pq_softmax *softmax, const float *in, const float *mask,
     }
 }
 
-// ---- normalizations
-// --------------------------------------------------------------------
+// ---- normalizations ------------------------------------------------------
 
 static const char *
 check_norm(const pq_norm_desc *desc)
@@ -392,8 +389,7 @@ pq_lp_norm_run(const pq_lp_norm *norm, const float *in, float *out,
              pq_worker_range(worker, s->outer * s->inner, 1));
 }
 
-// ---- dynamic quantization
-// ----------------------------------------------------------------
+// ---- dynamic quantization ------------------------------------------------
 
 ptqc_be_status
 pq_row_quantize_prepare(pq_jit *jit, ptqc_call *call,

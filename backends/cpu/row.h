@@ -31,7 +31,7 @@ typedef struct pq_row_shape {
     int64_t outer, length, inner; // >= 0
 } pq_row_shape;
 
-// ---- reductions: [outer][length][inner] -> [outer][inner] ------------------
+// ---- reductions: [outer][length][inner] -> [outer][inner] ----------------
 
 typedef enum pq_reduce_op {
     PQ_REDUCE_SUM,         // sum(x)
@@ -65,7 +65,7 @@ void pq_reduce_destroy(pq_reduce *reduce); // NULL allowed
 void pq_reduce_run(const pq_reduce *reduce, const void *in, void *out,
                    const pq_worker *worker);
 
-// ---- softmax ---------------------------------------------------------------
+// ---- softmax -------------------------------------------------------------
 
 // t = x * scale (left out when scale is 0), t = t + mask (with mask);
 // m = max(t); e = exp(t - m); y = e / sum(e).
@@ -93,7 +93,7 @@ void pq_softmax_destroy(pq_softmax *softmax); // NULL allowed
 void pq_softmax_run(const pq_softmax *softmax, const float *in,
                     const float *mask, float *out, const pq_worker *worker);
 
-// ---- normalizations --------------------------------------------------------
+// ---- normalizations ------------------------------------------------------
 
 // LAYER: mean = sum(x) / n; d = x - mean; var = sum(d^2) / n with lane =
 // fma(d, d, lane); inv = 1 / sqrt(var + eps); t = d * inv.
@@ -151,7 +151,7 @@ void pq_lp_norm_destroy(pq_lp_norm *norm); // NULL allowed
 void pq_lp_norm_run(const pq_lp_norm *norm, const float *in, float *out,
                     const pq_worker *worker);
 
-// ---- dynamic quantization per token ----------------------------------------
+// ---- dynamic quantization per token --------------------------------------
 
 // Per row of `length` contiguous f32: a = max(|x|) (NaN when one is);
 // scale = a / 127, 0 when that is below 2^-126; r = scale == 0 ? 0 : 1 / scale;
@@ -175,7 +175,7 @@ void pq_row_quantize_destroy(pq_row_quantize *q); // NULL allowed
 void pq_row_quantize_run(const pq_row_quantize *q, const float *in, void *codes,
                          float *scales, const pq_worker *worker);
 
-// ---- plain loops (no kernel, no object) ------------------------------------
+// ---- plain loops (no kernel, no object) ----------------------------------
 
 // Index of the largest (or smallest) element of each row as i64: the first,
 // or the last with PQ_ARG_LAST; a NaN wins either way. f32, i32, i64, u8, i8;

@@ -68,8 +68,7 @@ row_start(const pq_row_shape *s, int64_t i)
     return i / s->inner * s->length * s->inner + i % s->inner;
 }
 
-// ---- integer reductions
-// --------------------------------------------------------------
+// ---- integer reductions --------------------------------------------------
 
 int
 pq_reduce_int_has(uint32_t op, uint32_t dtype)
@@ -139,8 +138,7 @@ pq_reduce_int_run(const pq_row_shape *shape, uint32_t op, uint32_t dtype,
     }
 }
 
-// ---- arg max, arg min
-// ------------------------------------------------------------------
+// ---- arg max, arg min ----------------------------------------------------
 
 int
 pq_arg_reduce_has_dtype(uint32_t dtype)
@@ -196,8 +194,7 @@ pq_arg_reduce_run(const pq_row_shape *shape, uint32_t dtype, uint32_t flags,
     }
 }
 
-// ---- running sums
-// ----------------------------------------------------------------------
+// ---- running sums --------------------------------------------------------
 
 int
 pq_cumsum_has_dtype(uint32_t dtype)
@@ -245,8 +242,7 @@ pq_cumsum_run(const pq_row_shape *shape, uint32_t dtype, uint32_t flags,
     }
 }
 
-// ---- local response normalization
-// ----------------------------------------------------------
+// ---- local response normalization ----------------------------------------
 
 FAST static void
 lrn_row(const pq_lrn_desc *d, const float *x, float *y, int64_t step)

@@ -8,8 +8,7 @@
 #include "cpu_host.h"
 #include "expr_reference.h"
 
-// ---- running and comparing
-// -------------------------------------------------------
+// ---- running and comparing -----------------------------------------------
 
 #define BUFFER 65536
 

@@ -48,8 +48,7 @@ assert_bytes(const char *what, uint32_t dtype, int64_t n)
     }
 }
 
-// ---- pooling
-// -------------------------------------------------------------------
+// ---- pooling -------------------------------------------------------------
 
 typedef struct tap_sum {
     float max_f32, sum_f32;
@@ -268,8 +267,7 @@ test_pool_refusals(void **state)
     cpu_host_each_level(pool_refusals);
 }
 
-// ---- resize
-// ---------------------------------------------------------------------
+// ---- resize --------------------------------------------------------------
 
 static float
 ref_coordinate(const pq_resize_desc *d, int axis, int64_t o)

@@ -67,8 +67,7 @@ problem_deinit(problem *p)
     }
 }
 
-// ---- reference
-// -----------------------------------------------------------------
+// ---- reference -----------------------------------------------------------
 
 static float
 dot(const float *a, const float *w, int64_t n)
@@ -185,8 +184,7 @@ reference(problem *p)
     free(next);
 }
 
-// ---- running
-// -------------------------------------------------------------------
+// ---- running -------------------------------------------------------------
 
 typedef struct thread_work {
     const pq_recurrent *cell;

@@ -14,8 +14,7 @@
 static float X[MAX_ELEMENTS], Y[MAX_ELEMENTS], W[MAX_ELEMENTS];
 static float S[4096], M[MAX_ELEMENTS], R[MAX_ELEMENTS];
 
-// ---- the documented order
-// -----------------------------------------------------
+// ---- the documented order ------------------------------------------------
 
 typedef float (*fold_fn)(float acc, float x);
 
@@ -113,8 +112,7 @@ ref_reduce(uint32_t op, const float *x, int64_t n)
     return m + pq_logf(sum(e, n));
 }
 
-// ---- shapes
-// ------------------------------------------------------------------------
+// ---- shapes --------------------------------------------------------------
 
 static const pq_row_shape shapes[] = {
     {1, 1, 1},   {3, 15, 1},   {5, 16, 1},  {4, 17, 1},  {7, 33, 1},
@@ -173,8 +171,7 @@ assert_same(const char *what, const float *got, const float *want, int64_t n)
     }
 }
 
-// ---- reductions
-// -----------------------------------------------------------------------
+// ---- reductions ----------------------------------------------------------
 
 static void
 check_reduce(pq_jit *jit, const pq_row_shape *s, uint32_t op, uint32_t workers)
@@ -271,8 +268,7 @@ test_integer_reduce(void **state)
     cpu_host_each_level(integer_reduces);
 }
 
-// ---- softmax
-// -----------------------------------------------------------------------------
+// ---- softmax -------------------------------------------------------------
 
 static void
 ref_softmax(const pq_softmax_desc *d, float *row, const float *mask, int64_t n)
@@ -363,8 +359,7 @@ test_softmax(void **state)
     cpu_host_each_level(softmaxes);
 }
 
-// ---- norms
-// ---------------------------------------------------------------------------------
+// ---- norms ---------------------------------------------------------------
 
 static void
 ref_norm(const pq_norm_desc *d, float *row, int64_t n, int64_t first_channel,
@@ -496,8 +491,7 @@ test_lp_norm(void **state)
     cpu_host_each_level(lp_norms);
 }
 
-// ---- dynamic quantization
-// -------------------------------------------------------------------
+// ---- dynamic quantization ------------------------------------------------
 
 static void
 check_quantize(pq_jit *jit, int64_t rows, int64_t length, uint32_t biased)
@@ -560,8 +554,7 @@ test_row_quantize(void **state)
     cpu_host_each_level(quantizes);
 }
 
-// ---- plain loops
-// -----------------------------------------------------------------------------
+// ---- plain loops ---------------------------------------------------------
 
 static void
 test_arg_reduce(void **state)
