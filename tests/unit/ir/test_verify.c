@@ -147,9 +147,17 @@ break_quantized_output(pq_graph *g)
 }
 
 static void
-break_scale_count(pq_graph *g)
+break_scale_count(pq_graph *g) // three scales for an axis of four
 {
-    value(g, "a")->quant = (pq_quant_id){2};
+    pq_quant q = *pq_graph_quant(g, value(g, "w")->quant);
+    q.scheme.axis = 1;
+    value(g, "w")->quant = pq_graph_add_quant(g, &q);
+}
+
+static void
+break_granularity(pq_graph *g) // a scale per index of a symbolic axis
+{
+    value(g, "a")->quant = value(g, "w")->quant;
     value(g, "a")->type.dtype = PTQC_I8;
 }
 
@@ -203,6 +211,7 @@ static const struct {
     {"format", break_format, "codes have another type"},
     {"quantized output", break_quantized_output, "no quantization"},
     {"scale count", break_scale_count, "do not fit its shape"},
+    {"granularity", break_granularity, "the granularity does not fit"},
     {"missing scale", break_missing_scale, "do not fit its shape"},
     {"stage", break_stage, "codes have another type"},
     {"constant", break_constant, "type and constant differ"},
