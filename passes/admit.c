@@ -4,6 +4,8 @@
 
 #include "passes/admit.h"
 
+#include "passes/match.h"
+
 pq_scheme
 pq_scheme_of_value(const pq_graph *g, pq_value_id v)
 {
@@ -17,19 +19,62 @@ pq_scheme_of_value(const pq_graph *g, pq_value_id v)
                : (pq_scheme){.format = value->type.dtype};
 }
 
-bool
-pq_admits_product(const pq_graph *g, const pq_caps *caps, const pq_op *op,
-                  const pq_product_schemes *s)
+// Constants, also those behind dequantize: their codes are.
+static uint64_t
+constants_of(const pq_graph *g, const pq_op *op)
+{
+    uint64_t bits = 0;
+    for (uint32_t i = 0; i < op->input_count && i < 64; i++) {
+        const pq_op *real = pq_producer(g, op->inputs[i], PQ_OP_DEQUANTIZE);
+        pq_value_id v = real != NULL ? real->inputs[0] : op->inputs[i];
+        bits |= pq_is_constant(g, v) ? UINT64_C(1) << i : 0;
+    }
+    return bits;
+}
+
+static uint32_t
+product_target(const pq_graph *g, const pq_caps *caps, const pq_op *op,
+               const pq_product_schemes *s)
 {
     const pq_scheme inputs[] = {s->x, s->w, s->bias, s->residual, s->x_scale};
     const pq_caps_query query = {
         .op = op->code,
         .inputs = inputs,
         .input_count = sizeof inputs / sizeof *inputs,
+        .constants = constants_of(g, op),
         .output = s->y,
         .rank = pq_graph_value(g, op->inputs[0])->type.rank,
     };
-    return pq_caps_admit(caps, &query);
+    return pq_caps_target(caps, &query);
+}
+
+// Codes as the real numbers they stand for.
+static pq_scheme
+real_of(const pq_scheme *s)
+{
+    return (pq_scheme){
+        .format = s->format != PTQC_DTYPE_NONE ? PTQC_F32 : PTQC_DTYPE_NONE};
+}
+
+static bool
+is_no_worse(uint32_t target, uint32_t target_of_real)
+{
+    return target != PQ_CAPS_NONE && target <= target_of_real;
+}
+
+bool
+pq_admits_product(const pq_graph *g, const pq_caps *caps, const pq_op *op,
+                  const pq_product_schemes *s)
+{
+    const pq_product_schemes real = {
+        .x = real_of(&s->x),
+        .w = real_of(&s->w),
+        .bias = real_of(&s->bias),
+        .residual = real_of(&s->residual),
+        .y = real_of(&s->y),
+    };
+    return is_no_worse(product_target(g, caps, op, s),
+                       product_target(g, caps, op, &real));
 }
 
 bool
@@ -43,5 +88,28 @@ pq_admits_residual(const pq_graph *g, const pq_caps *caps, const pq_op *op,
         .residual = pq_scheme_of_value(g, r),
         .y = pq_scheme_of_value(g, op->outputs[0]),
     };
-    return pq_admits_product(g, caps, op, &s);
+    pq_product_schemes without = s;
+    without.residual = (pq_scheme){0};
+    return is_no_worse(product_target(g, caps, op, &s),
+                       product_target(g, caps, op, &without));
+}
+
+bool
+pq_admits_op(const pq_graph *g, const pq_caps *caps, const pq_op *op,
+             const pq_scheme *inputs, const pq_scheme *output)
+{
+    pq_scheme real[256];
+    for (uint32_t i = 0; i < op->input_count && i < 256; i++) {
+        bool is_codes = inputs[i].granularity != PQ_GRAN_NONE;
+        real[i] = is_codes ? real_of(&inputs[i]) : inputs[i];
+    }
+    pq_caps_query query = {.op = op->code,
+                           .inputs = inputs,
+                           .input_count = op->input_count,
+                           .output = *output,
+                           .rank = pq_graph_value(g, op->inputs[0])->type.rank};
+    uint32_t target = pq_caps_target(caps, &query);
+    query.inputs = real;
+    query.output = real_of(output);
+    return is_no_worse(target, pq_caps_target(caps, &query));
 }

@@ -128,13 +128,22 @@ annotate(pq_graph *g, pq_value_id v, const pq_scheme *scheme)
     return pq_quant_is_none(value->quant) ? pq_graph_failure(g) : PTQC_OK;
 }
 
-// Per-tensor instead of per-channel scales, where only those are run.
+// Weight schemes nearer and nearer to what every target runs, each with what
+// was given up.
 static bool
 fit_to_targets(const pq_assign *a, const pq_op *op, pq_mode mode, pq_scheme *w,
                const char **why)
 {
     if (is_admitted(a, op, mode, w)) {
         return true;
+    }
+    if (!w->symmetric) {
+        w->symmetric = true;
+        w->format = w->format == PTQC_U8 ? PTQC_I8 : w->format;
+        *why = "no target runs zero points of its weights: symmetric";
+        if (is_admitted(a, op, mode, w)) {
+            return true;
+        }
     }
     if (w->granularity == PQ_GRAN_GROUP) {
         w->granularity = PQ_GRAN_CHANNEL;

@@ -59,6 +59,18 @@ admits_scheme(const pq_caps_operand *o, const pq_scheme *s)
     return s->granularity != PQ_GRAN_GROUP || admits_group(o, s->group);
 }
 
+// Of variadic ops the last rule serves all further inputs.
+static const pq_caps_operand *
+input_operand(const pq_caps_rule *rule, uint32_t index)
+{
+    const pq_caps_operand *found = find_operand(rule, false, index);
+    bool is_variadic = pq_op_info_of(rule->op)->max_inputs == 255;
+    for (uint32_t i = index; found == NULL && is_variadic && i > 0; i--) {
+        found = find_operand(rule, false, i - 1);
+    }
+    return found;
+}
+
 static bool
 rule_admits(const pq_caps_rule *rule, const pq_caps_query *query)
 {
@@ -76,23 +88,34 @@ rule_admits(const pq_caps_rule *rule, const pq_caps_query *query)
     for (uint32_t i = 0; i < count; i++) {
         const pq_scheme *s =
             i < query->input_count ? &query->inputs[i] : &absent;
-        if (!admits_scheme(find_operand(rule, false, i), s)) {
+        const pq_caps_operand *o = input_operand(rule, i);
+        bool is_constant = has_bit(query->constants, i);
+        if (!admits_scheme(o, s) || (s->format != PTQC_DTYPE_NONE &&
+                                     o->needs_constant && !is_constant)) {
             return false;
         }
     }
     return admits_scheme(find_operand(rule, true, 0), &query->output);
 }
 
+uint32_t
+pq_caps_target(const pq_caps *caps, const pq_caps_query *query)
+{
+    uint32_t best = PQ_CAPS_NONE;
+    if (caps == NULL) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < caps->rule_count; i++) {
+        const pq_caps_rule *rule = &caps->rules[i];
+        if (rule->target < best && rule_admits(rule, query)) {
+            best = rule->target;
+        }
+    }
+    return best;
+}
+
 bool
 pq_caps_admit(const pq_caps *caps, const pq_caps_query *query)
 {
-    if (caps == NULL) {
-        return true;
-    }
-    for (uint32_t i = 0; i < caps->rule_count; i++) {
-        if (rule_admits(&caps->rules[i], query)) {
-            return true;
-        }
-    }
-    return false;
+    return pq_caps_target(caps, query) != PQ_CAPS_NONE;
 }

@@ -35,11 +35,18 @@ typedef struct pq_caps_query {
     const pq_scheme *inputs; // format NONE: absent. Float operands: format =
                              // their dtype, granularity NONE
     uint32_t input_count;
+    uint64_t constants; // bit i: input i is a constant
     pq_scheme output;
     uint32_t rank; // of input 0
 } pq_caps_query;
 
-// Whether some rule admits it (attributes are the plugin's check's business).
+#define PQ_CAPS_NONE UINT32_MAX
+
+// The most preferred target with a rule that admits it, PQ_CAPS_NONE when
+// there is none; 0 without caps. Attributes are the plugin's check's business.
+// Of ops with any number of inputs the last input rule stands for all further
+// ones.
+uint32_t pq_caps_target(const pq_caps *caps, const pq_caps_query *query);
 bool pq_caps_admit(const pq_caps *caps, const pq_caps_query *query);
 
 #endif

@@ -29,10 +29,20 @@ is_fusable(pq_opcode code)
     }
 }
 
+// Products of two activations are left alone: kernels for those are bare.
 static bool
 takes_activation(const pq_graph *g, const pq_op *op)
 {
-    return op != NULL && (pq_is_product(op->code) || op->code == PQ_OP_ADD) &&
+    if (op == NULL) {
+        return false;
+    }
+    const pq_op *real = op->input_count > 1
+                            ? pq_producer(g, op->inputs[1], PQ_OP_DEQUANTIZE)
+                            : NULL;
+    bool is_product =
+        pq_is_product(op->code) &&
+        pq_is_constant(g, real != NULL ? real->inputs[0] : op->inputs[1]);
+    return (is_product || op->code == PQ_OP_ADD) &&
            pq_op_attr(op, PQ_ATTR_ACT) == NULL &&
            pq_is_float(g, op->inputs[0]) && pq_is_float(g, op->outputs[0]);
 }

@@ -335,23 +335,15 @@ operands_have_type(const pq_graph *g, const pq_op *op, ptqc_dtype type)
 static bool
 admits_codes(const pq_to_integer *c, const pq_op *op, pq_value_id y)
 {
-    pq_scheme inputs[16];
-    if (op->input_count > sizeof inputs / sizeof *inputs) {
-        return op->code == PQ_OP_CONCAT;
-    }
+    pq_scheme inputs[256]; // most inputs an op may have
     for (uint32_t i = 0; i < op->input_count; i++) {
         pq_value_id codes = pq_is_data_operand(c->g, op, i)
                                 ? byte_codes_of(c->g, op->inputs[i])
                                 : op->inputs[i];
         inputs[i] = pq_scheme_of_value(c->g, codes);
     }
-    const pq_caps_query query = {
-        .op = op->code,
-        .inputs = inputs,
-        .input_count = op->input_count,
-        .output = pq_scheme_of_value(c->g, y),
-        .rank = pq_graph_value(c->g, op->inputs[0])->type.rank};
-    return pq_caps_admit(c->env->caps, &query);
+    pq_scheme output = pq_scheme_of_value(c->g, y);
+    return pq_admits_op(c->g, c->env->caps, op, inputs, &output);
 }
 
 static ptqc_status
