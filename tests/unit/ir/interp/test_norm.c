@@ -217,7 +217,7 @@ lrn(void **state)
         for (int k = i / S - 1; k <= i / S + 2; k++) { // floor, ceil of 3 / 2
             s += k < 0 || k >= C ? 0 : pow((double)x[k * S + i % S], 2);
         }
-        want[i] = (float)((double)x[i] / pow(2 + 0.5 / SIZE * s, 0.75));
+        want[i] = (float)((double)x[i] / pow(2 + 0.5 / (double)SIZE * s, 0.75));
     }
     op_case c;
     op_case_begin(&c, PQ_OP_LRN);
