@@ -479,22 +479,3 @@ pq_expr_run(const pq_expr *expr, const pq_expr_io *io, const pq_worker *worker)
         row += count;
     }
 }
-
-void
-pq_lookup8_run(const uint8_t table[256], const uint8_t *in, uint8_t *out,
-               int64_t n, const pq_worker *worker)
-{
-    pq_range range = pq_worker_range(worker, n, 64);
-    int64_t i = range.begin;
-    for (; i + 8 <= range.end; i += 8) {
-        uint64_t word, mapped = 0;
-        memcpy(&word, in + i, sizeof word);
-        for (uint32_t j = 0; j < 64; j += 8) {
-            mapped |= (uint64_t)table[word >> j & 255u] << j;
-        }
-        memcpy(out + i, &mapped, sizeof mapped);
-    }
-    for (; i < range.end; i++) {
-        out[i] = table[in[i]];
-    }
-}

@@ -107,7 +107,7 @@ void pq_expr_run(const pq_expr *expr, const pq_expr_io *io,
                  const pq_worker *worker);
 
 // out[i] = table[in[i]] for n bytes: any unary function between 8-bit codes.
-// in == out is allowed.
+// in == out is allowed. Needs a machine that pq_isa_detect accepts.
 void pq_lookup8_run(const uint8_t table[256], const uint8_t *in, uint8_t *out,
                     int64_t n, const pq_worker *worker);
 

@@ -208,6 +208,7 @@ typedef struct pq_lrn_desc {
     uint32_t reserved;
 } pq_lrn_desc;
 
+// Needs a machine that pq_isa_detect accepts.
 void pq_lrn_run(const pq_lrn_desc *desc, const float *in, float *out,
                 const pq_worker *worker);
 

@@ -604,6 +604,10 @@ static void
 test_lrn(void **state)
 {
     (void)state;
+    if (pq_isa_detect() < 0) {
+        print_message("skipped: this machine has no AVX2 and FMA\n");
+        skip();
+    }
     pq_lrn_desc d = {.shape = {2, 7, 3},
                      .size = 5,
                      .alpha = 1e-2f,
