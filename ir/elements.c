@@ -565,6 +565,12 @@ reduce_elements(const finder *f, pq_dim *out)
         }
         pq_dim *sum = &out[flatten(&kept, at)];
         pq_dim e = input(f, 0)->elements[i];
+        // Partial sums of floats that grow are exact in any order when the
+        // last is; with signs they might not be.
+        if (pq_dtype_is_float(f->c->out[0].dtype) &&
+            pq_dim_range(f->c->g, e).min < 0) {
+            return false;
+        }
         *sum = pq_dim_is_none(*sum)
                    ? e
                    : reduce_two(f->c->g, f->c->op->code, *sum, e);
