@@ -2,12 +2,14 @@
 //
 // The strided copy. Loops run over rows of the output that are contiguous
 // where possible: as memcpy when the input is contiguous too, in 16 x 16
-// tiles when another axis of the input is, element by element otherwise.
+// tiles when another axis of the input is (three planes: a register's worth
+// of pixels at a time), element by element otherwise.
 #include "move.h"
 
 #include <string.h>
 
-#define TILE 16
+#define TILE       16
+#define PLANE_TILE 1024 // pixels of interleaved planes
 
 uint32_t
 pq_cpu_dtype_bytes(uint32_t dtype)
@@ -81,6 +83,16 @@ swap_axes(pq_move *m, uint32_t a, uint32_t b)
     m->out[b] = o;
 }
 
+// Few planes that become neighbouring elements: [C][pixels] -> [pixels][C].
+static bool
+is_planes(const pq_move *m)
+{
+    uint32_t b = m->rank - 1;
+    return m->tiled && m->dims[b] == 3 &&
+           (m->element == 1 || m->element == 4) && m->out[b] == m->element &&
+           m->out[b - 1] == 3 * (int64_t)m->element;
+}
+
 void
 pq_move_finish(pq_move *m)
 {
@@ -103,9 +115,10 @@ pq_move_finish(pq_move *m)
             }
         }
     }
+    m->tile = is_planes(m) ? PLANE_TILE : TILE;
     for (uint32_t i = 0; i + 1 < m->rank; i++) {
         bool tile = m->tiled && i + 2 == m->rank;
-        m->items *= tile ? (m->dims[i] + TILE - 1) / TILE : m->dims[i];
+        m->items *= tile ? (m->dims[i] + m->tile - 1) / m->tile : m->dims[i];
     }
 }
 
@@ -179,15 +192,64 @@ tile_of(uint32_t element)
                           : tile_uint64_t;
 }
 
+typedef uint32_t lanes4 __attribute__((vector_size(16)));
+
+// out = a0 b0 c0 a1 b1 c1 ...; the planes begin `plane` bytes apart.
+static void
+interleave_words(const uint8_t *in, int64_t plane, uint8_t *out, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        lanes4 a, b, c, t, w[3];
+        memcpy(&a, in + 4 * i, 16);
+        memcpy(&b, in + plane + 4 * i, 16);
+        memcpy(&c, in + 2 * plane + 4 * i, 16);
+        t = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+        w[0] = __builtin_shufflevector(t, c, 0, 1, 4, 2);
+        t = __builtin_shufflevector(b, c, 1, 5, 2, 6);
+        w[1] = __builtin_shufflevector(t, a, 0, 1, 6, 2);
+        t = __builtin_shufflevector(c, a, 2, 7, 3, 3);
+        w[2] = __builtin_shufflevector(t, b, 0, 1, 7, 2);
+        memcpy(out + 12 * i, w, sizeof w);
+    }
+    tile_uint32_t(in + 4 * i, plane, out + 12 * i, 12, n - i, 3);
+}
+
+static void
+interleave_bytes(const uint8_t *in, int64_t plane, uint8_t *out, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        uint32_t a, b, c, w[3];
+        memcpy(&a, in + i, 4);
+        memcpy(&b, in + plane + i, 4);
+        memcpy(&c, in + 2 * plane + i, 4);
+        w[0] = (a & 0xff) | (b & 0xff) << 8 | (c & 0xff) << 16 |
+               (a & 0xff00) << 16;
+        w[1] = (b >> 8 & 0xff) | (c & 0xff00) | (a & 0xff0000) |
+               (b & 0xff0000) << 8;
+        w[2] = (c >> 16 & 0xff) | (a >> 24) << 8 | (b >> 24) << 16 |
+               (c & 0xff000000u);
+        memcpy(out + 3 * i, w, sizeof w);
+    }
+    tile_uint8_t(in + i, plane, out + 3 * i, 3, n - i, 3);
+}
+
 // Axis `a` (in contiguous) x axis `b` (out contiguous, or nearly): a tile of
 // 16 of a, all of b.
 static void
 run_tile(const pq_move *m, const uint8_t *in, uint8_t *out, int64_t start)
 {
     uint32_t a = m->rank - 2, b = m->rank - 1;
-    int64_t rows = m->dims[a] - start < TILE ? m->dims[a] - start : TILE;
+    int64_t left = m->dims[a] - start;
+    int64_t rows = left < m->tile ? left : m->tile;
     in += start * m->in[a];
     out += start * m->out[a];
+    if (m->tile == PLANE_TILE) {
+        (m->element == 1 ? interleave_bytes : interleave_words)(in, m->in[b],
+                                                                out, rows);
+        return;
+    }
     if (m->out[b] != (int64_t)m->element) {
         for (int64_t j = 0; j < rows; j++) {
             row_of(m->element)(in + j * m->in[a], m->in[b], out + j * m->out[a],
@@ -236,7 +298,7 @@ pq_move_run(const pq_move *m, const void *in, void *out,
     int64_t rest = part.begin;
     for (uint32_t i = axes; i-- > 0;) {
         bool tile = m->tiled && i + 1 == axes;
-        sizes[i] = tile ? (m->dims[i] + TILE - 1) / TILE : m->dims[i];
+        sizes[i] = tile ? (m->dims[i] + m->tile - 1) / m->tile : m->dims[i];
         index[i] = rest % sizes[i];
         rest /= sizes[i];
     }
@@ -249,7 +311,7 @@ pq_move_run(const pq_move *m, const void *in, void *out,
             to += index[i] * m->out[i];
         }
         if (m->tiled) {
-            run_tile(m, from, to, index[axes - 1] * TILE);
+            run_tile(m, from, to, index[axes - 1] * m->tile);
         } else {
             run_row(m, from, to);
         }

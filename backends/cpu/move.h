@@ -29,6 +29,7 @@ typedef struct pq_move {
     int64_t in_offset, out_offset;
     int64_t items; // of work to share; 0 = nothing to do
     bool tiled;    // the last two dims are a transposition
+    int64_t tile;  // rows of the last but one dim in an item
 } pq_move;
 
 // Bytes of an element; 0 for types of less than 8 bits and unknown ones.

@@ -230,6 +230,7 @@ typedef struct pad {
     int64_t dims[PTQC_MAX_RANK];   // of the output
     int64_t *table[PTQC_MAX_RANK]; // byte offset in x, -1 = fill
     int64_t rows;
+    bool is_constant; // mode
     // the stretch of the last axis that is copied as it is
     int64_t copy_begin, copy_end;
 } pad;
@@ -256,6 +257,10 @@ padded_index(int64_t at, int64_t n, int64_t mode)
 static void
 fill_row(const pad *p, uint8_t *out, int64_t begin, int64_t end)
 {
+    if (p->element == 1) {
+        memset(out + begin, p->fill[0], (size_t)(end - begin));
+        return;
+    }
     for (int64_t i = begin; i < end; i++) {
         memcpy(out + i * p->element, p->fill, (size_t)p->element);
     }
@@ -266,10 +271,33 @@ pick_row(const pad *p, const uint8_t *x, uint8_t *out, int64_t begin,
          int64_t end)
 {
     const int64_t *table = p->table[p->rank - 1];
+    if (p->is_constant) {
+        fill_row(p, out, begin, end);
+        return;
+    }
     for (int64_t i = begin; i < end; i++) {
         memcpy(out + i * p->element, table[i] < 0 ? p->fill : x + table[i],
                (size_t)p->element);
     }
+}
+
+// One row of the output from offset `at` of x; at < 0: padding.
+static void
+pad_row(const pad *p, const uint8_t *x, int64_t at, uint8_t *out)
+{
+    int64_t n = p->dims[p->rank - 1];
+    if (at < 0) {
+        fill_row(p, out, 0, n);
+        return;
+    }
+    x += at;
+    pick_row(p, x, out, 0, p->copy_begin);
+    if (p->copy_end > p->copy_begin) {
+        memcpy(out + p->copy_begin * p->element,
+               x + p->table[p->rank - 1][p->copy_begin],
+               (size_t)((p->copy_end - p->copy_begin) * p->element));
+    }
+    pick_row(p, x, out, p->copy_end, n);
 }
 
 static void
@@ -277,29 +305,26 @@ run_pad(const void *state, const pq_run *run)
 {
     const pad *p = state;
     pq_range part = pq_worker_range(run->worker, p->rows, 1);
-    int64_t n = p->dims[p->rank - 1];
+    int64_t row_bytes = p->dims[p->rank - 1] * p->element;
+    int64_t index[PTQC_MAX_RANK] = {0};
+    int64_t rest = part.begin;
+    for (uint32_t i = p->rank - 1; i-- > 0;) {
+        index[i] = rest % p->dims[i];
+        rest /= p->dims[i];
+    }
     for (int64_t row = part.begin; row < part.end; row++) {
-        int64_t rest = row, at = 0;
-        bool inside = true;
+        int64_t at = 0;
+        for (uint32_t i = 0; i + 1 < p->rank; i++) {
+            int64_t offset = p->table[i][index[i]];
+            at = offset < 0 || at < 0 ? -1 : at + offset;
+        }
+        pad_row(p, run->args[0], at, (uint8_t *)run->args[1] + row * row_bytes);
         for (uint32_t i = p->rank - 1; i-- > 0;) {
-            int64_t offset = p->table[i][rest % p->dims[i]];
-            rest /= p->dims[i];
-            inside = inside && offset >= 0;
-            at += offset;
+            if (++index[i] < p->dims[i]) {
+                break;
+            }
+            index[i] = 0;
         }
-        uint8_t *out = (uint8_t *)run->args[1] + row * n * p->element;
-        if (!inside) {
-            fill_row(p, out, 0, n);
-            continue;
-        }
-        const uint8_t *x = (const uint8_t *)run->args[0] + at;
-        pick_row(p, x, out, 0, p->copy_begin);
-        if (p->copy_end > p->copy_begin) {
-            memcpy(out + p->copy_begin * p->element,
-                   x + p->table[p->rank - 1][p->copy_begin],
-                   (size_t)((p->copy_end - p->copy_begin) * p->element));
-        }
-        pick_row(p, x, out, p->copy_end, n);
     }
 }
 
@@ -350,6 +375,7 @@ pq_prepare_pad(const pq_prep *prep, pq_op *op)
     PQ_NEED(prep, mode >= 0 && mode <= PAD_WRAP);
     PQ_NEED(prep, prep->param_count == 2 + x->rank);
     p->rank = x->rank;
+    p->is_constant = mode == PAD_CONSTANT;
     p->element = x->element_bytes;
     memcpy(p->fill, &element, sizeof p->fill);
     op->state = p;

@@ -184,6 +184,15 @@ static const plugin_case move_cases[] = {
      "%a: f32[3, 20, 18, 5] = transpose(%x) {perm = [0, 2, 1, 3]}\n"
      "%b: f32[5, 20, 18, 3] = transpose(%x) {perm = [3, 2, 1, 0]}\n"
      "output %a\noutput %b\n", {0}, 0, 0},
+    {"planes",
+     "graph \"g\" stage float\n"
+     "input %x: f32[2, 3, 7, 5]\ninput %z: bool[1, 3, 1031]\n"
+     "%a: f32[2, 7, 5, 3] = transpose(%x) {perm = [0, 2, 3, 1]}\n"
+     "%b: bool[1, 1031, 3] = transpose(%z) {perm = [0, 2, 1]}\n"
+     "output %a\noutput %b\n",
+     {0},
+     0,
+     0},
     {"slice and concat", "graph \"g\" stage float\nsymbol N = [2, 9]\n"
      "input %x: f32[N, 10, 7]\n"
      "%a: f32[N, 4, 7] = slice(%x) {axes = [1], starts = [2], ends = [9], "
