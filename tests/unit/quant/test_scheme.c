@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Spelling of schemes.
+#include <string.h>
+
+#include "quant/scheme.h"
+#include "tests/support/cmocka_test.h"
+#include "tests/support/context.h"
+
+typedef struct pq_case {
+    const char *text;
+    ptqc_status status;
+    const char *canonical; // when accepted
+} pq_case;
+
+static const pq_case cases[] = {
+    {"w8a8", PTQC_OK, "w8a8:ch:sym"},
+    {"w8a8:dyn", PTQC_OK, "w8a8:dyn:ch:sym"},
+    {"w8a8:t", PTQC_OK, "w8a8:t:sym"},
+    {"w8a8:ch:asym", PTQC_OK, "w8a8:ch:asym"},
+    {"w8a16", PTQC_OK, "w8a16:ch:sym"},
+    {"w8a16:ch", PTQC_OK, "w8a16:ch:sym"},
+    {"w8a16:g64:asym", PTQC_OK, "w8a16:g64:asym"},
+    {"w4a16", PTQC_OK, "w4a16:g128:sym"},
+    {"w4a16:g128:sym", PTQC_OK, "w4a16:g128:sym"},
+    {"w4a16:g32", PTQC_OK, "w4a16:g32:sym"},
+    {"w4a16:ch", PTQC_OK, "w4a16:ch:sym"},
+    {"w4a8:dyn", PTQC_E_UNSUPPORTED, NULL},
+    {"w3a16", PTQC_E_UNSUPPORTED, NULL},
+    {"w2a16:g32", PTQC_E_UNSUPPORTED, NULL},
+    {"fp8", PTQC_E_UNSUPPORTED, NULL},
+    {"fp8:e5m2", PTQC_E_UNSUPPORTED, NULL},
+    {"mxfp4", PTQC_E_UNSUPPORTED, NULL},
+    {"w8a8:g32", PTQC_E_UNSUPPORTED, NULL},
+    {"", PTQC_E_USAGE, NULL},
+    {"w9q7", PTQC_E_USAGE, NULL},
+    {"W8A8", PTQC_E_USAGE, NULL},
+    {"w4a16:gx", PTQC_E_USAGE, NULL},
+    {"w4a16:g", PTQC_E_USAGE, NULL},
+    {"w4a16:g0", PTQC_E_USAGE, NULL},
+    {"w4a16:g-8", PTQC_E_USAGE, NULL},
+    {"w4a16:g9999999999999", PTQC_E_USAGE, NULL},
+    {"w4a16:", PTQC_E_USAGE, NULL},
+    {"w4a16::sym", PTQC_E_USAGE, NULL},
+    {"w8a8:e4m3", PTQC_E_USAGE, NULL},
+    {"w8a8:ch:t", PTQC_E_USAGE, NULL},
+    {"w8a8:sym:asym", PTQC_E_USAGE, NULL},
+    {"w8a8 ", PTQC_E_USAGE, NULL},
+};
+
+static void
+spellings(void **state)
+{
+    (void)state;
+    static pq_test_sink sink;
+    ptqc_ctx *ctx = pq_test_ctx_create(&sink, NULL, 1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pq_scheme_request request;
+        pq_test_sink_clear(&sink);
+        ptqc_status st =
+            pq_scheme_parse(ctx, pq_str_of(cases[i].text), &request);
+        if (st != cases[i].status) {
+            print_error("'%s' gives %d\n", cases[i].text, (int)st);
+        }
+        assert_int_equal(st, cases[i].status);
+        assert_int_equal(sink.error_count, st == PTQC_OK ? 0 : 1);
+        if (st != PTQC_OK) {
+            continue;
+        }
+        pq_strbuf text;
+        pq_strbuf_init(&text, ctx);
+        pq_scheme_request_print(&request, &text);
+        assert_string_equal(text.p, cases[i].canonical);
+        pq_strbuf_deinit(&text);
+    }
+    ptqc_ctx_destroy(ctx);
+}
+
+static void
+meaning(void **state)
+{
+    (void)state;
+    ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 1);
+    pq_scheme_request r;
+    assert_int_equal(pq_scheme_parse(ctx, PQ_STR("w8a8"), &r), PTQC_OK);
+    assert_int_equal(r.weights.format, PTQC_I8);
+    assert_int_equal(r.weights.granularity, PQ_GRAN_CHANNEL);
+    assert_int_equal(r.activations.format, PTQC_U8);
+    assert_false(r.activations.symmetric);
+    assert_int_equal(pq_scheme_parse(ctx, PQ_STR("w8a8:dyn"), &r), PTQC_OK);
+    assert_int_equal(r.activations.format, PTQC_I8);
+    assert_int_equal(r.activations.granularity, PQ_GRAN_TOKEN);
+    assert_true(r.activations.dynamic && r.activations.symmetric);
+    assert_int_equal(pq_scheme_parse(ctx, PQ_STR("w4a16:g32:asym"), &r),
+                     PTQC_OK);
+    assert_int_equal(r.weights.format, PTQC_U4);
+    assert_int_equal(r.weights.group, 32);
+    assert_false(r.weights.symmetric);
+    assert_int_equal(r.activations.format, PTQC_DTYPE_NONE);
+    ptqc_ctx_destroy(ctx);
+}
+
+static void
+ranges(void **state)
+{
+    (void)state;
+    int32_t min, max;
+    pq_code_range(PTQC_I8, false, &min, &max);
+    assert_true(min == -128 && max == 127);
+    pq_code_range(PTQC_I8, true, &min, &max);
+    assert_true(min == -127 && max == 127);
+    pq_code_range(PTQC_U4, true, &min, &max);
+    assert_true(min == 0 && max == 15);
+    pq_code_range(PTQC_F32, false, &min, &max);
+    assert_true(min == 0 && max == 0);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(spellings),
+        cmocka_unit_test(meaning),
+        cmocka_unit_test(ranges),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
