@@ -232,6 +232,20 @@ test_exact_cases(void **state)
     assert_same(pq_hardswishf(-4.0f), -0.0f);
     assert_same(pq_leaky_reluf(-2.0f, 0.5f), -1.0f);
     assert_same(pq_mishf(1e30f), 1e30f);
+    assert_same(pq_floor_modf(-7.0f, 3.0f), 2.0f);
+    assert_same(pq_floor_modf(7.0f, -3.0f), -2.0f);
+    assert_same(pq_floor_modf(6.0f, -3.0f), 0.0f);
+    assert_same(pq_thresholded_reluf(1.0f, 1.0f), 0.0f);
+    assert_same(pq_thresholded_reluf(1.5f, 1.0f), 1.5f);
+    assert_same(pq_shrinkf(-3.0f, 1.0f, 0.5f), -2.5f);
+    assert_same(pq_shrinkf(3.0f, 1.0f, 0.5f), 2.5f);
+    assert_same(pq_shrinkf(0.5f, 1.0f, 0.5f), 0.0f);
+    assert_same(pq_asinf(-1.0f), -0x1.921fb6p+0f);
+    assert_same(pq_acosf(1.0f), 0.0f);
+    assert_same(pq_acoshf(1.0f), 0.0f);
+    assert_same(pq_atanhf(-1.0f), -INFINITY);
+    assert_same(pq_atanf(-INFINITY), -0x1.921fb6p+0f);
+    assert_same(pq_sinhf(-0.0f), -0.0f);
 }
 
 static void
