@@ -16,6 +16,13 @@
 typedef struct pq_onnx_call pq_onnx_call;
 typedef ptqc_status (*pq_onnx_import_fn)(pq_onnx_call *c);
 
+// Whether quantized operands may reach an importer: to operators that take
+// integers as numbers, codes would mean something else.
+typedef enum pq_onnx_codes {
+    PQ_ONNX_PLAIN,
+    PQ_ONNX_CODES,
+} pq_onnx_codes;
+
 // One row of ops.def.
 typedef struct pq_onnx_op {
     const char *domain; // "" = ai.onnx
@@ -23,6 +30,7 @@ typedef struct pq_onnx_op {
     int since, until; // versions of the domain the importer knows
     uint32_t min_inputs, max_inputs;
     uint32_t max_outputs;
+    pq_onnx_codes codes;
     pq_onnx_import_fn import;
     int param; // what tells apart operators that share an importer
 } pq_onnx_op;
@@ -91,12 +99,12 @@ struct pq_onnx_call {
     int64_t opset; // version of the node's domain
     pq_onnx_scope *scope;
     const pq_onnx_frame *frame;
-    const pq_value_id *inputs; // [input_count], none = absent
-    uint32_t input_count;      // absent ones at the end are not counted
-    pq_value_id *outputs;      // [output_count], to be filled
-    uint32_t output_count;     // absent ones at the end are not counted
-    uint64_t attrs_read;       // bit i: node->attrs.p[i] was asked for
-    bool is_poisoned;          // outputs are unknown, and it has been said
+    pq_value_id *inputs;   // [input_count], none = absent
+    uint32_t input_count;  // absent ones at the end are not counted
+    pq_value_id *outputs;  // [output_count], to be filled
+    uint32_t output_count; // absent ones at the end are not counted
+    uint64_t attrs_read;   // bit i: node->attrs.p[i] was asked for
+    bool is_poisoned;      // outputs are unknown, and it has been said
 };
 
 // ---- graphs (import.c, nodes.c)

@@ -308,6 +308,36 @@ check_arity(pq_onnx_call *c)
     return PTQC_OK;
 }
 
+// Integers as they are stand in the file: a constant that carries a meaning
+// for another node gets a second value without one.
+static ptqc_status
+plain_operand(pq_onnx_call *c, uint32_t i, pq_value_id *v)
+{
+    const pq_value *value = pq_graph_value(c->g, *v);
+    if (value == NULL || pq_quant_is_none(value->quant)) {
+        return PTQC_OK;
+    }
+    if (pq_const_is_none(value->constant)) {
+        return PQ_ONNX_FAIL(c, PTQC_E_UNSUPPORTED,
+                            "input %u: quantized codes as plain integers are "
+                            "not supported",
+                            i);
+    }
+    *v = pq_graph_add_constant_value(c->g, value->name, value->constant);
+    return pq_value_is_none(*v) ? PTQC_E_RESOURCE : PTQC_OK;
+}
+
+static ptqc_status
+check_operands(pq_onnx_call *c)
+{
+    PQ_TRY(check_arity(c));
+    for (uint32_t i = 0; c->op->codes == PQ_ONNX_PLAIN && i < c->input_count;
+         i++) {
+        PQ_TRY(plain_operand(c, i, &c->inputs[i]));
+    }
+    return PTQC_OK;
+}
+
 static ptqc_status
 import_op(pq_onnx_call *c)
 {
@@ -322,14 +352,14 @@ import_op(pq_onnx_call *c)
                             "supported, %d to %d are",
                             (long long)c->opset, op->since, op->until);
     }
-    PQ_TRY(check_arity(c));
+    PQ_TRY(check_operands(c));
     PQ_TRY(op->import(c));
     return c->is_poisoned ? PTQC_OK : pq_onnx_attrs_check(c);
 }
 
 // Operand values; names that nothing defines are an error of the file.
 static ptqc_status
-resolve_inputs(pq_onnx_call *c, pq_value_id *inputs)
+resolve_inputs(pq_onnx_call *c)
 {
     const pq_onnx_strs *names = &c->node->inputs;
     for (uint32_t i = 0; i < names->n; i++) {
@@ -348,7 +378,7 @@ resolve_inputs(pq_onnx_call *c, pq_value_id *inputs)
             c->is_poisoned = true;
             continue;
         }
-        inputs[i] = (pq_value_id){(uint32_t)index};
+        c->inputs[i] = (pq_value_id){(uint32_t)index};
         c->input_count = index == 0 ? c->input_count : i + 1;
     }
     return PTQC_OK;
@@ -403,17 +433,15 @@ prepare_call(pq_onnx_call *c)
                             "%zu and %zu",
                             SLOT_LIMIT, node->inputs.n, node->outputs.n);
     }
-    pq_value_id *inputs =
-        pq_arena_array(c->arena, node->inputs.n, sizeof *inputs);
+    c->inputs = pq_arena_array(c->arena, node->inputs.n, sizeof *c->inputs);
     c->outputs = pq_arena_array(c->arena, node->outputs.n, sizeof *c->outputs);
-    if (inputs == NULL || c->outputs == NULL) {
+    if (c->inputs == NULL || c->outputs == NULL) {
         return PTQC_E_RESOURCE;
     }
-    c->inputs = inputs;
     for (uint32_t i = 0; i < node->outputs.n; i++) {
         c->output_count = node->outputs.p[i].n != 0 ? i + 1 : c->output_count;
     }
-    return resolve_inputs(c, inputs);
+    return resolve_inputs(c);
 }
 
 // What is unsupported is noted, and the node's outputs are poisoned. So is a

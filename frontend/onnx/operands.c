@@ -156,11 +156,15 @@ pq_onnx_known_dims(pq_onnx_call *c, pq_value_id v, const char *what,
         return dims_of_constant(c, pq_graph_constant(c->g, value->constant),
                                 what, out, out_count);
     }
-    if (value->elements == NULL) {
+    int64_t size = 1;
+    bool is_empty = value->type.rank == 1 &&
+                    pq_dim_is_const(c->g, value->type.dims[0], &size) &&
+                    size == 0;
+    if (value->elements == NULL && !is_empty) {
         return not_known(c, what);
     }
     *out = value->elements;
-    *out_count = value->element_count;
+    *out_count = is_empty ? 0 : value->element_count;
     return PTQC_OK;
 }
 

@@ -6,8 +6,10 @@
 #include <string.h>
 
 static const pq_onnx_op ops[] = {
-#define ONNX(domain, name, since, until, min, max, outputs, import, param)     \
-    {domain, name, since, until, min, max, outputs, import, param},
+#define ONNX(domain, name, since, until, min, max, outputs, codes, import,     \
+             param)                                                            \
+    {domain, name,    since,           until,  min,                            \
+     max,    outputs, PQ_ONNX_##codes, import, param},
 #include "frontend/onnx/ops.def"
 #undef ONNX
 };

@@ -8,7 +8,8 @@
 #include "frontend/onnx/importer.h"
 
 // Redundant declarations are one and the same: rows may share a function.
-#define ONNX(domain, name, since, until, min, max, outputs, import, param)     \
+#define ONNX(domain, name, since, until, min, max, outputs, codes, import,     \
+             param)                                                            \
     ptqc_status import(pq_onnx_call *c);
 #include "frontend/onnx/ops.def"
 #undef ONNX

@@ -425,8 +425,7 @@ pq_onnx_import_pad(pq_onnx_call *c)
     int64_t mode = 0, pads[2 * PTQC_MAX_RANK];
     float value = 0.0f;
     pq_value_id x = pq_onnx_input(c, 0);
-    const pq_value *v = pq_graph_value(c->g, x);
-    uint32_t rank = v->type.rank;
+    uint32_t rank = pq_onnx_type_of(c, x)->rank;
     PQ_TRY(pq_onnx_attr_str(c, "mode", &text));
     PQ_TRY(
         look_up(c, "mode", modes, sizeof modes / sizeof modes[0], text, &mode));
@@ -438,10 +437,6 @@ pq_onnx_import_pad(pq_onnx_call *c)
     }
     if (is_empty) {
         return pq_onnx_import_identity(c);
-    }
-    if (!pq_quant_is_none(v->quant)) {
-        return PQ_ONNX_FAIL(c, PTQC_E_UNSUPPORTED,
-                            "padding quantized values is not supported");
     }
     pq_builder b;
     pq_onnx_begin(c, &b, PQ_OP_PAD);
