@@ -135,6 +135,43 @@ transposed_level(pq_jit *jit)
     }
 }
 
+#define RANDOM_CASES 10
+
+// A convolution with everything drawn at random; 0 when it has no output.
+static int
+draw(pq_test_random *r, pq_conv_desc *d)
+{
+    int64_t groups = pq_test_random_int(r, 1, 3);
+    *d = (pq_conv_desc){.batch = pq_test_random_int(r, 1, 2),
+                        .groups = groups,
+                        .transposed = pq_test_random_int(r, 0, 3) == 0};
+    d->in_channels = groups * pq_test_random_int(r, 1, 20);
+    d->out_channels = groups * pq_test_random_int(r, 1, 40);
+    for (int a = 0; a < 3; a++) {
+        int64_t most = a == 0 ? 2 : 4;
+        d->in[a] = pq_test_random_int(r, 1, a == 0 ? 3 : 12);
+        d->kernel[a] = pq_test_random_int(r, 1, most);
+        d->stride[a] = pq_test_random_int(r, 1, 3);
+        d->dilation[a] = pq_test_random_int(r, 1, 2);
+        d->pad_begin[a] = d->kernel[a] > 1 ? pq_test_random_int(r, 0, most) : 0;
+    }
+    set_output(d, pq_test_random_int(r, 0, 2));
+    return d->out[0] > 0 && d->out[1] > 0 && d->out[2] > 0;
+}
+
+static void
+random_level(pq_jit *jit)
+{
+    pq_test_random r = pq_test_random_seed(20261126);
+    for (int i = 0; i < RANDOM_CASES;) {
+        pq_conv_desc d;
+        if (draw(&r, &d)) {
+            check_two(jit, d, NULL);
+            i++;
+        }
+    }
+}
+
 static void
 refuses_level(pq_jit *jit)
 {
@@ -168,6 +205,7 @@ EACH_LEVEL(odd)
 EACH_LEVEL(groups)
 EACH_LEVEL(ranks)
 EACH_LEVEL(transposed)
+EACH_LEVEL(random)
 EACH_LEVEL(refuses)
 
 int
@@ -177,7 +215,7 @@ main(void)
         cmocka_unit_test(test_pointwise), cmocka_unit_test(test_square),
         cmocka_unit_test(test_odd),       cmocka_unit_test(test_groups),
         cmocka_unit_test(test_ranks),     cmocka_unit_test(test_transposed),
-        cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_random),    cmocka_unit_test(test_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
