@@ -234,8 +234,7 @@ pq_rule_binary(pq_graph *g, const pq_op *op)
     }
     pq_act act = pq_act_fused(op);
     bool has_act_type = !is_int && kind != PQ_KIND_F64;
-    if (act.code != PQ_OP_NONE &&
-        (!has_act_type || !pq_act_is_f32(act.code))) {
+    if (act.code != PQ_OP_NONE && (!has_act_type || !pq_act_is_f32(act.code))) {
         return "the fused activation is not defined for the type";
     }
     const pq_value *a = pq_graph_value(g, op->inputs[0]);

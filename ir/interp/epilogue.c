@@ -22,6 +22,12 @@ is_byte(ptqc_dtype t)
     return t == PTQC_I8 || t == PTQC_U8;
 }
 
+static bool
+is_small_integer(ptqc_dtype t)
+{
+    return is_byte(t) || t == PTQC_I4 || t == PTQC_U4;
+}
+
 bool
 pq_is_integer_product(const pq_graph *g, const pq_op *op)
 {
@@ -34,7 +40,8 @@ pq_is_integer_product(const pq_graph *g, const pq_op *op)
         return is_byte(tx) && is_byte(tw) && ty == PTQC_I32 &&
                ((x | w) & ~(PQ_KIND_INT | PQ_KIND_QUANT)) == 0;
     }
-    return (x & (PQ_KIND_QUANT | PQ_KIND_TOKEN)) != 0 && (w & KIND_CODES) != 0;
+    return (x & (PQ_KIND_QUANT | PQ_KIND_TOKEN)) != 0 && is_byte(tx) &&
+           (w & KIND_CODES) != 0 && is_small_integer(tw);
 }
 
 // ---- which types are taken ------------------------------------------------
@@ -69,9 +76,6 @@ static const char *
 rule_integer_weight(pq_graph *g, const pq_op *op)
 {
     const pq_value *w = pq_graph_value(g, op->inputs[IN_W]);
-    if (pq_dtype_bits(w->type.dtype) > 8) {
-        return "integer weights have more than 8 bits";
-    }
     if (has_one_scale(g, op->inputs[IN_W])) {
         return NULL;
     }
@@ -84,19 +88,47 @@ rule_integer_weight(pq_graph *g, const pq_op *op)
                : "weight scales are not along the output channels";
 }
 
+// Raw mode: nothing but an i32 bias goes with the sums.
+static const char *
+rule_raw(pq_graph *g, const pq_op *op)
+{
+    pq_value_id bias = pq_op_input(op, IN_BIAS);
+    bool is_bias_fit = pq_value_is_none(bias) ||
+                       pq_graph_value(g, bias)->type.dtype == PTQC_I32;
+    bool is_bare = is_bias_fit &&
+                   pq_value_is_none(pq_op_input(op, IN_RESIDUAL)) &&
+                   pq_act_fused(op).code == PQ_OP_NONE &&
+                   pq_value_kind(g, op->inputs[0]) != PQ_KIND_TOKEN &&
+                   pq_graph_value(g, op->outputs[0])->type.dtype == PTQC_I32;
+    return is_bare ? NULL : "raw accumulators are i32, without epilogue";
+}
+
+static const char *
+rule_integer_output(pq_graph *g, const pq_op *op)
+{
+    const pq_value *y = pq_graph_value(g, op->outputs[0]);
+    if (pq_value_kind(g, op->outputs[0]) != PQ_KIND_QUANT) {
+        return NULL;
+    }
+    bool is_code =
+        !pq_dtype_is_float(y->type.dtype) && pq_dtype_bits(y->type.dtype) <= 16;
+    return is_code && has_one_scale(g, op->outputs[0])
+               ? NULL
+               : "output codes need 8 or 16 bits and one scale";
+}
+
 static const char *
 rule_integer(pq_graph *g, const pq_op *op)
 {
     uint32_t x = pq_value_kind(g, op->inputs[0]);
-    if (!is_byte(pq_graph_value(g, op->inputs[0])->type.dtype)) {
-        return "integer activations are not i8 or u8";
-    }
     if (x == PQ_KIND_QUANT && !has_one_scale(g, op->inputs[0])) {
         return "activations have more than one scale";
     }
-    bool has_x_scale =
-        pq_value_kind(g, pq_op_input(op, IN_X_SCALE)) != PQ_KIND_NONE;
-    if ((x == PQ_KIND_TOKEN) != has_x_scale) {
+    if (pq_value_kind(g, op->outputs[0]) == PQ_KIND_INT) {
+        return rule_raw(g, op);
+    }
+    uint32_t scale = pq_value_kind(g, pq_op_input(op, IN_X_SCALE));
+    if (scale != (x == PQ_KIND_TOKEN ? PQ_KIND_FLOAT : PQ_KIND_NONE)) {
         return "x_scale and per-token activations go together";
     }
     if (x == PQ_KIND_TOKEN && pq_op_i64(op, PQ_ATTR_TRANS_A, 0) != 0) {
@@ -110,16 +142,8 @@ rule_integer(pq_graph *g, const pq_op *op)
         (!is_i32 || x == PQ_KIND_TOKEN)) {
         return "the bias is neither f32 nor (static activations) i32";
     }
-    uint32_t out = pq_value_kind(g, op->outputs[0]);
-    if (out == PQ_KIND_INT) {
-        bool is_plain =
-            pq_graph_value(g, op->outputs[0])->type.dtype == PTQC_I32 &&
-            (bias == PQ_KIND_NONE || is_i32) &&
-            pq_value_kind(g, pq_op_input(op, IN_RESIDUAL)) == PQ_KIND_NONE &&
-            pq_act_fused(op).code == PQ_OP_NONE && x != PQ_KIND_TOKEN;
-        return is_plain ? NULL : "raw accumulators are i32, without epilogue";
-    }
-    return rule_integer_weight(g, op);
+    const char *reason = rule_integer_output(g, op);
+    return reason != NULL ? reason : rule_integer_weight(g, op);
 }
 
 static const char *
@@ -141,10 +165,28 @@ rule_float(pq_graph *g, const pq_op *op)
         (w & (PQ_KIND_FLOAT | KIND_CODES)) == 0) {
         return "types of x and w do not go together";
     }
+    if ((pq_value_kind(g, op->outputs[0]) & (PQ_KIND_FLOAT | PQ_KIND_QUANT)) ==
+            0 ||
+        !pq_value_is_none(pq_op_input(op, IN_X_SCALE))) {
+        return "the output or x_scale does not go with float arithmetic";
+    }
     uint32_t bias = pq_value_kind(g, pq_op_input(op, IN_BIAS));
     return (bias & (PQ_KIND_NONE | PQ_KIND_FLOAT | PQ_KIND_QUANT)) == 0
                ? "an integer bias has no scale"
                : NULL;
+}
+
+// A residual is a float tensor or codes with one scale.
+static const char *
+rule_residual(pq_graph *g, const pq_op *op)
+{
+    pq_value_id r = pq_op_input(op, IN_RESIDUAL);
+    uint32_t kind = pq_value_kind(g, r);
+    bool is_fit = kind == PQ_KIND_NONE || kind == PQ_KIND_FLOAT ||
+                  (kind == PQ_KIND_QUANT && has_one_scale(g, r));
+    return is_fit ? NULL
+                  : "the residual is neither float nor codes of one "
+                    "scale";
 }
 
 const char *
@@ -157,6 +199,10 @@ pq_rule_product(pq_graph *g, const pq_op *op)
     }
     if (op->code != PQ_OP_MATMUL && (rank < 3 || rank > 2 + PQ_TAP_AXES)) {
         return "x has no 1 to 3 spatial axes";
+    }
+    const char *reason = rule_residual(g, op);
+    if (reason != NULL) {
+        return reason;
     }
     if (pq_value_kind(g, op->inputs[0]) == PQ_KIND_TOKEN ||
         pq_is_integer_product(g, op)) {

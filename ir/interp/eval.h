@@ -39,6 +39,7 @@ typedef const char *(*pq_rule_fn)(pq_graph *g, const pq_op *op);
 #define PQ_KIND_QUANT  0x40u  // codes with constant scales
 #define PQ_KIND_TOKEN  0x80u  // codes whose scales are another value
 #define PQ_KIND_QUANT4 0x100u // as QUANT, i4 u4
+#define PQ_KIND_OTHER  0x200u // codes of a type that no op takes
 
 typedef struct pq_eval_info {
     pq_eval_fn run;
@@ -83,6 +84,8 @@ typedef struct pq_qview {
     int64_t count;
 } pq_qview;
 
+// Types that hold codes: 4 to 16 bits, i32, f8.
+bool pq_is_code_format(ptqc_dtype t);
 // Parameters of value v; is_on = false when its elements are real numbers.
 PTQC_MUST_USE ptqc_status pq_qview_of(pq_eval *e, pq_value_id v, pq_qview *out);
 // Two values whose equal codes mean equal numbers (both unquantized counts).

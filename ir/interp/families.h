@@ -47,6 +47,7 @@ ptqc_status pq_eval_depth_space(pq_eval *e);
 ptqc_status pq_eval_concat(pq_eval *e);
 const char *pq_rule_concat(pq_graph *g, const pq_op *op);
 ptqc_status pq_eval_pad(pq_eval *e);
+const char *pq_rule_fill(pq_graph *g, const pq_op *op);
 ptqc_status pq_eval_trilu(pq_eval *e);
 ptqc_status pq_eval_reverse_sequence(pq_eval *e);
 // gather.c
@@ -70,6 +71,7 @@ ptqc_status pq_eval_dynamic_quantize(pq_eval *e);
 const char *pq_rule_dynamic_quantize(pq_graph *g, const pq_op *op);
 // recurrent.c, attention.c
 ptqc_status pq_eval_recurrent(pq_eval *e);
+const char *pq_rule_recurrent(pq_graph *g, const pq_op *op);
 ptqc_status pq_eval_attention(pq_eval *e);
 
 #endif

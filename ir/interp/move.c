@@ -285,6 +285,17 @@ pq_eval_concat(pq_eval *e)
 
 // ---- pad, trilu -----------------------------------------------------------
 
+const char *
+pq_rule_fill(pq_graph *g, const pq_op *op)
+{
+    const pq_value *y = pq_graph_value(g, op->outputs[0]);
+    const pq_quant *q = pq_graph_quant(g, y->quant);
+    bool has_scales = pq_value_kind(g, op->outputs[0]) == PQ_KIND_QUANT &&
+                      q->scheme.granularity != PQ_GRAN_TENSOR;
+    return has_scales ? "the code of the new elements needs one scale"
+                      : pq_rule_move(g, op);
+}
+
 // The number v as one stored element of the output.
 static ptqc_status
 fill_element(pq_eval *e, const pq_move *m, float v, uint8_t out[8])
@@ -295,10 +306,6 @@ fill_element(pq_eval *e, const pq_move *m, float v, uint8_t out[8])
     PQ_TRY(pq_qview_of(e, e->op->outputs[0], &q));
     pq_tensor one = {.dtype = m->is_f32 ? PTQC_F32 : y->dtype, .p = out};
     if (q.is_on && !m->is_f32) {
-        if (q.count != 1) {
-            return pq_eval_fail(e, PTQC_E_UNSUPPORTED,
-                                "codes with more than one scale");
-        }
         int32_t code = pq_quantize_one(v, &q, y->dtype);
         pq_store_codes(&one, 0, &code, 1);
     } else if (one.dtype == PTQC_F64) {

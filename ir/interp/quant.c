@@ -22,6 +22,14 @@ copy_constant(pq_eval *e, pq_const_id id, const void **out, int64_t *out_count)
     return PTQC_OK;
 }
 
+bool
+pq_is_code_format(ptqc_dtype t)
+{
+    unsigned bits = pq_dtype_bits(t);
+    return t == PTQC_I32 || bits == 4 || (bits == 8 && t != PTQC_BOOL) ||
+           (bits == 16 && !pq_dtype_is_float(t));
+}
+
 ptqc_status
 pq_qview_of(pq_eval *e, pq_value_id v, pq_qview *out)
 {
@@ -29,7 +37,8 @@ pq_qview_of(pq_eval *e, pq_value_id v, pq_qview *out)
     const pq_value *value = pq_graph_value(e->g, v);
     const pq_quant *q =
         value != NULL ? pq_graph_quant(e->g, value->quant) : NULL;
-    if (q == NULL || value->type.dtype != q->scheme.format) {
+    if (q == NULL || value->type.dtype != q->scheme.format ||
+        !pq_is_code_format(q->scheme.format)) {
         return PTQC_OK;
     }
     out->scheme = q->scheme;

@@ -362,6 +362,20 @@ run_direction(pq_eval *e, const cell *c, int64_t d, bool is_reverse)
     return PTQC_OK;
 }
 
+const char *
+pq_rule_recurrent(pq_graph *g, const pq_op *op)
+{
+    for (uint32_t i = IN_B; i < op->input_count; i++) {
+        uint32_t kind = pq_value_kind(g, op->inputs[i]);
+        bool is_int = kind == PQ_KIND_INT;
+        if (kind != PQ_KIND_NONE && is_int != (i == IN_LENS)) {
+            return i == IN_LENS ? "lengths are no integers"
+                                : "an operand is no real tensor";
+        }
+    }
+    return NULL;
+}
+
 ptqc_status
 pq_eval_recurrent(pq_eval *e)
 {

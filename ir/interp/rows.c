@@ -95,7 +95,8 @@ mac_i16_body(uint32_t *restrict acc, const int16_t *restrict a,
 
 VARIANT(plain, )
 #if defined(__x86_64__)
-VARIANT(fma, __attribute__((target("avx2,fma"))))
+// flatten: the functions of mathfn.h must get the target's fma, too.
+VARIANT(fma, __attribute__((target("avx2,fma"), flatten)))
 #endif
 
 const pq_rows *

@@ -48,11 +48,15 @@ pq_value_kind(const pq_graph *g, pq_value_id v)
     }
     ptqc_dtype t = value->type.dtype;
     const pq_quant *q = pq_graph_quant(g, value->quant);
-    if (q != NULL && q->scheme.format == t) {
+    bool has_codes = q != NULL && q->scheme.format == t;
+    if (has_codes && pq_is_code_format(t)) {
         if (pq_const_is_none(q->scale)) {
             return PQ_KIND_TOKEN;
         }
         return pq_dtype_bits(t) == 4 ? PQ_KIND_QUANT4 : PQ_KIND_QUANT;
+    }
+    if (has_codes && !pq_dtype_is_float(t)) {
+        return PQ_KIND_OTHER;
     }
     if (t == PTQC_BOOL) {
         return PQ_KIND_BOOL;
