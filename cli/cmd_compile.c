@@ -170,6 +170,10 @@ compile(cli *c, ptqc_model *model, ptqc_compile_desc *desc, const char *output)
         desc->samples = cli_samples_get;
         desc->samples_user = &samples;
         desc->calibration_note = samples.note;
+        if (desc->sample_limit == 0 ||
+            desc->sample_limit > samples.sample_count) {
+            desc->sample_limit = samples.sample_count;
+        }
     }
     if (st == PTQC_OK) {
         st = ptqc_compile_file(c->ctx, model, desc, output,

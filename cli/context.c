@@ -73,13 +73,16 @@ on_progress(void *user, const char *phase, uint64_t done, uint64_t total)
     }
     c->progress_ns = now;
     double spent = (double)(now - c->progress_start_ns) * 1e-9;
-    double left = done > 0 && total > done
-                      ? spent * (double)(total - done) / (double)done
-                      : 0;
-    fprintf(stderr, "%s%s %llu/%llu, %.0f s left%s",
-            c->shows_progress ? "\r\033[K" : "", phase,
-            (unsigned long long)done, (unsigned long long)total, left,
-            c->shows_progress ? "" : "\n");
+    fprintf(stderr, "%s%s %llu", c->shows_progress ? "\r\033[K" : "", phase,
+            (unsigned long long)done);
+    if (total > 0) {
+        fprintf(stderr, "/%llu", (unsigned long long)total);
+    }
+    if (done > 0 && total > done) {
+        fprintf(stderr, ", %.0f s left",
+                spent * (double)(total - done) / (double)done);
+    }
+    fprintf(stderr, "%s", c->shows_progress ? "" : "\n");
 }
 
 // ---- kernel cache ---------------------------------------------------------

@@ -54,6 +54,7 @@ typedef struct cli_samples {
     cli_array *arrays; // one per --calib
     uint32_t array_count;
     char *note; // "x.npy, y.npy"
+    uint64_t sample_count;
 } cli_samples;
 
 ptqc_status cli_samples_open(cli *c, const ptqc_model *model, cli_samples *out);

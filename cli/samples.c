@@ -118,6 +118,11 @@ cli_samples_open(cli *c, const ptqc_model *model, cli_samples *out)
             st = check_file(out, v->list[i], arrays);
         }
         if (st == PTQC_OK) {
+            ptqc_tensor_info info;
+            ptqc_model_input(model, 0, &info);
+            out->sample_count +=
+                (uint64_t)(arrays[0].tensor.dims[0] /
+                           (info.dims[0] > 0 ? info.dims[0] : 1));
             st = add_note(out, v->list[i]);
         }
     }
