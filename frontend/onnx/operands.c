@@ -434,6 +434,19 @@ pq_onnx_cast(pq_onnx_call *c, pq_value_id x, ptqc_dtype to, pq_value_id *out)
     return pq_onnx_end(c, &b, out);
 }
 
+// Whether an integer type holds the number.
+static bool
+holds_number(ptqc_dtype dtype, double value)
+{
+    int bits = (int)pq_dtype_bits(dtype);
+    bool is_signed = pq_dtype_is_signed(dtype);
+    double high =
+        dtype == PTQC_BOOL ? 2.0 : ldexp(1.0, is_signed ? bits - 1 : bits);
+    double low = is_signed ? -high : 0.0;
+    return bits >= 8 && !pq_dtype_is_float(dtype) && value == floor(value) &&
+           value >= low && value < high && value < 0x1p63;
+}
+
 ptqc_status
 pq_onnx_scalar(pq_onnx_call *c, ptqc_dtype dtype, double value,
                pq_value_id *out)
@@ -454,10 +467,10 @@ pq_onnx_scalar(pq_onnx_call *c, ptqc_dtype dtype, double value,
         pq_store_le16(bytes, half);
         break;
     default:
-        if (pq_dtype_bits(dtype) < 8 || pq_dtype_is_float(dtype)) {
+        if (!holds_number(dtype, value)) {
             return PQ_ONNX_FAIL(c, PTQC_E_UNSUPPORTED,
-                                "type %s is not supported here",
-                                pq_dtype_name(dtype));
+                                "the number %g in type %s is not supported",
+                                value, pq_dtype_name(dtype));
         }
         pq_store_le64(bytes, (uint64_t)(int64_t)value); // two's complement
         break;

@@ -441,6 +441,45 @@ pq_onnx_import_batch_norm(pq_onnx_call *c)
     return pq_onnx_end(c, &b, &c->outputs[0]);
 }
 
+static ptqc_status
+mean_from(pq_onnx_call *c, pq_value_id x, int64_t axis, pq_value_id *out)
+{
+    int64_t axes[PTQC_MAX_RANK];
+    uint32_t rank = pq_onnx_type_of(c, x)->rank, first = (uint32_t)axis;
+    for (uint32_t i = first; i < rank; i++) {
+        axes[i - first] = i;
+    }
+    pq_builder b;
+    pq_onnx_begin(c, &b, PQ_OP_REDUCE_MEAN);
+    pq_build_input(&b, x);
+    pq_build_i64s(&b, PQ_ATTR_AXES, axes, rank - first);
+    pq_build_i64(&b, PQ_ATTR_KEEPDIMS, 1);
+    return pq_onnx_end(c, &b, out);
+}
+
+// The optional outputs of LayerNormalization: the mean, and
+// 1 / sqrt(variance + epsilon).
+static ptqc_status
+layer_statistics(pq_onnx_call *c, pq_value_id x, int64_t axis, float epsilon)
+{
+    pq_value_id mean, t, e;
+    if (!pq_onnx_wants(c, 1) && !pq_onnx_wants(c, 2)) {
+        return PTQC_OK;
+    }
+    PQ_TRY(mean_from(c, x, axis, pq_onnx_wants(c, 1) ? &c->outputs[1] : &mean));
+    mean = pq_onnx_wants(c, 1) ? c->outputs[1] : mean;
+    if (!pq_onnx_wants(c, 2)) {
+        return PTQC_OK;
+    }
+    PQ_TRY(pq_onnx_binary(c, PQ_OP_SUB, x, mean, &t));
+    PQ_TRY(pq_onnx_binary(c, PQ_OP_MUL, t, t, &t));
+    PQ_TRY(mean_from(c, t, axis, &t));
+    PQ_TRY(
+        pq_onnx_scalar(c, pq_onnx_type_of(c, x)->dtype, (double)epsilon, &e));
+    PQ_TRY(pq_onnx_binary(c, PQ_OP_ADD, t, e, &t));
+    return pq_onnx_unary(c, PQ_OP_RSQRT, t, &c->outputs[2]);
+}
+
 // LayerNormalization, RMSNormalization: axes from `axis` on.
 ptqc_status
 pq_onnx_import_layer_norm(pq_onnx_call *c)
@@ -452,7 +491,6 @@ pq_onnx_import_layer_norm(pq_onnx_call *c)
     PQ_TRY(pq_onnx_attr_i64(c, "axis", &axis));
     PQ_TRY(pq_onnx_attr_i64(c, "stash_type", &stash_type));
     PQ_TRY(pq_onnx_axis(c, axis, pq_onnx_type_of(c, x)->rank, &axis));
-    PQ_TRY(refuse_outputs_after(c, 1));
     if (stash_type != PQ_ONNX_FLOAT) {
         return PQ_ONNX_FAIL(c, PTQC_E_UNSUPPORTED,
                             "a stash_type other than FLOAT is not supported");
@@ -464,7 +502,8 @@ pq_onnx_import_layer_norm(pq_onnx_call *c)
     }
     pq_build_i64(&b, PQ_ATTR_AXIS, axis);
     pq_build_f32(&b, PQ_ATTR_EPSILON, epsilon);
-    return pq_onnx_end(c, &b, &c->outputs[0]);
+    PQ_TRY(pq_onnx_end(c, &b, &c->outputs[0]));
+    return layer_statistics(c, x, axis, epsilon);
 }
 
 ptqc_status

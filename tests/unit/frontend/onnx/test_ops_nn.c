@@ -112,6 +112,59 @@ gemm(void **state)
     expect_refused(&m, "expected rank 2, found 3");
 }
 
+// Factors that the type does not hold (found by fuzzing).
+static void
+gemm_of_integers(void **state)
+{
+    (void)state;
+    static const char *const factors[] = {"alpha:f=6.7e22", "alpha:f=0.5",
+                                          "alpha:f=nan", "alpha:f=-2e9"};
+    for (size_t i = 0; i < sizeof factors / sizeof factors[0]; i++) {
+        model_begin(&m, 17);
+        model_input(&m, "x", T_I32, "2,3");
+        model_input(&m, "w", T_I32, "3,4");
+        model_output(&m, "z");
+        model_node(&m, "Gemm", "x,w", "z", factors[i]);
+        if (i == 3) {
+            expect_graph(&m, "mul i32[2,3]; matmul i32[2,4]");
+        } else {
+            expect_problem(&m, "Gemm", "in type i32 is not supported");
+        }
+    }
+}
+
+static void
+einsum(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *equation, *dims, *expected;
+    } cases[] = {
+        {"equation:s=bij,bjk->bik", "4,3,5",
+         "matmul f32[4,2,5]; reshape f32[4,2,5]"},
+        {"equation:s=bij,bkj->bik", "4,5,3",
+         "transpose f32[4,3,5]; matmul f32[4,2,5]; reshape f32[4,2,5]"},
+        {"equation:s=bij,jk", "3,5",
+         "reshape f32[1,8,3]; reshape f32[1,3,5]; "
+         "matmul f32[1,8,5]; reshape f32[4,2,5]"},
+        {"equation:s=bij,k->kb", "5",
+         "reduce_sum f32[4]; reshape f32[1,4,1]; reshape f32[1,1,5]; matmul "
+         "f32[1,4,5]; reshape f32[4,5]; transpose f32[5,4]"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        start("4,2,3");
+        model_input(&m, "y", T_F32, cases[i].dims);
+        model_node(&m, "Einsum", "x,y", "z", cases[i].equation);
+        expect_graph(&m, cases[i].expected);
+    }
+    start("4,4");
+    model_node(&m, "Einsum", "x", "z", "equation:s=ii->i");
+    expect_problem(&m, "Einsum", "'ii->i' is not supported");
+    start("4,4");
+    model_node(&m, "Einsum", "x", "z", "equation:s=ij->ik");
+    expect_refused(&m, "expected labels of the operands");
+}
+
 static void
 matmul_of_vectors(void **state)
 {
@@ -202,6 +255,8 @@ main(void)
         cmocka_unit_test(conv_refused),
         cmocka_unit_test(conv_transpose),
         cmocka_unit_test(gemm),
+        cmocka_unit_test(gemm_of_integers),
+        cmocka_unit_test(einsum),
         cmocka_unit_test(matmul_of_vectors),
         cmocka_unit_test(pooling),
         cmocka_unit_test(normalization),

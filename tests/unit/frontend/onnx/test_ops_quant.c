@@ -63,6 +63,48 @@ codes_move(void **state)
     expect_problem(&m, "DequantizeLinear", "another scale or zero point");
 }
 
+// Other operators would take codes for numbers.
+static void
+codes_are_no_numbers(void **state)
+{
+    (void)state;
+    start(13);
+    model_node(&m, "QuantizeLinear", "x,s,q", "c", "");
+    model_node(&m, "Cast", "c", "z", "to:i=1");
+    expect_problem(&m, "Cast", "quantized codes as plain integers");
+    start(13); // a constant may be both
+    weight_u8("w", "4", 4);
+    model_output(&m, "y");
+    model_node(&m, "DequantizeLinear", "w,s,q", "z", "");
+    model_node(&m, "Cast", "w", "y", "to:i=1");
+    expect_graph(&m, "dequantize f32[4]; cast f32[4]");
+}
+
+static void
+matmul_nbits(void **state)
+{
+    (void)state;
+    const float scales[6] = {1, 2, 3, 4, 5, 6};
+    uint8_t codes[48];
+    memset(codes, 0x21, sizeof codes);
+    model_begin(&m, 17);
+    model_input(&m, "x", T_F32, "N,20");
+    model_output(&m, "z");
+    model_weight(&m, "w", T_U8, "3,2,8", codes, sizeof codes);
+    model_weight(&m, "ws", T_F32, "6", scales, sizeof scales);
+    model_node(&m, "com.microsoft:MatMulNBits", "x,w,ws", "z",
+               "K:i=20 N:i=3 bits:i=4 block_size:i=16");
+    expect_graph(&m, "dequantize f32[3,20]; matmul f32[N,3]");
+    model_begin(&m, 17);
+    model_input(&m, "x", T_F32, "N,20");
+    model_output(&m, "z");
+    model_weight(&m, "w", T_U8, "3,2,8", codes, sizeof codes);
+    model_weight(&m, "ws", T_F32, "6", scales, sizeof scales);
+    model_node(&m, "com.microsoft:MatMulNBits", "x,w,ws", "z",
+               "K:i=20 N:i=4 bits:i=4 block_size:i=16");
+    expect_refused(&m, "expected weights of 4 x 16 bytes");
+}
+
 static void
 weights_keep_codes(void **state)
 {
@@ -193,6 +235,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(q_and_dq),
         cmocka_unit_test(codes_move),
+        cmocka_unit_test(codes_are_no_numbers),
+        cmocka_unit_test(matmul_nbits),
         cmocka_unit_test(weights_keep_codes),
         cmocka_unit_test(blocked_weights),
         cmocka_unit_test(refused),
