@@ -443,5 +443,5 @@ pq_lower_matmul(pq_lower *l)
 void
 pq_lower_attention(pq_lower *l)
 {
-    pq_decline(l, "fused attention"); // the host decomposes it
+    pq_decline(l, "no fused kernel; matmul, softmax, matmul have them");
 }
