@@ -7,12 +7,17 @@
 //
 //   x    [N][C][P]      -> pixels [P][C]
 //   w    -> panels      [group][panel][tap][C/group][32], or when a group has
-//                       one input channel [tap][OC rounded up to 32]
+//                       one input and few output channels [tap][OC rounded
+//                       up to 32]
 //   acc  [P'][OC]       -> epilogue -> [N][OC][P']
 #include <string.h>
 
 #include "ir/interp/eval.h"
 #include "ir/interp/families.h"
+
+// Output channels per input channel up to which pixels are repeated; more
+// would take too much memory and gain nothing.
+#define MAX_MULTIPLIER 4
 
 typedef struct conv {
     int64_t batch, channels, out_channels, groups;
@@ -78,7 +83,7 @@ init_operands(pq_eval *e, conv *c)
         c->x = (const uint8_t *)x;
         c->w = (const uint8_t *)w;
     }
-    c->is_depthwise = c->in_group == 1;
+    c->is_depthwise = c->in_group == 1 && c->out_group <= MAX_MULTIPLIER;
     int64_t rounded = pq_panels(c->out_channels) * PQ_PANEL;
     c->x_row = c->is_depthwise ? rounded : c->channels;
     int64_t w_count = c->is_depthwise ? c->at.taps * rounded

@@ -252,7 +252,9 @@ typedef struct pq_rows {
     void (*act)(const pq_act *act, const float *x, float *y, int64_t n);
 } pq_rows;
 
-const pq_rows *pq_rows_get(void); // the variant for this machine
+const pq_rows *pq_rows_get(void); // the best variant for this machine
+// 0: any machine, 1: x86 with avx2 and fma. NULL when it cannot run here.
+const pq_rows *pq_rows_variant(unsigned index);
 
 // ---- products (product.c) -------------------------------------------------
 

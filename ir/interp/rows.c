@@ -100,12 +100,23 @@ VARIANT(fma, __attribute__((target("avx2,fma"), flatten)))
 #endif
 
 const pq_rows *
-pq_rows_get(void)
+pq_rows_variant(unsigned index)
 {
+    if (index == 0) {
+        return &rows_plain;
+    }
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    if (index == 1 && __builtin_cpu_supports("avx2") &&
+        __builtin_cpu_supports("fma")) {
         return &rows_fma;
     }
 #endif
-    return &rows_plain;
+    return NULL;
+}
+
+const pq_rows *
+pq_rows_get(void)
+{
+    const pq_rows *best = pq_rows_variant(1);
+    return best != NULL ? best : pq_rows_variant(0);
 }

@@ -342,6 +342,61 @@ no_images(void **state)
     op_case_end(&c);
 }
 
+// A small quantized convolution, run while allocations fail.
+static ptqc_status
+sweep_body(ptqc_ctx *ctx, void *user)
+{
+    (void)user;
+    static const int64_t dx[3] = {1, 2, 4}, dw[3] = {2, 2, 3};
+    static const int64_t one[1] = {1};
+    static const float scale[1] = {0.1f};
+    static uint8_t x[8] = {1, 2, 3, 4, 5, 6, 7, 8}, w[12] = {9};
+    pq_graph *g = NULL;
+    pq_runner *r = NULL;
+    pq_value_id v[2], y;
+    ptqc_status st = pq_graph_create(ctx, &g);
+    for (int i = 0; i < 2 && st == PTQC_OK; i++) {
+        st = pq_build_constant(g, (pq_str){0}, PTQC_U8, i == 0 ? dx : dw, 3,
+                               i == 0 ? x : w, &v[i]);
+        if (st != PTQC_OK) {
+            break;
+        }
+        pq_constant c = {PTQC_F32, 1, one, scale, 4};
+        pq_quant q = {
+            .scheme = {.format = PTQC_U8, .granularity = PQ_GRAN_TENSOR},
+            .scale = pq_graph_add_constant(g, &c)};
+        pq_quant_id id = pq_const_is_none(q.scale) ? (pq_quant_id){0}
+                                                   : pq_graph_add_quant(g, &q);
+        st = pq_quant_is_none(id) ? PTQC_E_RESOURCE : PTQC_OK;
+        pq_value_set_quant(g, v[i], PTQC_U8, id);
+    }
+    if (st == PTQC_OK) {
+        st = pq_build_binary(g, (pq_op_id){0}, PQ_OP_CONV, v[0], v[1], &y);
+    }
+    if (st == PTQC_OK) {
+        st = pq_graph_add_output(g, y);
+    }
+    if (st == PTQC_OK) {
+        st = pq_interp_make(ctx, g, NULL, 0, &r);
+    }
+    if (st == PTQC_OK) {
+        op_case nothing = {.out_count = 0};
+        st = r->run(r, NULL, op_case_observe, &nothing);
+    }
+    if (r != NULL) {
+        r->destroy(r);
+    }
+    pq_graph_destroy(g);
+    return st;
+}
+
+static void
+allocation_failures(void **state)
+{
+    (void)state;
+    assert_true(pq_test_alloc_sweep(sweep_body, NULL) > 10);
+}
+
 int
 main(void)
 {
@@ -353,6 +408,7 @@ main(void)
         cmocka_unit_test(padding_is_no_term),
         cmocka_unit_test(weight_only),
         cmocka_unit_test(no_images),
+        cmocka_unit_test(allocation_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

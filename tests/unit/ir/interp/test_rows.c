@@ -8,10 +8,8 @@
 enum { K = 23 };
 
 static void
-dot_products(void **state)
+dot_products(const pq_rows *rows)
 {
-    (void)state;
-    const pq_rows *rows = pq_rows_get();
     float a[K], b[K * PQ_PANEL], acc[PQ_PANEL], want[PQ_PANEL];
     int16_t ai[K], bi[K * PQ_PANEL];
     uint32_t acc_i[PQ_PANEL], want_i[PQ_PANEL];
@@ -42,10 +40,8 @@ dot_products(void **state)
 }
 
 static void
-elementwise_products(void **state)
+elementwise_products(const pq_rows *rows)
 {
-    (void)state;
-    const pq_rows *rows = pq_rows_get();
     float a[PQ_PANEL], b[PQ_PANEL], acc[PQ_PANEL], want[PQ_PANEL];
     int16_t ai[PQ_PANEL], bi[PQ_PANEL];
     uint32_t acc_i[PQ_PANEL], want_i[PQ_PANEL];
@@ -64,6 +60,54 @@ elementwise_products(void **state)
     rows->mac_i16(acc_i, ai, bi);
     assert_true(pq_test_same_bytes("mac_f32", acc, want, sizeof acc));
     assert_true(pq_test_same_bytes("mac_i16", acc_i, want_i, sizeof acc_i));
+}
+
+static void
+every_variant(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        const pq_rows *rows = pq_rows_variant(i);
+        if (rows == NULL) {
+            print_message("variant %u cannot run here\n", i);
+            continue;
+        }
+        dot_products(rows);
+        elementwise_products(rows);
+    }
+}
+
+// All activations, ordinary and special arguments: the same bits.
+static void
+activations_agree(void **state)
+{
+    (void)state;
+    enum { COUNT = 1003 };
+    static float x[COUNT], a[COUNT], b[COUNT];
+    const float special[8] = {0,      -0.0f,   INFINITY, -INFINITY,
+                              1e-42f, 3.4e38f, -1e-38f,  0.5f};
+    const pq_rows *fma_rows = pq_rows_variant(1);
+    if (fma_rows == NULL) {
+        print_message("no second variant on this machine\n");
+        skip();
+    }
+    pq_test_random r = pq_test_random_seed(3);
+    pq_test_fill_normal(&r, x, COUNT, 10);
+    memcpy(x, special, sizeof special);
+    for (int code = PQ_OP_NONE + 1; code < PQ_OP_COUNT; code++) {
+        pq_act act = {(pq_opcode)code, 0.3f, 0.7f};
+        if (!pq_act_is_f32(act.code)) {
+            continue;
+        }
+        pq_rows_variant(0)->act(&act, x, a, COUNT);
+        fma_rows->act(&act, x, b, COUNT);
+        for (int i = 0; i < COUNT; i++) { // the sign of a NaN is free
+            a[i] = a[i] != a[i] ? 0.0f : a[i];
+            b[i] = b[i] != b[i] ? 0.0f : b[i];
+        }
+        assert_true(
+            pq_test_same_bytes(pq_op_info_of(act.code)->name, a, b, sizeof a));
+    }
 }
 
 static void
@@ -119,8 +163,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(dot_products),
-        cmocka_unit_test(elementwise_products),
+        cmocka_unit_test(every_variant),
+        cmocka_unit_test(activations_agree),
         cmocka_unit_test(packing),
         cmocka_unit_test(walks_merge_axes),
     };
