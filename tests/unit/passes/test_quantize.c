@@ -1,0 +1,494 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From a float graph and a scheme to codes, the whole pipeline: which ops run
+// how, how close the results stay, what is refused, and that nothing depends
+// on torture modes.
+#include <stdio.h>
+
+#include "ir/text.h"
+#include "passes/registry.h"
+#include "tests/unit/passes/pass_test.h"
+
+// conv -> relu -> (conv + residual) -> relu -> pool -> reshape -> matmul.
+static const char network[] =
+    "ptir 1\ngraph \"net\" stage float\nsymbol N = [1, inf]\n"
+    "const c1: f32[3, 2, 1, 1] = [1, -0.5, 0.25, 2, -1, 0.75]\n"
+    "const c2: f32[3] = [0.1, -0.2, 0.3]\n"
+    "const c3: f32[3, 3, 1, 1] = [1, -2, 3, 0.5, 0.25, -1, 2, 0.5, 0.75]\n"
+    "const c4: f32[4, 12] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,"
+    " -1, -2, -3, -4, -5, -6, 7, 8, 9, 10, 11, 12,"
+    " 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8]\n"
+    "input %x: f32[N, 2, 4, 4]\n"
+    "%w1: f32[3, 2, 1, 1] = c1\n%b1: f32[3] = c2\n"
+    "%w2: f32[3, 3, 1, 1] = c3\n%w3: f32[4, 12] = c4\n"
+    "%a: f32[N, 3, 4, 4] = conv \"first\"(%x, %w1, %b1)\n"
+    "%b: f32[N, 3, 4, 4] = relu(%a)\n"
+    "%c: f32[N, 3, 4, 4] = conv \"second\"(%b, %w2, %b1)\n"
+    "%d: f32[N, 3, 4, 4] = add(%c, %b)\n"
+    "%e: f32[N, 3, 4, 4] = relu(%d)\n"
+    "%f: f32[N, 3, 2, 2] = max_pool \"pool\"(%e) "
+    "{kernel = [2, 2], strides = [2, 2]}\n"
+    "%g: f32[N, 12] = reshape(%f) {shape = [N, 12]}\n"
+    "%y: f32[N, 4] = matmul \"head\"(%g, %w3) {trans_b = 1}\n"
+    "output %y\n";
+
+// norm -> matmul -> gelu -> matmul, added to the stream: as in transformers.
+static const char stream[] =
+    "ptir 1\ngraph \"stream\" stage float\nsymbol T = [1, inf]\n"
+    "const c1: f32[4] = [1, 0.5, -1, 2]\n"
+    "const c2: f32[4, 4] = [1, 2, -3, 4, 0.5, -1, 2, 1, 1, 1, -1, 2, 0, 1, 2,"
+    " 3]\n"
+    "input %x: f32[T, 4]\n%g: f32[4] = c1\n%w: f32[4, 4] = c2\n"
+    "%n: f32[T, 4] = layer_norm(%x, %g)\n"
+    "%a: f32[T, 4] = matmul \"up\"(%n, %w, %g) {trans_b = 1}\n"
+    "%b: f32[T, 4] = gelu(%a)\n"
+    "%c: f32[T, 4] = matmul \"down\"(%b, %w) {trans_b = 1}\n"
+    "%d: f32[T, 4] = add(%c, %n)\n"
+    "%e: f32[T, 4] = layer_norm(%d, %g)\n"
+    "output %e\n";
+
+typedef struct pq_setting {
+    const char *scheme;
+    bool has_samples;
+    const char *keep;
+    const pq_caps *caps;
+    uint64_t torture;
+} pq_setting;
+
+typedef struct pq_notes {
+    char text[4096];
+    size_t n;
+} pq_notes;
+
+static void
+take_note(void *user, pq_str where, const char *what, const char *why)
+{
+    pq_notes *notes = user;
+    size_t room = sizeof notes->text - notes->n;
+    int n = snprintf(notes->text + notes->n, room, "%.*s|%s|%s\n",
+                     PQ_STR_ARG(where), what, why);
+    notes->n += n > 0 && (size_t)n < room ? (size_t)n : 0;
+}
+
+typedef struct pq_source {
+    const pq_graph *g;
+    pq_tensor t;
+} pq_source;
+
+static ptqc_status
+get_sample(void *user, uint64_t index, pq_tensor *tensors, uint32_t count)
+{
+    pq_source *s = user;
+    if (index >= 16 || count != 1) {
+        return PTQC_NO;
+    }
+    pq_test_random r = pq_test_random_seed(1 + index);
+    pq_free(pq_graph_ctx(s->g), s->t.p);
+    pq_pass_test_input(s->g, pq_graph_input(s->g, 0), &r, &s->t);
+    tensors[0] = s->t;
+    return PTQC_OK;
+}
+
+static ptqc_status
+compile(pq_graph **g, const pq_setting *setting, pq_notes *notes)
+{
+    const pq_pipeline_desc desc = {.flags = PQ_PIPELINE_VERIFY};
+    ptqc_ctx *ctx = pq_graph_ctx(*g);
+    pq_recipe recipe = {.has_scheme = true,
+                        .method = PQ_STR("rtn"),
+                        .observer = PQ_OBSERVER_MINMAX,
+                        .percentile = 99.99};
+    pq_str keep = pq_str_of(setting->keep);
+    recipe.keep = &keep;
+    recipe.keep_count = setting->keep != NULL ? 1 : 0;
+    assert_int_equal(
+        pq_scheme_parse(ctx, pq_str_of(setting->scheme), &recipe.scheme),
+        PTQC_OK);
+    pq_graph *original = NULL;
+    assert_int_equal(pq_graph_clone(*g, true, &original), PTQC_OK);
+    pq_source source = {.g = original};
+    const pq_samples samples = {.get = get_sample, .user = &source};
+    pq_arena scratch;
+    pq_arena_init(&scratch, ctx);
+    pq_pass_env env = {.scratch = &scratch,
+                       .recipe = &recipe,
+                       .caps = setting->caps,
+                       .samples = setting->has_samples ? &samples : NULL,
+                       .make_runner = pq_interp_make,
+                       .runner_user = ctx,
+                       .note = take_note,
+                       .note_user = notes};
+    ptqc_status st = pq_pipeline_compile(g, &env, &desc);
+    pq_arena_deinit(&scratch);
+    pq_free(ctx, source.t.p);
+    pq_graph_destroy(original);
+    return st;
+}
+
+static pq_graph *
+parse(ptqc_ctx *ctx, const char *text)
+{
+    pq_graph *g = NULL;
+    assert_int_equal(pq_graph_parse(ctx, "test", pq_str_of(text), &g), PTQC_OK);
+    return g;
+}
+
+static uint32_t
+count_ops(const pq_graph *g, pq_opcode code)
+{
+    uint32_t n = 0;
+    PQ_FOR_EACH_OP(g, id)
+    {
+        n += pq_graph_op(g, id)->code == code;
+    }
+    return n;
+}
+
+static const pq_op *
+find_op(const pq_graph *g, const char *name)
+{
+    PQ_FOR_EACH_OP(g, id)
+    {
+        if (pq_str_equal_z(pq_graph_op(g, id)->name, name)) {
+            return pq_graph_op(g, id);
+        }
+    }
+    fail_msg("no op '%s'", name);
+    return NULL;
+}
+
+static ptqc_dtype
+input_type(const pq_graph *g, const pq_op *op, uint32_t i)
+{
+    const pq_value *v = pq_graph_value(g, pq_op_input(op, i));
+    return v != NULL ? v->type.dtype : PTQC_DTYPE_NONE;
+}
+
+static ptqc_dtype
+output_type(const pq_graph *g, const pq_op *op)
+{
+    return pq_graph_value(g, op->outputs[0])->type.dtype;
+}
+
+// ---- static ---------------------------------------------------------------
+
+static void
+static_network(void **state)
+{
+    (void)state;
+    static const uint64_t tortures[] = {0, PTQC_TORTURE_CLONE,
+                                        PTQC_TORTURE_CLONE | PTQC_TORTURE_TEXT};
+    for (size_t i = 0; i < 3; i++) {
+        ptqc_ctx *ctx = pq_pass_test_ctx(tortures[i]);
+        pq_graph *before = parse(ctx, network);
+        pq_graph *g = parse(ctx, network);
+        pq_notes notes = {0};
+        const pq_setting s = {.scheme = "w8a8", .has_samples = true};
+        assert_int_equal(compile(&g, &s, &notes), PTQC_OK);
+        assert_int_equal(pq_graph_stage(g), PQ_STAGE_QUANTIZED);
+        assert_int_equal(count_ops(g, PQ_OP_QUANTIZE), 1);
+        assert_int_equal(count_ops(g, PQ_OP_DEQUANTIZE), 0);
+        assert_int_equal(count_ops(g, PQ_OP_ADD), 0);
+        const pq_op *second = find_op(g, "second");
+        assert_int_equal(input_type(g, second, 0), PTQC_U8);
+        assert_int_equal(input_type(g, second, 1), PTQC_I8);
+        assert_int_equal(input_type(g, second, 2), PTQC_I32);
+        assert_int_equal(input_type(g, second, 3), PTQC_U8);
+        assert_int_equal(output_type(g, second), PTQC_U8);
+        assert_int_equal(output_type(g, find_op(g, "pool")), PTQC_U8);
+        assert_int_equal(output_type(g, find_op(g, "head")), PTQC_F32);
+        pq_pass_test_compare("w8a8", before, g, 0.03);
+        pq_graph_destroy(before);
+        pq_graph_destroy(g);
+        assert_int_equal(pq_live_bytes(ctx), 0);
+        ptqc_ctx_destroy(ctx);
+    }
+}
+
+// Codes of both sides of a move are the same numbers.
+static void
+shared_scales(void **state)
+{
+    (void)state;
+    ptqc_ctx *ctx = pq_pass_test_ctx(0);
+    pq_graph *g = parse(ctx, network);
+    const pq_setting s = {.scheme = "w8a8:t", .has_samples = true};
+    assert_int_equal(compile(&g, &s, &(pq_notes){0}), PTQC_OK);
+    const pq_op *pool = find_op(g, "pool");
+    const pq_value *x = pq_graph_value(g, pool->inputs[0]);
+    const pq_value *y = pq_graph_value(g, pool->outputs[0]);
+    assert_int_equal(x->quant.index, y->quant.index);
+    const pq_op *head = find_op(g, "head");
+    const pq_value *w = pq_graph_value(g, head->inputs[1]);
+    assert_int_equal(pq_graph_quant(g, w->quant)->scheme.granularity,
+                     PQ_GRAN_TENSOR);
+    pq_graph_destroy(g);
+    ptqc_ctx_destroy(ctx);
+}
+
+static void
+kept_ops(void **state)
+{
+    (void)state;
+    ptqc_ctx *ctx = pq_pass_test_ctx(0);
+    pq_graph *before = parse(ctx, network);
+    pq_graph *g = parse(ctx, network);
+    pq_notes notes = {0};
+    const pq_setting s = {
+        .scheme = "w8a8", .has_samples = true, .keep = "*eco?d"};
+    assert_int_equal(compile(&g, &s, &notes), PTQC_OK);
+    assert_non_null(strstr(notes.text, "second|float|kept"));
+    assert_int_equal(input_type(g, find_op(g, "second"), 1), PTQC_F32);
+    assert_int_equal(input_type(g, find_op(g, "first"), 1), PTQC_I8);
+    assert_int_equal(input_type(g, find_op(g, "head"), 1), PTQC_I8);
+    pq_pass_test_compare("keep", before, g, 0.03);
+    pq_graph_destroy(before);
+    pq_graph_destroy(g);
+    ptqc_ctx_destroy(ctx);
+}
+
+// The stream between norms stays float: only operands of matmul are codes.
+static void
+static_stream(void **state)
+{
+    (void)state;
+    ptqc_ctx *ctx = pq_pass_test_ctx(0);
+    pq_graph *before = parse(ctx, stream);
+    pq_graph *g = parse(ctx, stream);
+    const pq_setting s = {.scheme = "w8a8", .has_samples = true};
+    assert_int_equal(compile(&g, &s, &(pq_notes){0}), PTQC_OK);
+    const pq_op *up = find_op(g, "up");
+    const pq_op *down = find_op(g, "down");
+    assert_int_equal(input_type(g, up, 0), PTQC_U8);
+    assert_int_equal(output_type(g, up), PTQC_U8);
+    assert_int_equal(input_type(g, down, 0), PTQC_U8);
+    assert_int_equal(input_type(g, down, 3), PTQC_F32);
+    assert_int_equal(output_type(g, down), PTQC_F32);
+    pq_pass_test_compare("stream", before, g, 0.05);
+    pq_graph_destroy(before);
+    pq_graph_destroy(g);
+    ptqc_ctx_destroy(ctx);
+}
+
+// ---- dynamic, weight-only -------------------------------------------------
+
+static void
+dynamic_stream(void **state)
+{
+    (void)state;
+    static const char *const schemes[] = {"w8a8", "w8a8:dyn"};
+    for (size_t i = 0; i < 2; i++) {
+        ptqc_ctx *ctx = pq_pass_test_ctx(0);
+        pq_graph *before = parse(ctx, stream);
+        pq_graph *g = parse(ctx, stream);
+        const pq_setting s = {.scheme = schemes[i]};
+        assert_int_equal(compile(&g, &s, &(pq_notes){0}), PTQC_OK);
+        const pq_op *up = find_op(g, "up");
+        assert_int_equal(count_ops(g, PQ_OP_DYNAMIC_QUANTIZE), 2);
+        assert_int_equal(input_type(g, up, 0), PTQC_I8);
+        assert_int_equal(input_type(g, up, 4), PTQC_F32);
+        assert_int_equal(output_type(g, up), PTQC_F32);
+        pq_pass_test_compare("dynamic", before, g, 0.03);
+        pq_graph_destroy(before);
+        pq_graph_destroy(g);
+        ptqc_ctx_destroy(ctx);
+    }
+}
+
+typedef struct pq_weight_case {
+    const char *scheme;
+    ptqc_dtype format;
+    pq_granularity granularity;
+    double tolerance;
+} pq_weight_case;
+
+static void
+weight_only(void **state)
+{
+    (void)state;
+    static const pq_weight_case cases[] = {
+        {"w8a16", PTQC_I8, PQ_GRAN_CHANNEL, 0.02},
+        {"w8a16:t", PTQC_I8, PQ_GRAN_TENSOR, 0.02},
+        {"w8a16:asym", PTQC_U8, PQ_GRAN_CHANNEL, 0.02},
+        {"w8a16:g2", PTQC_I8, PQ_GRAN_GROUP, 0.02},
+        {"w4a16:g2", PTQC_U4, PQ_GRAN_GROUP, 0.2},
+        {"w4a16:g2:asym", PTQC_U4, PQ_GRAN_GROUP, 0.2},
+        {"w4a16:g128", PTQC_U4, PQ_GRAN_CHANNEL, 0.4}, // does not divide 4
+        {"w4a16:ch:asym", PTQC_U4, PQ_GRAN_CHANNEL, 0.4},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ptqc_ctx *ctx = pq_pass_test_ctx(0);
+        pq_graph *before = parse(ctx, stream);
+        pq_graph *g = parse(ctx, stream);
+        pq_notes notes = {0};
+        const pq_setting s = {.scheme = cases[i].scheme};
+        assert_int_equal(compile(&g, &s, &notes), PTQC_OK);
+        const pq_op *up = find_op(g, "up");
+        const pq_value *w = pq_graph_value(g, up->inputs[1]);
+        assert_int_equal(w->type.dtype, cases[i].format);
+        assert_int_equal(pq_graph_quant(g, w->quant)->scheme.granularity,
+                         cases[i].granularity);
+        assert_int_equal(input_type(g, up, 0), PTQC_F32);
+        bool is_fallback = strstr(cases[i].scheme, "g128") != NULL;
+        assert_int_equal(strstr(notes.text, "does not divide") != NULL,
+                         is_fallback);
+        pq_pass_test_compare(cases[i].scheme, before, g, cases[i].tolerance);
+        pq_graph_destroy(before);
+        pq_graph_destroy(g);
+        ptqc_ctx_destroy(ctx);
+    }
+}
+
+// ---- capabilities ---------------------------------------------------------
+
+#define BIT(x) (UINT64_C(1) << (x))
+
+static const pq_caps_operand float_operands[] = {
+    {.is_output = true, .dtypes = BIT(PTQC_F32), .granularities = 1},
+    {.index = 0, .dtypes = BIT(PTQC_F32), .granularities = 1},
+    {.index = 1, .dtypes = BIT(PTQC_F32), .granularities = 1},
+    {.index = 2,
+     .dtypes = BIT(PTQC_F32),
+     .granularities = 1,
+     .is_optional = true},
+    {.index = 3,
+     .dtypes = BIT(PTQC_F32),
+     .granularities = 1,
+     .is_optional = true},
+};
+static const pq_caps_operand tensor_operands[] = {
+    {.is_output = true, .dtypes = BIT(PTQC_F32), .granularities = 1},
+    {.index = 0, .dtypes = BIT(PTQC_F32), .granularities = 1},
+    {.index = 1,
+     .dtypes = BIT(PTQC_I8),
+     .granularities = BIT(PQ_GRAN_TENSOR),
+     .needs_constant = true,
+     .needs_symmetric = true},
+    {.index = 2,
+     .dtypes = BIT(PTQC_F32),
+     .granularities = 1,
+     .is_optional = true},
+    {.index = 3,
+     .dtypes = BIT(PTQC_F32),
+     .granularities = 1,
+     .is_optional = true},
+};
+
+// A target that runs 8-bit weights with one scale, and nothing else.
+static void
+limited_target(void **state)
+{
+    (void)state;
+    const pq_caps_rule rules[] = {
+        {.op = PQ_OP_MATMUL, .operands = float_operands, .operand_count = 5},
+        {.op = PQ_OP_MATMUL, .operands = tensor_operands, .operand_count = 5},
+    };
+    const pq_caps caps = {.rules = rules, .rule_count = 2};
+    ptqc_ctx *ctx = pq_pass_test_ctx(0);
+    pq_graph *g = parse(ctx, stream);
+    pq_notes notes = {0};
+    pq_setting s = {.scheme = "w8a16:asym", .caps = &caps};
+    assert_int_equal(compile(&g, &s, &notes), PTQC_OK);
+    const pq_op *up = find_op(g, "up");
+    const pq_value *w = pq_graph_value(g, up->inputs[1]);
+    const pq_scheme *scheme = &pq_graph_quant(g, w->quant)->scheme;
+    assert_int_equal(scheme->format, PTQC_I8);
+    assert_int_equal(scheme->granularity, PQ_GRAN_TENSOR);
+    assert_true(scheme->symmetric);
+    assert_non_null(strstr(notes.text, "one scale per tensor"));
+    pq_graph_destroy(g);
+    g = parse(ctx, stream);
+    notes = (pq_notes){0};
+    s.scheme = "w8a8:dyn";
+    assert_int_equal(compile(&g, &s, &notes), PTQC_OK);
+    assert_int_equal(input_type(g, find_op(g, "up"), 1), PTQC_F32);
+    assert_non_null(strstr(notes.text, "no target runs it"));
+    pq_graph_destroy(g);
+    ptqc_ctx_destroy(ctx);
+}
+
+// A form that only a less preferred target runs is not taken.
+static void
+less_preferred_target(void **state)
+{
+    (void)state;
+    const pq_caps_rule rules[] = {
+        {.op = PQ_OP_MATMUL, .operands = float_operands, .operand_count = 5},
+        {.op = PQ_OP_MATMUL,
+         .target = 1,
+         .operands = tensor_operands,
+         .operand_count = 5},
+    };
+    const pq_caps caps = {.rules = rules, .rule_count = 2};
+    ptqc_ctx *ctx = pq_pass_test_ctx(0);
+    pq_graph *g = parse(ctx, stream);
+    const pq_setting s = {.scheme = "w8a16:t", .caps = &caps};
+    assert_int_equal(compile(&g, &s, &(pq_notes){0}), PTQC_OK);
+    assert_int_equal(input_type(g, find_op(g, "up"), 1), PTQC_F32);
+    pq_graph_destroy(g);
+    ptqc_ctx_destroy(ctx);
+}
+
+// ---- refusals -------------------------------------------------------------
+
+static void
+refusals(void **state)
+{
+    (void)state;
+    ptqc_ctx *ctx = pq_pass_test_ctx(0);
+    pq_graph *g = parse(ctx, network);
+    pq_setting s = {.scheme = "w8a8"};
+    assert_int_equal(compile(&g, &s, &(pq_notes){0}), PTQC_E_USAGE);
+    pq_graph_destroy(g);
+    g = parse(ctx, network);
+    s = (pq_setting){.scheme = "w8a8:dyn"};
+    assert_int_equal(compile(&g, &s, &(pq_notes){0}), PTQC_OK);
+    assert_int_equal(input_type(g, find_op(g, "first"), 0), PTQC_F32);
+    assert_int_equal(input_type(g, find_op(g, "first"), 1), PTQC_I8);
+    assert_int_equal(compile(&g, &s, &(pq_notes){0}), PTQC_E_USAGE); // twice
+    pq_graph_destroy(g);
+    ptqc_ctx_destroy(ctx);
+}
+
+// Constants that the bias would leave int32 with widen the weight's scale.
+static void
+large_bias(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "ptir 1\ngraph \"bias\" stage float\nsymbol N = [1, inf]\n"
+        "const c1: f32[2, 2] = [1e-12, 2e-12, 1, 2]\n"
+        "const c2: f32[2] = [1000, 0.5]\n"
+        "input %x: f32[N, 2]\n%w: f32[2, 2] = c1\n%b: f32[2] = c2\n"
+        "%a: f32[N, 2] = matmul \"a\"(%x, %w, %b) {trans_b = 1}\n"
+        "%y: f32[N, 2] = matmul \"b\"(%a, %w) {trans_b = 1}\n"
+        "output %y\n";
+    ptqc_ctx *ctx = pq_pass_test_ctx(0);
+    pq_graph *before = parse(ctx, text);
+    pq_graph *g = parse(ctx, text);
+    const pq_setting s = {.scheme = "w8a8", .has_samples = true};
+    assert_int_equal(compile(&g, &s, &(pq_notes){0}), PTQC_OK);
+    assert_int_equal(output_type(g, find_op(g, "a")), PTQC_U8);
+    pq_pass_test_compare("bias", before, g, 0.02);
+    pq_graph_destroy(before);
+    pq_graph_destroy(g);
+    ptqc_ctx_destroy(ctx);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(static_network),
+        cmocka_unit_test(shared_scales),
+        cmocka_unit_test(kept_ops),
+        cmocka_unit_test(static_stream),
+        cmocka_unit_test(dynamic_stream),
+        cmocka_unit_test(weight_only),
+        cmocka_unit_test(limited_target),
+        cmocka_unit_test(less_preferred_target),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(large_bias),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
