@@ -162,8 +162,10 @@ finish(pq_compile *c, const ptqc_model *model)
     pq_strbuf json;
     pq_strbuf_init(&json, c->ctx);
     pq_report_metadata(&c->report, &meta, &json);
+    c->metadata =
+        json.failed ? NULL : pq_arena_strndup(&c->arena, json.p, json.n);
     ptqc_status st =
-        json.failed
+        c->metadata == NULL
             ? PTQC_E_RESOURCE
             : pq_container_set_meta(c->container, (pq_str){json.p, json.n});
     pq_strbuf_deinit(&json);
