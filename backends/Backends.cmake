@@ -9,13 +9,21 @@ string(TOLOWER ${CMAKE_SYSTEM_PROCESSOR} ptqc_arch)
 string(REPLACE "x86_64" "amd64" ptqc_arch ${ptqc_arch})
 set(PTQC_PLATFORM linux_${ptqc_arch})
 
-# The parts of base/ that plugins may use.
+# The parts of base/ that plugins may use: the SDK, installed as libptqc_sdk.a
+# (target ptqc::sdk) with its headers below ptqc/sdk/.
 file(GLOB ptqc_sdk_sources CONFIGURE_DEPENDS
   ${CMAKE_SOURCE_DIR}/base/graph_block.c
   ${CMAKE_SOURCE_DIR}/base/float16.c)
 if(ptqc_sdk_sources)
   add_library(pq_sdk STATIC ${ptqc_sdk_sources})
   target_compile_options(pq_sdk PRIVATE -ffunction-sections -fdata-sections)
+  set_target_properties(pq_sdk PROPERTIES OUTPUT_NAME ptqc_sdk EXPORT_NAME sdk)
+  target_include_directories(pq_sdk INTERFACE
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  install(TARGETS pq_sdk EXPORT ptqcTargets ARCHIVE)
+  install(FILES ${CMAKE_SOURCE_DIR}/base/bits.h
+    ${CMAKE_SOURCE_DIR}/base/checked.h ${CMAKE_SOURCE_DIR}/base/float16.h
+    DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/ptqc/sdk)
 else()
   add_library(pq_sdk INTERFACE)
 endif()
@@ -45,9 +53,10 @@ function(ptqc_plugin name)
   set(PTQC_PLUGIN_NAME ${name})
   configure_file(${CMAKE_SOURCE_DIR}/backends/manifest.json.in
                  ${PTQC_PLUGIN_OUTPUT_DIR}/${name}.ptqc.json @ONLY)
-  install(TARGETS ${target} LIBRARY DESTINATION ${PTQC_BACKEND_DIR})
+  install(TARGETS ${target}
+          LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/ptqc/backends)
   install(FILES ${PTQC_PLUGIN_OUTPUT_DIR}/${name}.ptqc.json
-          DESTINATION ${PTQC_BACKEND_DIR})
+          DESTINATION ${CMAKE_INSTALL_LIBDIR}/ptqc/backends)
 endfunction()
 
 # Every backend folder may bring its own part.

@@ -97,8 +97,11 @@ configure_package_config_file(${CMAKE_SOURCE_DIR}/cmake/ptqcConfig.cmake.in
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/ptqcConfigVersion.cmake
   COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/ptqcConfig.cmake ${CMAKE_BINARY_DIR}/ptqcConfigVersion.cmake
+  ${CMAKE_SOURCE_DIR}/cmake/ptqcPlugin.cmake
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/ptqc)
-foreach(name ptqc ptqc_rt)
+file(RELATIVE_PATH PTQC_PC_TO_PREFIX
+  ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
+foreach(name ptqc ptqc_rt ptqc_sdk)
   set(PTQC_PC_NAME ${name})
   configure_file(${CMAKE_SOURCE_DIR}/cmake/ptqc.pc.in ${CMAKE_BINARY_DIR}/${name}.pc @ONLY)
   install(FILES ${CMAKE_BINARY_DIR}/${name}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
