@@ -9,9 +9,8 @@
 #include "ir/interp/eval.h"
 #include "ir/interp/families.h"
 
-// Truncated, saturated to the type, NaN to 0.
-static int64_t
-to_integer(double x, ptqc_dtype t)
+int64_t
+pq_integer_of(double x, ptqc_dtype t)
 {
     unsigned bits = pq_dtype_bits(t);
     if (t == PTQC_BOOL) {
@@ -50,7 +49,7 @@ pq_store_f64_as(pq_eval *e, uint32_t i, const double *p)
     int64_t *y;
     PQ_TRY(pq_out_i64(e, i, &y));
     for (int64_t k = 0; k < n; k++) {
-        y[k] = to_integer(p[k], e->out[i].dtype);
+        y[k] = pq_integer_of(p[k], e->out[i].dtype);
     }
     return pq_end_i64(e, i, y);
 }

@@ -148,6 +148,8 @@ PTQC_MUST_USE ptqc_status pq_end_f32(pq_eval *e, uint32_t i, const float *p);
 PTQC_MUST_USE ptqc_status pq_end_f64(pq_eval *e, uint32_t i, const double *p);
 PTQC_MUST_USE ptqc_status pq_end_i64(pq_eval *e, uint32_t i, const int64_t *p);
 // Conversions between any two types (cast.c).
+// x truncated and saturated to integer type t, NaN to 0; bool: x != 0.
+int64_t pq_integer_of(double x, ptqc_dtype t);
 PTQC_MUST_USE ptqc_status pq_in_as_f64(pq_eval *e, uint32_t i,
                                        const double **out);
 PTQC_MUST_USE ptqc_status pq_store_f64_as(pq_eval *e, uint32_t i,

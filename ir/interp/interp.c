@@ -11,17 +11,25 @@
 
 // ---- one op ---------------------------------------------------------------
 
-// Mapped constants may lie at any address; the ops read whole elements.
+// Mapped constants may lie at any address, and empty tensors have none: the
+// ops read whole elements, and take NULL for an absent operand.
 static ptqc_status
-align_input(pq_eval *e, pq_tensor *t)
+settle_input(pq_eval *e, uint32_t i, pq_tensor *t)
 {
     size_t size = pq_dtype_bits(t->dtype) / 8;
-    if (t->p == NULL || size < 2 || (uintptr_t)t->p % size == 0) {
+    bool is_empty = t->p == NULL && !pq_value_is_none(e->op->inputs[i]);
+    bool is_odd = t->p != NULL && size > 1 && (uintptr_t)t->p % size != 0;
+    if (!is_empty && !is_odd) {
         return PTQC_OK;
+    }
+    if (is_empty && t->bytes != 0) {
+        return pq_eval_fail(e, PTQC_E_INTERNAL, "input %u has no data", i);
     }
     void *copy = pq_scratch(e, (int64_t)t->bytes, 1);
     PQ_TRY_ALLOC(copy);
-    memcpy(copy, t->p, t->bytes);
+    if (is_odd) {
+        memcpy(copy, t->p, t->bytes);
+    }
     t->p = copy;
     return PTQC_OK;
 }
@@ -39,7 +47,7 @@ run_op(pq_eval *e, const pq_tensor *inputs)
     PQ_TRY_ALLOC(in);
     for (uint32_t i = 0; i < n; i++) {
         in[i] = inputs[i];
-        PQ_TRY(align_input(e, &in[i]));
+        PQ_TRY(settle_input(e, i, &in[i]));
     }
     e->in = in;
     return pq_eval_info_of(e->op->code)->run(e);

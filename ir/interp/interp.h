@@ -11,6 +11,16 @@
 ptqc_status pq_interp_make(void *user, pq_graph *g, const pq_value_id *watched,
                            uint32_t watched_count, pq_runner **out);
 
+// States belong to the runner: zero at first, kept from run to run, also
+// after a run that failed (which may have changed them); when a symbol of
+// their shape changes they start again, all zero. A symbol that no input's
+// shape gives (the capacity of a state) is what this function sets for the
+// runs that follow, else the symbol's largest value.
+PTQC_MUST_USE ptqc_status pq_interp_set_symbol(pq_runner *r, pq_str name,
+                                               int64_t value);
+// All states zero again.
+void pq_interp_clear_states(pq_runner *r);
+
 // Runs one op: inputs[i].p == NULL for absent ones; outputs have dtype, dims
 // and memory set. PTQC_E_UNSUPPORTED names op and types.
 PTQC_MUST_USE ptqc_status pq_interp_op(pq_graph *g, const pq_op *op,

@@ -134,8 +134,8 @@ pq_eval_slice(pq_eval *e)
                                 (long long)start, (long long)step,
                                 (long long)count);
         }
-        s.offset += start * dense[a];
-        s.strides[a] = dense[a] * step;
+        s.offset += count > 0 ? start * dense[a] : 0;
+        s.strides[a] = count > 1 ? dense[a] * step : 0;
     }
     return move_strided(e, &s);
 }
@@ -314,8 +314,7 @@ fill_element(pq_eval *e, const pq_move *m, float v, uint8_t out[8])
     } else if (pq_dtype_is_float(one.dtype)) {
         pq_store_f32s(&one, &v);
     } else {
-        int64_t i = v == v ? (int64_t)v : 0;
-        i = one.dtype == PTQC_BOOL ? v != 0.0f : i;
+        int64_t i = pq_integer_of((double)v, one.dtype);
         memcpy(out, &i, sizeof i); // low bytes first
     }
     return PTQC_OK;

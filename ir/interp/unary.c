@@ -113,22 +113,23 @@ act_f64(const pq_act *act, const double *px, double *py, int64_t n)
     }
 }
 
-// Bounds that are no numbers of the type do not bind.
+// Bounds outside the type saturate to it.
 static int64_t
-clip_int(int64_t x, const pq_act *act, bool is_u64)
+clip_int(int64_t x, const pq_act *act, ptqc_dtype t)
 {
-    double value = is_u64 ? (double)(uint64_t)x : (double)x;
+    double value = t == PTQC_U64 ? (double)(uint64_t)x : (double)x;
     if (value < (double)act->alpha) {
-        x = (int64_t)act->alpha;
+        x = pq_integer_of((double)act->alpha, t);
         value = (double)act->alpha;
     }
-    return value > (double)act->beta ? (int64_t)act->beta : x;
+    return value > (double)act->beta ? pq_integer_of((double)act->beta, t) : x;
 }
 
 static void
 act_int(const pq_act *act, const int64_t *px, int64_t *py, int64_t n,
-        bool is_u64)
+        ptqc_dtype t)
 {
+    bool is_u64 = t == PTQC_U64;
     switch ((int)act->code) {
 #define UNARY_INT(OP, expr)                                                    \
     case PQ_OP_##OP:                                                           \
@@ -140,7 +141,7 @@ act_int(const pq_act *act, const int64_t *px, int64_t *py, int64_t n,
 #include "ir/interp/elementwise.def"
     case PQ_OP_CLIP:
         for (int64_t i = 0; i < n; i++) {
-            py[i] = clip_int(px[i], act, is_u64);
+            py[i] = clip_int(px[i], act, t);
         }
         break;
     default:
@@ -198,7 +199,7 @@ pq_eval_unary(pq_eval *e)
     int64_t *y;
     PQ_TRY(pq_in_i64(e, 0, &x));
     PQ_TRY(pq_out_i64(e, 0, &y));
-    act_int(&act, x, y, n, work == PQ_WORK_U64);
+    act_int(&act, x, y, n, e->in[0].dtype);
     return pq_end_i64(e, 0, y);
 }
 

@@ -305,6 +305,22 @@ unaligned_constant(void **state)
     end(&f);
 }
 
+// An empty tensor may have no address at all.
+static void
+empty_without_address(void **state)
+{
+    (void)state;
+    op_case c;
+    op_case_begin(&c, PQ_OP_CONCAT);
+    op_case_in(&c, PTQC_F32, DIMS(0), "");
+    op_case_in(&c, PTQC_F32, DIMS(2), (float[]){1, 2});
+    pq_free(c.ctx, c.in[0].p);
+    c.in[0].p = NULL;
+    op_case_run(&c);
+    EXPECT_F32(&c, 1, 2);
+    op_case_end(&c);
+}
+
 static void
 declines_names_the_operand(void **state)
 {
@@ -374,6 +390,7 @@ main(void)
         cmocka_unit_test(symbols_across_inputs),
         cmocka_unit_test(intermediates_are_freed),
         cmocka_unit_test(unaligned_constant),
+        cmocka_unit_test(empty_without_address),
         cmocka_unit_test(declines_names_the_operand),
         cmocka_unit_test(allocation_failures),
     };

@@ -321,6 +321,13 @@ integers_wrap(void **state)
     op_case_run(&c);
     EXPECT(&c, int32_t, -2, 4, 50);
     op_case_end(&c);
+
+    op_case_begin(&c, PQ_OP_CLIP); // bounds beyond the type
+    op_case_in(&c, PTQC_I8, DIMS(2), (int8_t[]){-128, 5});
+    pq_build_f32(&c.b, PQ_ATTR_ALPHA, 1e30f);
+    op_case_run(&c);
+    EXPECT(&c, int8_t, 127, 127);
+    op_case_end(&c);
 }
 
 // f16 and bf16: widened, computed in f32, rounded once.
