@@ -134,6 +134,9 @@ bool pq_onnx_lookup(const pq_onnx_scope *scope, pq_str name, uint64_t *out);
 // E_INPUT when a tensor of that type fits no address space.
 PTQC_MUST_USE ptqc_status pq_onnx_check_size(pq_onnx_importer *im,
                                              const pq_type *type);
+// Makes *v a constant when it is small and known: integers from shapes, or
+// what an op gives for constants (fold.c).
+PTQC_MUST_USE ptqc_status pq_onnx_fold(pq_onnx_call *c, pq_value_id *v);
 // The name a node goes by in messages: its own, else its first output.
 pq_str pq_onnx_node_label(const pq_onnx_node *node);
 // "Conv", "com.microsoft:QLinearAdd"; p is NULL when out of memory (said).

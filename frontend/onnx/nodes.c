@@ -96,39 +96,6 @@ pq_onnx_check_size(pq_onnx_importer *im, const pq_type *type)
     return PTQC_OK;
 }
 
-// A small integer value whose elements are all numbers becomes a constant.
-static ptqc_status
-fold_known(pq_onnx_call *c, pq_value_id *v)
-{
-    const pq_value *value = pq_graph_value(c->g, *v);
-    unsigned bits = pq_dtype_bits(value->type.dtype);
-    uint32_t count = value->element_count;
-    bool is_known = !pq_const_is_none(value->constant)
-                        ? false
-                        : value->elements != NULL && bits >= 8 &&
-                              !pq_dtype_is_float(value->type.dtype) &&
-                              pq_quant_is_none(value->quant) &&
-                              pq_onnx_is_known(c, *v);
-    if (!is_known) {
-        return PTQC_OK;
-    }
-    uint8_t *bytes = pq_arena_array(c->arena, count, 8);
-    PQ_TRY_ALLOC(bytes);
-    int64_t dims[PTQC_MAX_RANK] = {0};
-    for (uint32_t i = 0; i < count; i++) {
-        int64_t x = 0;
-        pq_dim_is_const(c->g, value->elements[i], &x);
-        memcpy(bytes + i * (bits / 8), &x, bits / 8); // little-endian
-    }
-    for (uint32_t i = 0; i < value->type.rank; i++) {
-        if (!pq_dim_is_const(c->g, value->type.dims[i], &dims[i])) {
-            return PTQC_OK;
-        }
-    }
-    return pq_build_constant(c->g, (pq_str){0}, value->type.dtype, dims,
-                             value->type.rank, bytes, v);
-}
-
 static ptqc_status
 check_results(pq_onnx_call *c)
 {
@@ -143,7 +110,7 @@ check_results(pq_onnx_call *c)
         }
         c->im->is_quantized |= !pq_quant_is_none(value->quant);
         PQ_TRY(pq_onnx_check_size(c->im, &value->type));
-        PQ_TRY(fold_known(c, &c->outputs[i]));
+        PQ_TRY(pq_onnx_fold(c, &c->outputs[i]));
     }
     return PTQC_OK;
 }

@@ -339,6 +339,24 @@ resize(void **state)
     expect_problem(&m, "Resize", "antialias");
 }
 
+// Scales that are computed from constants: [1, 1, 4 * 0.5, 2].
+static void
+computed_constants_fold(void **state)
+{
+    (void)state;
+    start(13, "1,3,4,4");
+    model_floats(&m, "ones", "2", 0.0f);
+    model_scalar(&m, "four", 4.0f);
+    model_scalar(&m, "half", 0.5f);
+    model_ints(&m, "axes", "0");
+    model_node(&m, "Exp", "ones", "one", "");
+    model_node(&m, "Mul", "four,half", "two", "");
+    model_node(&m, "Unsqueeze", "two,axes", "two1", "");
+    model_node(&m, "Concat", "one,two1,two1", "s", "axis:i=0");
+    model_node(&m, "Resize", "x,_,s", "z", "mode:s=linear");
+    expect_graph(&m, "resize f32[1,3,8,8]");
+}
+
 int
 main(void)
 {
@@ -358,6 +376,7 @@ main(void)
         cmocka_unit_test(gather_and_scatter),
         cmocka_unit_test(moved),
         cmocka_unit_test(resize),
+        cmocka_unit_test(computed_constants_fold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
