@@ -137,8 +137,8 @@ static const char *const simplify[] = {
 
 // From a scheme to codes.
 static const char *const quantize[] = {
-    "assign-schemes", "calibrate",  "propagate-params",
-    "scale-weights",  "insert-qdq",
+    "assign-schemes", "calibrate",    "propagate-params",
+    "scale-weights",  "correct-bias", "insert-qdq",
 };
 
 // Graphs with codes, ours and those that come quantized.

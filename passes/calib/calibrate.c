@@ -6,6 +6,7 @@
 // annotations, whose value ids are the same. What observers count does not
 // depend on the number of threads.
 
+#include "passes/calib/samples.h"
 #include "passes/match.h"
 #include "passes/params.h"
 #include "passes/plan.h"
@@ -18,7 +19,6 @@ typedef struct pq_calibration {
     pq_observer *observers; // [count], owned
     uint32_t count;
     uint32_t *slot_of; // [values] index into watched + 1; 0 = not watched
-    uint64_t sample_count;
 } pq_calibration;
 
 static ptqc_status
@@ -72,85 +72,6 @@ observe(void *user, pq_value_id v, const pq_tensor *t)
                             t->bytes / sizeof(float));
 }
 
-// A graph input that is to become codes is seen as it comes.
-static ptqc_status
-observe_inputs(pq_calibration *c, const pq_tensor *inputs, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        PQ_TRY(observe(c, pq_graph_input(c->g, i), &inputs[i]));
-    }
-    return PTQC_OK;
-}
-
-static ptqc_status
-ignore_inputs(void *user, pq_value_id v, const pq_tensor *t)
-{
-    const pq_calibration *c = user;
-    bool is_input =
-        pq_op_is_none(pq_producer_id(c->g, v)) && !pq_is_constant(c->g, v);
-    return is_input ? PTQC_OK : observe(user, v, t);
-}
-
-static ptqc_status
-run_samples(pq_calibration *c, pq_runner *runner)
-{
-    ptqc_ctx *ctx = pq_graph_ctx(c->g);
-    const pq_samples *samples = c->env->samples;
-    uint32_t inputs = pq_graph_input_count(c->g);
-    pq_tensor *tensors =
-        pq_arena_array(c->env->scratch, (size_t)inputs + 1, sizeof *tensors);
-    PQ_TRY_ALLOC(tensors);
-    for (uint64_t i = 0; samples->limit == 0 || i < samples->limit; i++) {
-        PQ_TRY(pq_check_cancelled(ctx));
-        ptqc_status st = samples->get(samples->user, i, tensors, inputs);
-        if (st == PTQC_NO) {
-            break;
-        }
-        PQ_TRY(st);
-        PQ_TRY(observe_inputs(c, tensors, inputs));
-        PQ_TRY(runner->run(runner, tensors, ignore_inputs, c));
-        c->sample_count++;
-        pq_progress(ctx, "calibrate", i + 1, samples->limit);
-    }
-    return c->sample_count > 0
-               ? PTQC_OK
-               : PQ_FAIL(ctx, PTQC_E_USAGE, "calibration data holds no sample");
-}
-
-// The clone is at stage FLOAT: what runs it must not take annotations for
-// codes.
-static ptqc_status
-clone_float(pq_graph *g, pq_graph **out)
-{
-    PQ_TRY(pq_graph_clone(g, false, out));
-    for (uint32_t i = 1; i < pq_graph_value_count(*out); i++) {
-        pq_value *v = pq_graph_value(*out, (pq_value_id){i});
-        if (v->type.dtype == PTQC_F32) {
-            v->quant = (pq_quant_id){0};
-        }
-    }
-    pq_graph_set_stage(*out, PQ_STAGE_FLOAT);
-    return PTQC_OK;
-}
-
-static ptqc_status
-run_on_clone(pq_calibration *c)
-{
-    pq_graph *clone = NULL;
-    pq_runner *runner = NULL;
-    ptqc_status st = PTQC_OK;
-    PQ_TRY_OR(done, clone_float(c->g, &clone));
-    PQ_TRY_OR(done, c->env->make_runner(c->env->runner_user, clone, c->watched,
-                                        c->count, &runner));
-    st = run_samples(c, runner);
-done:
-    if (runner != NULL) {
-        runner->destroy(runner);
-    }
-    pq_graph_destroy(clone);
-    return st;
-}
-
 static ptqc_status
 annotate(pq_calibration *c, uint32_t i)
 {
@@ -178,12 +99,8 @@ pq_pass_calibrate(pq_graph *g, pq_pass_env *env)
     if (c.count == 0) {
         return PTQC_OK;
     }
-    if (env->samples == NULL || env->make_runner == NULL) {
-        return PQ_FAIL(pq_graph_ctx(g), PTQC_E_USAGE,
-                       "static activations need calibration samples");
-    }
     PQ_TRY(make_observers(&c));
-    st = run_on_clone(&c);
+    st = pq_run_samples(g, env, "calibrate", c.watched, c.count, observe, &c);
     for (uint32_t i = 0; i < c.count && st == PTQC_OK; i++) {
         st = annotate(&c, i);
     }

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Running calibration samples, see samples.h.
+
+#include "passes/calib/samples.h"
+
+#include "passes/match.h"
+
+typedef struct pq_sampling {
+    pq_graph *g;
+    const pq_pass_env *env;
+    const char *phase;
+    pq_observe_fn observe;
+    void *user;
+    bool *is_watched; // [values]
+} pq_sampling;
+
+static bool
+is_input(const pq_graph *g, pq_value_id v)
+{
+    return pq_op_is_none(pq_producer_id(g, v)) && !pq_is_constant(g, v);
+}
+
+// Outputs of the graph are shown, too, and inputs were seen as they came.
+static ptqc_status
+pass_on(void *user, pq_value_id v, const pq_tensor *t)
+{
+    const pq_sampling *s = user;
+    return s->is_watched[v.index] && !is_input(s->g, v)
+               ? s->observe(s->user, v, t)
+               : PTQC_OK;
+}
+
+static ptqc_status
+show_inputs(const pq_sampling *s, const pq_tensor *inputs, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        pq_value_id v = pq_graph_input(s->g, i);
+        if (s->is_watched[v.index]) {
+            PQ_TRY(s->observe(s->user, v, &inputs[i]));
+        }
+    }
+    return PTQC_OK;
+}
+
+static ptqc_status
+run_all(pq_sampling *s, pq_runner *runner)
+{
+    ptqc_ctx *ctx = pq_graph_ctx(s->g);
+    const pq_samples *samples = s->env->samples;
+    uint32_t inputs = pq_graph_input_count(s->g);
+    uint64_t i = 0;
+    pq_tensor *tensors =
+        pq_arena_array(s->env->scratch, (size_t)inputs + 1, sizeof *tensors);
+    PQ_TRY_ALLOC(tensors);
+    for (; samples->limit == 0 || i < samples->limit; i++) {
+        PQ_TRY(pq_check_cancelled(ctx));
+        ptqc_status st = samples->get(samples->user, i, tensors, inputs);
+        if (st == PTQC_NO) {
+            break;
+        }
+        PQ_TRY(st);
+        PQ_TRY(show_inputs(s, tensors, inputs));
+        PQ_TRY(runner->run(runner, tensors, pass_on, s));
+        pq_progress(ctx, s->phase, i + 1, samples->limit);
+    }
+    return i > 0
+               ? PTQC_OK
+               : PQ_FAIL(ctx, PTQC_E_USAGE, "calibration data holds no sample");
+}
+
+static ptqc_status
+clone_float(pq_graph *g, pq_graph **out)
+{
+    PQ_TRY(pq_graph_clone(g, false, out));
+    for (uint32_t i = 1; i < pq_graph_value_count(*out); i++) {
+        pq_value *v = pq_graph_value(*out, (pq_value_id){i});
+        if (v->type.dtype == PTQC_F32) {
+            v->quant = (pq_quant_id){0};
+        }
+    }
+    pq_graph_set_stage(*out, PQ_STAGE_FLOAT);
+    return PTQC_OK;
+}
+
+ptqc_status
+pq_run_samples(pq_graph *g, const pq_pass_env *env, const char *phase,
+               const pq_value_id *watched, uint32_t count,
+               pq_observe_fn observe, void *user)
+{
+    pq_sampling s = {
+        .g = g, .env = env, .phase = phase, .observe = observe, .user = user};
+    pq_graph *clone = NULL;
+    pq_runner *runner = NULL;
+    ptqc_status st = PTQC_OK;
+    if (env->samples == NULL || env->make_runner == NULL) {
+        return PQ_FAIL(pq_graph_ctx(g), PTQC_E_USAGE,
+                       "static activations need calibration samples");
+    }
+    s.is_watched = pq_arena_array(env->scratch, pq_graph_value_count(g),
+                                  sizeof *s.is_watched);
+    PQ_TRY_ALLOC(s.is_watched);
+    for (uint32_t i = 0; i < count; i++) {
+        s.is_watched[watched[i].index] = true;
+    }
+    PQ_TRY_OR(done, clone_float(g, &clone));
+    PQ_TRY_OR(done, env->make_runner(env->runner_user, clone, watched, count,
+                                     &runner));
+    st = run_all(&s, runner);
+done:
+    if (runner != NULL) {
+        runner->destroy(runner);
+    }
+    pq_graph_destroy(clone);
+    return st;
+}

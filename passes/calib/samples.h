@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Running all calibration samples through a graph and looking at values.
+#ifndef PTQC_PASSES_CALIB_SAMPLES_H
+#define PTQC_PASSES_CALIB_SAMPLES_H
+
+#include "passes/pass.h"
+
+// Shows the watched values (graph inputs among them, too) of every sample to
+// `observe`, values of one sample in unspecified order. What runs is a clone
+// without annotations, so that nobody takes them for codes; its value ids are
+// those of g. PTQC_E_USAGE when there is no sample.
+PTQC_MUST_USE ptqc_status pq_run_samples(pq_graph *g, const pq_pass_env *env,
+                                         const char *phase,
+                                         const pq_value_id *watched,
+                                         uint32_t count, pq_observe_fn observe,
+                                         void *user);
+
+#endif
