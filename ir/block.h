@@ -12,18 +12,22 @@
 // attributes are TEXT (the op's name).
 //
 // Writes the ops of `ops` (in topological order; NULL: all live ops) as one
-// block. Inputs are the non-constant values they read and do not make; the
-// boundary order is `inputs` / `outputs` when given (inputs may then hold
-// values the ops do not read), else, for all ops, the graph's own. For a list
-// of ops without them: inputs in the order in which they are first read,
-// outputs those made values that another op or the graph's boundary uses.
+// block. Inputs are the values they read and do not make, which are neither
+// constants nor states; the boundary order is `inputs` / `outputs` when given
+// (inputs may then hold values the ops do not read), else, for all ops, the
+// graph's own. For a list of ops without them: inputs in the order in which
+// they are first read, outputs those made values that another op or the
+// graph's boundary uses.
+// States are `states` when given, else those that the listed ops read, in the
+// order in which they are first read, or for all ops (and for values only) the
+// graph's own.
 // Constant ids in the block are pq_const_id indices. desc NULL: all zero.
 // Bytes are 8-aligned, allocated with ctx.
 typedef struct pq_block_desc {
     const pq_op_id *ops;
     uint32_t op_count;
-    const pq_value_id *inputs, *outputs;
-    uint32_t input_count, output_count;
+    const pq_value_id *inputs, *states, *outputs;
+    uint32_t input_count, state_count, output_count;
     // No nodes: the boundary values and `values` alone, with every symbol of
     // the graph (the artifact's interface).
     bool values_only;

@@ -207,6 +207,7 @@ copy_all(pq_graph *to, const pq_graph *from, bool own_bytes)
            copy_table(to, &to->ops, &from->ops, sizeof(pq_op)) &&
            copy_ops(to) &&
            copy_table(to, &to->inputs, &from->inputs, sizeof(pq_value_id)) &&
+           copy_table(to, &to->states, &from->states, sizeof(pq_value_id)) &&
            copy_table(to, &to->outputs, &from->outputs, sizeof(pq_output)) &&
            copy_outputs(to);
 }

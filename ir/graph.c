@@ -95,9 +95,9 @@ pq_graph_destroy(pq_graph *g)
     for (uint32_t i = 0; i < g->maps.count; i++) {
         pq_map_close(g->maps.items[i]);
     }
-    pq_table *const tables[] = {&g->values, &g->ops,    &g->constants,
-                                &g->quants, &g->dims,   &g->symbols,
-                                &g->maps,   &g->inputs, &g->outputs};
+    pq_table *const tables[] = {
+        &g->values,  &g->ops,  &g->constants, &g->quants, &g->dims,
+        &g->symbols, &g->maps, &g->inputs,    &g->states, &g->outputs};
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         pq_free(g->ctx, tables[i]->items);
     }
@@ -384,26 +384,42 @@ pq_type_make(pq_graph *g, ptqc_dtype dtype, const pq_dim *dims, uint32_t rank,
 
 // ---- boundary -------------------------------------------------------------
 
-ptqc_status
-pq_graph_add_input(pq_graph *g, pq_value_id v)
+// Appends a value from outside, which has no origin yet.
+static ptqc_status
+add_source(pq_graph *g, pq_table *t, pq_value_id v, const char *what)
 {
     const pq_value *value = pq_graph_value(g, v);
     if (value == NULL || !pq_op_is_none(value->producer) ||
         !pq_const_is_none(value->constant)) {
         return PQ_FAIL(g->ctx, PTQC_E_INTERNAL,
-                       "graph input is no value or has a producer");
+                       "graph %s is no value or has a producer", what);
     }
-    for (uint32_t i = 0; i < g->inputs.count; i++) {
-        if (pq_value_equal(pq_graph_input(g, i), v)) {
+    const pq_table *const taken[] = {&g->inputs, &g->states};
+    for (uint32_t i = 0; i < taken[0]->count + taken[1]->count; i++) {
+        uint32_t n = taken[0]->count;
+        const pq_value_id *other =
+            i < n ? taken[0]->items[i] : taken[1]->items[i - n];
+        if (pq_value_equal(*other, v)) {
             return PQ_FAIL(g->ctx, PTQC_E_INTERNAL,
-                           "'%.*s' is a graph input already",
+                           "'%.*s' is a graph input or state already",
                            PQ_STR_ARG(value->name));
         }
     }
     pq_value_id *id = pq_arena_memdup(&g->arena, &v, sizeof v);
-    if (id == NULL || !pq_table_push(g, &g->inputs, id)) {
-        return PTQC_E_RESOURCE;
-    }
+    return id != NULL && pq_table_push(g, t, id) ? PTQC_OK : PTQC_E_RESOURCE;
+}
+
+ptqc_status
+pq_graph_add_input(pq_graph *g, pq_value_id v)
+{
+    return add_source(g, &g->inputs, v, "input");
+}
+
+ptqc_status
+pq_graph_add_state(pq_graph *g, pq_value_id v)
+{
+    PQ_TRY(add_source(g, &g->states, v, "state"));
+    pq_graph_value(g, v)->is_state = true;
     return PTQC_OK;
 }
 
@@ -434,6 +450,19 @@ pq_value_id
 pq_graph_input(const pq_graph *g, uint32_t i)
 {
     const pq_value_id *id = table_get(&g->inputs, i);
+    return id != NULL ? *id : PQ_NO_VALUE;
+}
+
+uint32_t
+pq_graph_state_count(const pq_graph *g)
+{
+    return g->states.count;
+}
+
+pq_value_id
+pq_graph_state(const pq_graph *g, uint32_t i)
+{
+    const pq_value_id *id = table_get(&g->states, i);
     return id != NULL ? *id : PQ_NO_VALUE;
 }
 

@@ -148,7 +148,7 @@ uint32_t pq_graph_quant_count(const pq_graph *g);
 typedef struct pq_value {
     pq_str name; // unique in the graph
     pq_type type;
-    pq_op_id producer; // none: input or constant
+    pq_op_id producer; // none: input, state or constant
     uint32_t output_index;
     pq_const_id constant; // none: not a constant
     pq_quant_id quant;    // none: real numbers
@@ -158,6 +158,7 @@ typedef struct pq_value {
     const pq_dim *elements;
     uint32_t element_count;
     uint32_t use_count; // op operands plus graph outputs
+    bool is_state;      // one of the graph's states
 } pq_value;
 
 // name empty: one is made up. Name clashes get a suffix.
@@ -184,6 +185,13 @@ pq_str pq_graph_output_name(const pq_graph *g, uint32_t i);
 PTQC_MUST_USE ptqc_status pq_graph_set_output_name(pq_graph *g, uint32_t i,
                                                    pq_str name);
 void pq_graph_drop_outputs(pq_graph *g, uint32_t keep); // keeps the first
+// States: values without producer that whoever runs the graph keeps from run
+// to run, zero at first. Only kv_update (as input 0) and attention (as k or v)
+// read them; at most one kv_update changes a state, in place, and its output
+// is then the state: nothing reads the state itself after that op.
+PTQC_MUST_USE ptqc_status pq_graph_add_state(pq_graph *g, pq_value_id v);
+uint32_t pq_graph_state_count(const pq_graph *g);
+pq_value_id pq_graph_state(const pq_graph *g, uint32_t i);
 
 // ---- ops ------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ struct pq_graph {
     pq_stage stage;
     pq_str name;
     pq_table values, ops, constants, quants, dims, symbols, maps;
-    pq_table inputs, outputs; // of pq_value_id *, pq_output *
+    pq_table inputs, states, outputs; // of pq_value_id *; pq_output *
     pq_strmap value_names, symbol_names;
     uint32_t *dim_slots; // owned; open addressing, index of a dim or 0
     uint32_t dim_slot_count;

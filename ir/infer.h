@@ -99,6 +99,8 @@ ptqc_status pq_infer_conv_transpose(pq_infer *c);
 ptqc_status pq_infer_pool(pq_infer *c);
 ptqc_status pq_infer_matmul(pq_infer *c);
 ptqc_status pq_infer_attention(pq_infer *c);
+ptqc_status pq_infer_rope(pq_infer *c);
+ptqc_status pq_infer_kv_update(pq_infer *c);
 ptqc_status pq_infer_recurrent(pq_infer *c);
 
 ptqc_status pq_infer_reduce(pq_infer *c);

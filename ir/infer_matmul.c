@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Inference of matmul, attention and recurrent cells.
+// Inference of matmul and recurrent cells.
 #include "ir/infer.h"
 
 // The last two dims of an operand, transposed when asked; a vector is a row
@@ -86,49 +86,6 @@ pq_infer_matmul(pq_infer *c)
     PQ_TRY(pq_infer_vector(c, 2, n));
     PQ_TRY(pq_infer_like_output(c, 3));
     return check_row_scale(c);
-}
-
-ptqc_status
-pq_infer_attention(pq_infer *c)
-{
-    pq_infer_out *out = &c->out[0];
-    int64_t heads;
-    int64_t kv_heads;
-    for (uint32_t i = 0; i < 3; i++) {
-        PQ_TRY(pq_infer_rank(c, i, 4, 4));
-    }
-    const pq_type *q = &pq_infer_in(c, 0)->type;
-    const pq_type *k = &pq_infer_in(c, 1)->type;
-    const pq_type *v = &pq_infer_in(c, 2)->type;
-    PQ_TRY(pq_infer_dim(c, 1, 0, q->dims[0]));
-    PQ_TRY(pq_infer_dim(c, 1, 3, q->dims[3]));
-    PQ_TRY(pq_infer_dim(c, 2, 0, q->dims[0]));
-    PQ_TRY(pq_infer_dim(c, 2, 1, k->dims[1]));
-    PQ_TRY(pq_infer_dim(c, 2, 2, k->dims[2]));
-    if (pq_dim_is_const(c->g, q->dims[1], &heads) &&
-        pq_dim_is_const(c->g, k->dims[1], &kv_heads) &&
-        (kv_heads < 1 || heads % kv_heads != 0)) {
-        return pq_infer_refuse(c, 1, "%lld heads do not divide %lld",
-                               (long long)kv_heads, (long long)heads);
-    }
-    pq_infer_copy(c, 0, 0);
-    out->dims[3] = v->dims[3];
-    const pq_value *mask = pq_infer_in(c, 3);
-    if (mask == NULL) {
-        return PTQC_OK;
-    }
-    PQ_TRY(pq_infer_rank(c, 3, 0, 4));
-    const pq_dim scores[4] = {q->dims[0], q->dims[1], q->dims[2], k->dims[2]};
-    for (uint32_t i = 0; i < mask->type.rank; i++) {
-        uint32_t axis = 4 - mask->type.rank + i;
-        pq_dim ignored;
-        if (!pq_dim_is_const(c->g, mask->type.dims[i], &heads) || heads != 1) {
-            PQ_TRY(pq_infer_dim(c, 3, i, scores[axis]));
-        }
-        PQ_TRY(pq_infer_broadcast_dim(c, 3, scores[axis], mask->type.dims[i],
-                                      &ignored));
-    }
-    return PTQC_OK;
 }
 
 // x: [t, b, i] or, BATCH_FIRST, [b, t, i]. d directions, h hidden, g gates:

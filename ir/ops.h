@@ -82,6 +82,11 @@ typedef enum pq_resize_nearest {
     PQ_NEAREST_CEIL,
 } pq_resize_nearest;
 
+typedef enum pq_rope_mode {
+    PQ_ROPE_HALVES,      // element i turns with i + r (Hugging Face)
+    PQ_ROPE_INTERLEAVED, // 2 i with 2 i + 1 (GGUF)
+} pq_rope_mode;
+
 typedef enum pq_scatter_reduction {
     PQ_SCATTER_NONE,
     PQ_SCATTER_ADD,

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/dtype.h"
 #include "ir/interp/eval.h"
 #include "ir/interp/families.h"
 
@@ -12,10 +13,14 @@ typedef struct attention {
     int64_t batch, heads, kv_heads, tq, tk, d, dv;
     float scale;
     bool is_causal;
-    const float *q, *k, *v, *mask;
+    const float *q, *mask;
+    const int64_t *positions; // [batch][tq]
     float *y;
+    const pq_tensor *k, *v;     // f32, or narrower floats
+    float *wide;                // k or v of one head when they are narrower
     float *packed_k, *packed_v; // panels of one head
-    float *score;               // [tq][tk]
+    float *score;               // [tq][keys]
+    int64_t keys;               // of the current sequence that some query sees
     int64_t mask_stride[4];     // 0 along broadcast axes
 } attention;
 
@@ -75,12 +80,50 @@ init_mask(pq_eval *e, attention *a)
 }
 
 static ptqc_status
+init_positions(pq_eval *e, attention *a)
+{
+    if (!pq_has_in(e, 4)) {
+        return PTQC_OK;
+    }
+    const pq_tensor *t = &e->in[4];
+    if (t->rank != 2 || t->dims[0] != a->batch || t->dims[1] != a->tq ||
+        a->is_causal) {
+        return pq_eval_fail(e, PTQC_E_INPUT,
+                            "positions do not match, or come with causal");
+    }
+    return pq_in_i64(e, 4, &a->positions);
+}
+
+// Codes become f32 at once; narrow floats head by head, as far as they are
+// seen: states have room for many more keys.
+static ptqc_status
+init_source(pq_eval *e, uint32_t i, const pq_tensor **out)
+{
+    *out = &e->in[i];
+    if (pq_value_kind(e->g, e->op->inputs[i]) == PQ_KIND_FLOAT) {
+        return PTQC_OK;
+    }
+    const float *p;
+    PQ_TRY(pq_in_f32(e, i, &p));
+    pq_tensor *copy = pq_scratch(e, 1, sizeof *copy);
+    PQ_TRY_ALLOC(copy);
+    *copy = e->in[i];
+    copy->dtype = PTQC_F32;
+    copy->p = (void *)(uintptr_t)p; // only read
+    *out = copy;
+    return PTQC_OK;
+}
+
+static ptqc_status
 init_operands(pq_eval *e, attention *a)
 {
     PQ_TRY(pq_in_f32(e, 0, &a->q));
-    PQ_TRY(pq_in_f32(e, 1, &a->k));
-    PQ_TRY(pq_in_f32(e, 2, &a->v));
+    PQ_TRY(init_source(e, 1, &a->k));
+    PQ_TRY(init_source(e, 2, &a->v));
     PQ_TRY(pq_out_f32(e, 0, &a->y));
+    int64_t widest = a->d > a->dv ? a->d : a->dv;
+    a->wide = pq_scratch(e, a->tk * widest, sizeof *a->wide);
+    PQ_TRY_ALLOC(a->wide);
     a->packed_k =
         pq_scratch(e, pq_panels(a->tk) * PQ_PANEL * a->d, sizeof(float));
     PQ_TRY_ALLOC(a->packed_k);
@@ -92,16 +135,25 @@ init_operands(pq_eval *e, attention *a)
     return PTQC_OK;
 }
 
+// How many keys, the first ones, query i of sequence b sees.
+static int64_t
+visible_keys(const attention *a, int64_t b, int64_t i)
+{
+    int64_t n = a->tk;
+    if (a->positions != NULL) {
+        n = a->positions[b * a->tq + i] + 1;
+    } else if (a->is_causal) {
+        n = i + a->tk - a->tq + 1;
+    }
+    return n < 0 ? 0 : n > a->tk ? a->tk : n;
+}
+
 // Scores of row i become probabilities; -> how many keys take part.
 static int64_t
 row_softmax(const attention *a, int64_t b, int64_t h, int64_t i)
 {
-    float *s = a->score + i * a->tk;
-    int64_t n = a->tk;
-    if (a->is_causal) {
-        n = i + a->tk - a->tq + 1;
-        n = n < 0 ? 0 : n > a->tk ? a->tk : n;
-    }
+    float *s = a->score + i * a->keys;
+    int64_t n = visible_keys(a, b, i);
     for (int64_t j = 0; j < n; j++) {
         s[j] *= a->scale;
         if (a->mask != NULL) {
@@ -113,16 +165,28 @@ row_softmax(const attention *a, int64_t b, int64_t h, int64_t i)
     return n;
 }
 
+// The keys that are seen, of one head of k or v, as f32 [keys][row].
+static const float *
+head_rows(const attention *a, const pq_tensor *t, int64_t head, int64_t row)
+{
+    size_t size = pq_dtype_bits(t->dtype) / 8;
+    uint8_t *p = (uint8_t *)t->p + (size_t)(head * a->tk * row) * size;
+    if (t->dtype == PTQC_F32) {
+        return (const float *)(const void *)p;
+    }
+    pq_tensor part = {
+        .dtype = t->dtype, .rank = 2, .dims = {a->keys, row}, .p = p};
+    pq_load_f32s(&part, a->wide);
+    return a->wide;
+}
+
 static void
 run_head(const attention *a, int64_t b, int64_t h)
 {
-    int64_t kv = b * a->kv_heads + h / (a->heads / a->kv_heads);
     int64_t head = b * a->heads + h;
     const pq_rows *rows = pq_rows_get();
-    pq_pack_f32(a->k + kv * a->tk * a->d, a->d, a->tk, true, a->packed_k);
-    pq_pack_f32(a->v + kv * a->tk * a->dv, a->tk, a->dv, false, a->packed_v);
-    pq_product_f32(a->q + head * a->tq * a->d, a->packed_k, a->tq, a->d, a->tk,
-                   a->score);
+    pq_product_f32(a->q + head * a->tq * a->d, a->packed_k, a->tq, a->d,
+                   a->keys, a->score);
     for (int64_t i = 0; i < a->tq; i++) {
         int64_t n = row_softmax(a, b, h, i);
         float *y = a->y + (head * a->tq + i) * a->dv;
@@ -130,11 +194,44 @@ run_head(const attention *a, int64_t b, int64_t h)
             float acc[PQ_PANEL] = {0};
             size_t width =
                 (size_t)(a->dv - j < PQ_PANEL ? a->dv - j : PQ_PANEL);
-            rows->dot_f32(acc, a->score + i * a->tk, a->packed_v + j * a->tk,
-                          n);
+            rows->dot_f32(acc, a->score + i * a->keys,
+                          a->packed_v + j * a->keys, n);
             memcpy(y + j, acc, width * sizeof *acc);
         }
     }
+}
+
+// The heads of sequence b that share head kv of k and v.
+static void
+run_group(attention *a, int64_t b, int64_t kv)
+{
+    int64_t group = a->heads / a->kv_heads;
+    int64_t head = b * a->kv_heads + kv;
+    a->keys = 0;
+    for (int64_t i = 0; i < a->tq; i++) {
+        int64_t n = visible_keys(a, b, i);
+        a->keys = n > a->keys ? n : a->keys;
+    }
+    pq_pack_f32(head_rows(a, a->k, head, a->d), a->d, a->keys, true,
+                a->packed_k);
+    pq_pack_f32(head_rows(a, a->v, head, a->dv), a->keys, a->dv, false,
+                a->packed_v);
+    for (int64_t h = kv * group; h < (kv + 1) * group; h++) {
+        run_head(a, b, h);
+    }
+}
+
+const char *
+pq_rule_attention(pq_graph *g, const pq_op *op)
+{
+    for (uint32_t i = 2; i < op->input_count; i++) {
+        uint32_t kind = pq_value_kind(g, op->inputs[i]);
+        bool is_positions = kind == PQ_KIND_INT;
+        if (kind != PQ_KIND_NONE && is_positions != (i == 4)) {
+            return "only positions are integers, and they are";
+        }
+    }
+    return NULL;
 }
 
 ptqc_status
@@ -143,9 +240,10 @@ pq_eval_attention(pq_eval *e)
     attention a = {0};
     PQ_TRY(init_shape(e, &a));
     PQ_TRY(init_mask(e, &a));
+    PQ_TRY(init_positions(e, &a));
     PQ_TRY(init_operands(e, &a));
-    for (int64_t i = 0; i < a.batch * a.heads; i++) {
-        run_head(&a, i / a.heads, i % a.heads);
+    for (int64_t i = 0; i < a.batch * a.kv_heads; i++) {
+        run_group(&a, i / a.kv_heads, i % a.kv_heads);
     }
     return pq_end_f32(e, 0, a.y);
 }

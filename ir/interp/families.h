@@ -69,9 +69,12 @@ ptqc_status pq_eval_cast(pq_eval *e);
 ptqc_status pq_eval_requantize(pq_eval *e);
 ptqc_status pq_eval_dynamic_quantize(pq_eval *e);
 const char *pq_rule_dynamic_quantize(pq_graph *g, const pq_op *op);
-// recurrent.c, attention.c
+// recurrent.c, attention.c, rope.c, kv_update.c
 ptqc_status pq_eval_recurrent(pq_eval *e);
 const char *pq_rule_recurrent(pq_graph *g, const pq_op *op);
 ptqc_status pq_eval_attention(pq_eval *e);
+const char *pq_rule_attention(pq_graph *g, const pq_op *op);
+ptqc_status pq_eval_rope(pq_eval *e);
+ptqc_status pq_eval_kv_update(pq_eval *e);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The runner: symbols from the inputs' shapes, ops in order, intermediates
-// freed after their last use; and the entry for a single op.
+// freed after their last use, states kept; and the entry for a single op.
 #include "ir/interp/interp.h"
 
 #include <string.h>
@@ -82,6 +82,9 @@ typedef struct interp {
     int64_t *symbols;    // owned, [symbols]
     bool *is_bound;      // owned, [symbols]
     bool *is_unknown;    // owned, [dims]: needs an unbound symbol
+    int64_t *presets;    // owned, [symbols]: for unbound ones; < 0: none
+    pq_tensor *states;   // owned, [states], their memory too
+    uint32_t state_count;
     uint32_t value_count;
 } interp;
 
@@ -185,6 +188,40 @@ check_dims(interp *r, const pq_value *v, const pq_tensor *t)
     return PTQC_OK;
 }
 
+// What no input's shape gives: the preset or, of a state, the largest value.
+static void
+bind_preset(interp *r, int64_t s, bool is_of_state)
+{
+    const pq_symbol *symbol = pq_graph_symbol(r->g, (uint32_t)s);
+    if (r->is_bound[s]) {
+        return;
+    }
+    if (r->presets[s] >= 0) {
+        r->is_bound[s] = true;
+        r->symbols[s] = r->presets[s];
+    } else if (is_of_state && symbol->max < INT64_MAX) {
+        r->is_bound[s] = true;
+        r->symbols[s] = symbol->max - symbol->max % symbol->multiple;
+    }
+}
+
+static void
+bind_presets(interp *r)
+{
+    for (uint32_t i = 0; i < r->state_count; i++) {
+        const pq_value *v = pq_graph_value(r->g, pq_graph_state(r->g, i));
+        for (uint32_t a = 0; a < v->type.rank; a++) {
+            const pq_dim_expr *d = pq_dim_get(r->g, v->type.dims[a]);
+            if (d->op == PQ_DIM_SYMBOL) {
+                bind_preset(r, d->value, true);
+            }
+        }
+    }
+    for (uint32_t i = 0; i < pq_graph_symbol_count(r->g); i++) {
+        bind_preset(r, i, false);
+    }
+}
+
 static ptqc_status
 bind_inputs(interp *r, const pq_tensor *inputs)
 {
@@ -198,6 +235,7 @@ bind_inputs(interp *r, const pq_tensor *inputs)
             PQ_TRY(bind_symbol(r, v, a, inputs[i].dims[a]));
         }
     }
+    bind_presets(r);
     find_unknown_dims(r);
     for (uint32_t i = 0; i < n; i++) {
         pq_value_id id = pq_graph_input(r->g, i);
@@ -233,19 +271,52 @@ show(const interp *r, const observer *o, pq_value_id v)
 }
 
 static ptqc_status
-make_output(interp *r, pq_value_id id)
+measure(interp *r, const pq_value *v, pq_tensor *out)
 {
-    const pq_value *v = pq_graph_value(r->g, id);
-    pq_tensor *t = &r->tensors[id.index];
-    *t = (pq_tensor){.dtype = v->type.dtype, .rank = v->type.rank};
-    for (uint32_t a = 0; a < t->rank; a++) {
-        PQ_TRY(eval_dim(r, v, a, &t->dims[a]));
+    *out = (pq_tensor){.dtype = v->type.dtype, .rank = v->type.rank};
+    for (uint32_t a = 0; a < out->rank; a++) {
+        PQ_TRY(eval_dim(r, v, a, &out->dims[a]));
     }
-    if (!pq_dtype_bytes(t->dtype, t->dims, t->rank, &t->bytes)) {
+    if (!pq_dtype_bytes(out->dtype, out->dims, out->rank, &out->bytes)) {
         return PQ_FAIL(r->ctx, PTQC_E_INPUT,
                        "value '%.*s': its shape has no size",
                        PQ_STR_ARG(v->name));
     }
+    return PTQC_OK;
+}
+
+// States keep their contents as long as they keep their shape.
+static ptqc_status
+bind_states(interp *r)
+{
+    for (uint32_t i = 0; i < r->state_count; i++) {
+        pq_value_id id = pq_graph_state(r->g, i);
+        pq_tensor *t = &r->states[i];
+        pq_tensor now;
+        PQ_TRY(measure(r, pq_graph_value(r->g, id), &now));
+        if (t->p == NULL ||
+            memcmp(t->dims, now.dims, now.rank * sizeof *now.dims) != 0) {
+            pq_free(r->ctx, t->p);
+            *t = now;
+            t->p = pq_alloc(r->ctx, t->bytes); // zeroed
+            PQ_TRY_ALLOC(t->p);
+        }
+        r->tensors[id.index] = *t;
+    }
+    return PTQC_OK;
+}
+
+static ptqc_status
+make_output(interp *r, const pq_op *op, uint32_t i)
+{
+    pq_value_id id = op->outputs[i];
+    pq_tensor *t = &r->tensors[id.index];
+    if (op->code == PQ_OP_KV_UPDATE &&
+        pq_graph_value(r->g, op->inputs[0])->is_state) {
+        *t = r->tensors[op->inputs[0].index]; // in place
+        return PTQC_OK;
+    }
+    PQ_TRY(measure(r, pq_graph_value(r->g, id), t));
     t->p = pq_alloc(r->ctx, t->bytes);
     PQ_TRY_ALLOC(t->p);
     r->is_owned[id.index] = true;
@@ -275,7 +346,7 @@ run_one(interp *r, const pq_op *op, const observer *o)
         in[i] = r->tensors[op->inputs[i].index]; // 0: absent
     }
     for (uint32_t i = 0; i < op->output_count; i++) {
-        PQ_TRY_OR(done, make_output(r, op->outputs[i]));
+        PQ_TRY_OR(done, make_output(r, op, i));
         out[i] = r->tensors[op->outputs[i].index];
     }
     PQ_TRY_OR(done, pq_interp_op(r->g, op, r->symbols, in, out));
@@ -309,6 +380,7 @@ static ptqc_status
 run_graph(interp *r, const pq_tensor *inputs, const observer *o)
 {
     PQ_TRY(bind_inputs(r, inputs));
+    PQ_TRY(bind_states(r));
     bind_constants(r);
     for (uint32_t i = 1; i < r->value_count; i++) {
         const pq_value *v = pq_graph_value(r->g, (pq_value_id){i});
@@ -355,6 +427,11 @@ interp_destroy(pq_runner *runner)
     pq_free(r->ctx, r->symbols);
     pq_free(r->ctx, r->is_bound);
     pq_free(r->ctx, r->is_unknown);
+    pq_free(r->ctx, r->presets);
+    for (uint32_t i = 0; r->states != NULL && i < r->state_count; i++) {
+        pq_free(r->ctx, r->states[i].p);
+    }
+    pq_free(r->ctx, r->states);
     pq_free(r->ctx, r);
 }
 
@@ -372,10 +449,16 @@ alloc_tables(interp *r)
     r->is_bound = pq_alloc_array(r->ctx, symbols, sizeof *r->is_bound);
     r->is_unknown =
         pq_alloc_array(r->ctx, pq_graph_dim_count(r->g), sizeof *r->is_unknown);
+    r->presets = pq_alloc_array(r->ctx, symbols, sizeof *r->presets);
+    r->states = pq_alloc_array(r->ctx, r->state_count, sizeof *r->states);
+    for (uint32_t i = 0; r->presets != NULL && i < symbols; i++) {
+        r->presets[i] = -1;
+    }
     bool is_ok = r->is_shown != NULL && r->uses != NULL &&
                  r->uses_left != NULL && r->tensors != NULL &&
                  r->is_owned != NULL && r->symbols != NULL &&
-                 r->is_bound != NULL && r->is_unknown != NULL;
+                 r->is_bound != NULL && r->is_unknown != NULL &&
+                 r->presets != NULL && r->states != NULL;
     return is_ok ? PTQC_OK : PTQC_E_RESOURCE;
 }
 
@@ -391,6 +474,7 @@ pq_interp_make(void *user, pq_graph *g, const pq_value_id *watched,
     r->ctx = ctx;
     r->g = g;
     r->value_count = pq_graph_value_count(g);
+    r->state_count = pq_graph_state_count(g);
     ptqc_status st;
     PQ_TRY_OR(fail, alloc_tables(r));
     for (uint32_t i = 0; i < pq_graph_output_count(g); i++) {
@@ -411,4 +495,37 @@ pq_interp_make(void *user, pq_graph *g, const pq_value_id *watched,
 fail:
     interp_destroy(&r->runner);
     return st;
+}
+
+ptqc_status
+pq_interp_set_symbol(pq_runner *runner, pq_str name, int64_t value)
+{
+    interp *r = (interp *)runner;
+    for (uint32_t i = 0; i < pq_graph_symbol_count(r->g); i++) {
+        const pq_symbol *s = pq_graph_symbol(r->g, i);
+        if (!pq_str_equal(s->name, name)) {
+            continue;
+        }
+        if (value < 0 || value < s->min || value > s->max ||
+            value % s->multiple != 0) {
+            return PQ_FAIL(r->ctx, PTQC_E_INPUT,
+                           "symbol '%.*s': %lld is out of range",
+                           PQ_STR_ARG(name), (long long)value);
+        }
+        r->presets[i] = value;
+        return PTQC_OK;
+    }
+    return PQ_FAIL(r->ctx, PTQC_E_INPUT, "the graph has no symbol '%.*s'",
+                   PQ_STR_ARG(name));
+}
+
+void
+pq_interp_clear_states(pq_runner *runner)
+{
+    interp *r = (interp *)runner;
+    for (uint32_t i = 0; i < r->state_count; i++) {
+        if (r->states[i].bytes != 0) {
+            memset(r->states[i].p, 0, r->states[i].bytes);
+        }
+    }
 }
