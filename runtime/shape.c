@@ -35,10 +35,10 @@ take_need(void *user, const ptqc_hdr *record)
         return needs.workspace_align > 4096 ? PTQC_BE_INVALID : PTQC_BE_OK;
     }
     if (record->type == PTQC_REC_BUFFER_NEED &&
-        sink->seen < sink->operand_count) {
+        sink->seen++ < sink->operand_count) {
         ptqc_buffer_need need;
         pq_record_read(&need, sizeof need, record);
-        pq_slot *slot = &sink->shape->slots[sink->operands[sink->seen++]];
+        pq_slot *slot = &sink->shape->slots[sink->operands[sink->seen - 1]];
         slot->need_bytes = max_u64(slot->need_bytes, need.bytes);
         slot->need_align = max_u64(slot->need_align, need.align);
         return need.align > 4096 || (need.align & (need.align - 1)) != 0

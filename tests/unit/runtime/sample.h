@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Small artifacts for the runtime's tests, made by hand: two inputs a and b
+// of f32 [n, 3] with n in 1..64, one output y = k * a + b of the same shape,
+// one program of the fake plugin (fake_plugin.c).
+#ifndef PTQC_TESTS_RUNTIME_SAMPLE_H
+#define PTQC_TESTS_RUNTIME_SAMPLE_H
+
+#include "runtime/container.h"
+#include "tests/unit/runtime/fake_blob.h"
+
+#define SAMPLE_K     2.5f
+#define SAMPLE_INNER 3
+#define SAMPLE_META  "{\"schema\": \"test\"}"
+
+// A graph block without nodes; freed with pq_free.
+void *pq_sample_iface(ptqc_ctx *ctx, size_t *out_count);
+// The container before it is written. `plugin`: name of the program's plugin.
+PTQC_MUST_USE ptqc_status pq_sample_container(ptqc_ctx *ctx, const char *plugin,
+                                              fake_mode mode,
+                                              pq_container **out);
+// Written into memory; freed with pq_free. Fails the running test when it
+// cannot be made.
+void *pq_sample_artifact(ptqc_ctx *ctx, const char *plugin, fake_mode mode,
+                         size_t *out_count);
+// Makes the checksums of damaged bytes right again, as far as the section
+// table allows.
+void pq_sample_fix_checksums(ptqc_ctx *ctx, void *bytes, size_t count);
+
+#endif
