@@ -219,15 +219,17 @@ read_constant_value(block_reader *r, uint32_t index)
     return PTQC_OK;
 }
 
+// The value of an input or a state, which no node makes.
 static ptqc_status
-read_input(block_reader *r, uint32_t index)
+read_source(block_reader *r, uint32_t index)
 {
     const ptqc_gb_value *v = ptqc_gb_value_at(&r->block, index);
     pq_dim dims[PTQC_MAX_RANK];
     pq_type type;
     pq_quant_id quant;
     if (!pq_value_is_none(r->values[index])) {
-        return bad(r, text(r, v->name), "an input twice, or a constant");
+        return bad(r, text(r, v->name),
+                   "an input or state twice, or a constant");
     }
     for (uint32_t i = 0; i < v->rank; i++) {
         dims[i] = listed_dim(r, v->first_dim + i);
@@ -244,7 +246,7 @@ read_input(block_reader *r, uint32_t index)
     }
     pq_graph_value(r->g, id)->quant = quant;
     r->values[index] = id;
-    return pq_graph_add_input(r->g, id);
+    return PTQC_OK;
 }
 
 static ptqc_status
@@ -256,11 +258,14 @@ read_sources(block_reader *r)
         }
     }
     for (uint32_t i = 0; i < ptqc_gb_count(&r->block, PTQC_GB_INPUTS); i++) {
-        PQ_TRY(read_input(r, ptqc_gb_u32_at(&r->block, PTQC_GB_INPUTS, i)));
+        uint32_t index = ptqc_gb_u32_at(&r->block, PTQC_GB_INPUTS, i);
+        PQ_TRY(read_source(r, index));
+        PQ_TRY(pq_graph_add_input(r->g, r->values[index]));
     }
-    if (ptqc_gb_count(&r->block, PTQC_GB_STATES) != 0) {
-        return PQ_FAIL(r->ctx, PTQC_E_UNSUPPORTED,
-                       "graph block: state values are not supported");
+    for (uint32_t i = 0; i < ptqc_gb_count(&r->block, PTQC_GB_STATES); i++) {
+        uint32_t index = ptqc_gb_u32_at(&r->block, PTQC_GB_STATES, i);
+        PQ_TRY(read_source(r, index));
+        PQ_TRY(pq_graph_add_state(r->g, r->values[index]));
     }
     return PTQC_OK;
 }

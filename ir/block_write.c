@@ -323,21 +323,23 @@ write_attr(block_writer *w, const pq_attr *a)
     return append(w, PTQC_GB_ATTRS, &out, 1);
 }
 
-// An operand that is neither constant nor made becomes an input when the
-// boundary is not given.
+// An operand that is neither constant nor made becomes an input or a state
+// when the boundary is not given.
 static ptqc_status
 write_input(block_writer *w, pq_value_id id, uint32_t *out)
 {
     const pq_value *v = pq_graph_value(w->g, id);
     bool is_there = v == NULL || w->values[id.index] != 0;
     if (!is_there && pq_const_is_none(v->constant)) {
-        if (w->desc->inputs != NULL || w->desc->ops == NULL) {
+        const void *given = v->is_state ? w->desc->states : w->desc->inputs;
+        if (given != NULL || w->desc->ops == NULL) {
             return PQ_FAIL(w->g->ctx, PTQC_E_INTERNAL,
-                           "block: '%.*s' is read but no input",
+                           "block: '%.*s' is read but no input or state",
                            PQ_STR_ARG(v->name));
         }
         PQ_TRY(write_value(w, id, v->name, out));
-        PQ_TRY(append_u32(w, PTQC_GB_INPUTS, *out));
+        PQ_TRY(
+            append_u32(w, v->is_state ? PTQC_GB_STATES : PTQC_GB_INPUTS, *out));
     }
     return write_value(w, id, v != NULL ? name_of(w, id) : (pq_str){NULL, 0},
                        out);
@@ -380,11 +382,11 @@ write_node(block_writer *w, pq_op_id id)
 // ---- boundary -------------------------------------------------------------
 
 static ptqc_status
-write_boundary_input(block_writer *w, pq_value_id id)
+write_boundary_value(block_writer *w, uint32_t which, pq_value_id id)
 {
     uint32_t index;
     PQ_TRY(write_value(w, id, pq_graph_value(w->g, id)->name, &index));
-    return append_u32(w, PTQC_GB_INPUTS, index);
+    return append_u32(w, which, index);
 }
 
 static ptqc_status
@@ -392,11 +394,28 @@ write_inputs(block_writer *w)
 {
     const pq_block_desc *d = w->desc;
     for (uint32_t i = 0; d->inputs != NULL && i < d->input_count; i++) {
-        PQ_TRY(write_boundary_input(w, d->inputs[i]));
+        PQ_TRY(write_boundary_value(w, PTQC_GB_INPUTS, d->inputs[i]));
     }
     if (d->inputs == NULL && d->ops == NULL) {
         for (uint32_t i = 0; i < pq_graph_input_count(w->g); i++) {
-            PQ_TRY(write_boundary_input(w, pq_graph_input(w->g, i)));
+            PQ_TRY(write_boundary_value(w, PTQC_GB_INPUTS,
+                                        pq_graph_input(w->g, i)));
+        }
+    }
+    return PTQC_OK;
+}
+
+static ptqc_status
+write_states(block_writer *w)
+{
+    const pq_block_desc *d = w->desc;
+    for (uint32_t i = 0; d->states != NULL && i < d->state_count; i++) {
+        PQ_TRY(write_boundary_value(w, PTQC_GB_STATES, d->states[i]));
+    }
+    if (d->states == NULL && d->ops == NULL) {
+        for (uint32_t i = 0; i < pq_graph_state_count(w->g); i++) {
+            PQ_TRY(write_boundary_value(w, PTQC_GB_STATES,
+                                        pq_graph_state(w->g, i)));
         }
     }
     return PTQC_OK;
@@ -486,6 +505,9 @@ mark_boundary_dims(block_writer *w)
     for (uint32_t i = 0; d->inputs != NULL && i < d->input_count; i++) {
         mark_value_dims(w, d->inputs[i]);
     }
+    for (uint32_t i = 0; d->states != NULL && i < d->state_count; i++) {
+        mark_value_dims(w, d->states[i]);
+    }
     for (uint32_t i = 0; d->outputs != NULL && i < d->output_count; i++) {
         mark_value_dims(w, d->outputs[i]);
     }
@@ -494,6 +516,9 @@ mark_boundary_dims(block_writer *w)
     }
     for (uint32_t i = 0; i < pq_graph_input_count(w->g); i++) {
         mark_value_dims(w, pq_graph_input(w->g, i));
+    }
+    for (uint32_t i = 0; i < pq_graph_state_count(w->g); i++) {
+        mark_value_dims(w, pq_graph_state(w->g, i));
     }
     for (uint32_t i = 0; i < pq_graph_output_count(w->g); i++) {
         mark_value_dims(w, pq_graph_output(w->g, i));
@@ -546,6 +571,7 @@ write_sections(block_writer *w)
     PQ_TRY(write_symbols(w));
     PQ_TRY(write_dims(w));
     PQ_TRY(write_inputs(w));
+    PQ_TRY(write_states(w));
     PQ_TRY(write_nodes(w));
     for (uint32_t i = 0; i < w->desc->value_count; i++) {
         pq_value_id v = w->desc->values[i];

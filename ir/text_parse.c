@@ -507,8 +507,9 @@ parse_quant(parser *p)
 // ---- values and ops
 // -----------------------------------------------------------
 
+// The value of an input or a state, which no op makes.
 static ptqc_status
-parse_input(parser *p)
+parse_source(parser *p, pq_value_id *out)
 {
     typed_value t;
     pq_type type;
@@ -520,12 +521,28 @@ parse_input(parser *p)
     if (st != PTQC_OK) {
         return refused(p, st);
     }
-    pq_value_id v = pq_graph_add_value(p->g, t.name, type);
-    if (pq_value_is_none(v)) {
+    *out = pq_graph_add_value(p->g, t.name, type);
+    if (pq_value_is_none(*out)) {
         return pq_graph_failure(p->g);
     }
-    pq_graph_value(p->g, v)->quant = t.quant;
+    pq_graph_value(p->g, *out)->quant = t.quant;
+    return PTQC_OK;
+}
+
+static ptqc_status
+parse_input(parser *p)
+{
+    pq_value_id v;
+    PQ_TRY(parse_source(p, &v));
     return pq_graph_add_input(p->g, v);
+}
+
+static ptqc_status
+parse_state(parser *p)
+{
+    pq_value_id v;
+    PQ_TRY(parse_source(p, &v));
+    return pq_graph_add_state(p->g, v);
 }
 
 static ptqc_status
@@ -828,7 +845,7 @@ parse_line(parser *p)
     } lines[] = {
         {"symbol", parse_symbol}, {"const", parse_constant},
         {"quant", parse_quant},   {"input", parse_input},
-        {"output", parse_output},
+        {"state", parse_state},   {"output", parse_output},
     };
     if (pq_lex_peek(&p->x) == '%') {
         return parse_definition(p);
@@ -839,8 +856,8 @@ parse_line(parser *p)
             return lines[i].parse(p);
         }
     }
-    return pq_lex_fail(&p->x, "expected symbol, const, quant, input, output "
-                              "or a value");
+    return pq_lex_fail(&p->x, "expected symbol, const, quant, input, state, "
+                              "output or a value");
 }
 
 static ptqc_status

@@ -373,6 +373,9 @@ number_tables(printer *p)
     for (uint32_t i = 0; i < pq_graph_input_count(g); i++) {
         mark_value(p, pq_graph_value(g, pq_graph_input(g, i)));
     }
+    for (uint32_t i = 0; i < pq_graph_state_count(g); i++) {
+        mark_value(p, pq_graph_value(g, pq_graph_state(g, i)));
+    }
     PQ_FOR_EACH_OP(g, id)
     {
         const pq_op *op = pq_graph_op(g, id);
@@ -418,6 +421,11 @@ print_values(const printer *p)
     for (uint32_t i = 0; i < pq_graph_input_count(g); i++) {
         pq_strbuf_add_z(p->out, "input ");
         print_typed_value(p, pq_graph_input(g, i));
+        pq_strbuf_add_z(p->out, "\n");
+    }
+    for (uint32_t i = 0; i < pq_graph_state_count(g); i++) {
+        pq_strbuf_add_z(p->out, "state ");
+        print_typed_value(p, pq_graph_state(g, i));
         pq_strbuf_add_z(p->out, "\n");
     }
     for (uint32_t i = 1; i < g->values.count; i++) {

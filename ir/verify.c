@@ -14,6 +14,7 @@ typedef struct verifier {
     pq_graph *g; // inference may intern dims; nothing else changes
     ptqc_status wrong;
     bool *is_defined;    // owned, [values]
+    bool *is_changed;    // owned, [values]: states that were updated
     uint32_t *use_count; // owned, [values]
 } verifier;
 
@@ -162,30 +163,70 @@ check_constant_value(const verifier *v, const pq_value *value)
                    : value_error(v, value, "type and constant differ");
 }
 
-// Constants and inputs, which are there before the first op.
+static ptqc_status
+define_source(verifier *v, pq_value_id id, const char *rule)
+{
+    const pq_value *value = pq_graph_value(v->g, id);
+    if (!pq_op_is_none(value->producer) || v->is_defined[id.index]) {
+        return value_error(v, value, rule);
+    }
+    v->is_defined[id.index] = true;
+    return check_type(v, value);
+}
+
+// Constants, inputs and states, which are there before the first op.
 static ptqc_status
 define_sources(verifier *v)
 {
+    uint32_t marked = 0;
     for (uint32_t i = 1; i < v->g->values.count; i++) {
         const pq_value *value = pq_graph_value(v->g, (pq_value_id){i});
         if (!pq_const_is_none(value->constant)) {
             PQ_TRY(check_constant_value(v, value));
             v->is_defined[i] = true;
         }
+        marked += value->is_state;
     }
     for (uint32_t i = 0; i < pq_graph_input_count(v->g); i++) {
-        pq_value_id id = pq_graph_input(v->g, i);
+        PQ_TRY(define_source(v, pq_graph_input(v->g, i),
+                             "an input has another origin"));
+    }
+    for (uint32_t i = 0; i < pq_graph_state_count(v->g); i++) {
+        pq_value_id id = pq_graph_state(v->g, i);
         const pq_value *value = pq_graph_value(v->g, id);
-        if (!pq_op_is_none(value->producer) || v->is_defined[id.index]) {
-            return value_error(v, value, "an input has another origin");
+        PQ_TRY(define_source(v, id, "a state has another origin"));
+        if (!value->is_state || pq_graph_state_count(v->g) != marked) {
+            return value_error(v, value, "states are not marked as such");
         }
-        PQ_TRY(check_type(v, value));
-        v->is_defined[id.index] = true;
     }
     return PTQC_OK;
 }
 
 // ---- ops --------------------------------------------------------------------
+
+// What may be done with states: graph.h says it.
+static ptqc_status
+check_state_operand(verifier *v, pq_op_id id, uint32_t i)
+{
+    const pq_op *op = pq_graph_op(v->g, id);
+    uint32_t index = op->inputs[i].index;
+    bool is_state = pq_graph_value(v->g, op->inputs[i])->is_state;
+    bool is_update = op->code == PQ_OP_KV_UPDATE && i == 0;
+    if (is_update && !is_state) {
+        return op_error(v, id, "it updates what is no state");
+    }
+    if (!is_state) {
+        return PTQC_OK;
+    }
+    if (v->is_changed[index]) {
+        return op_error(v, id, "it reads a state after its update");
+    }
+    v->is_changed[index] = is_update;
+    bool is_attention = op->code == PQ_OP_ATTENTION && (i == 1 || i == 2);
+    return is_update || is_attention
+               ? PTQC_OK
+               : op_error(v, id, "it reads a state as no op may");
+}
 
 static ptqc_status
 check_operands(verifier *v, pq_op_id id)
@@ -209,6 +250,7 @@ check_operands(verifier *v, pq_op_id id)
             return op_error(v, id, "an input is not defined before it");
         }
         v->use_count[index]++;
+        PQ_TRY(check_state_operand(v, id, i));
     }
     return PTQC_OK;
 }
@@ -327,6 +369,10 @@ check_uses(verifier *v)
             return value_error(v, pq_graph_value(v->g, id),
                                "a graph output that nothing defines");
         }
+        if (pq_graph_value(v->g, id)->is_state) {
+            return value_error(v, pq_graph_value(v->g, id),
+                               "a state that is a graph output");
+        }
         v->use_count[id.index]++;
     }
     for (uint32_t i = 1; i < v->g->values.count; i++) {
@@ -353,11 +399,13 @@ pq_graph_check(const pq_graph *g, ptqc_status wrong)
     uint32_t count = g->values.count;
     ptqc_status st = PTQC_E_RESOURCE;
     v.is_defined = pq_alloc_array(g->ctx, count, sizeof *v.is_defined);
+    v.is_changed = pq_alloc_array(g->ctx, count, sizeof *v.is_changed);
     v.use_count = pq_alloc_array(g->ctx, count, sizeof *v.use_count);
-    if (v.is_defined != NULL && v.use_count != NULL) {
+    if (v.is_defined != NULL && v.is_changed != NULL && v.use_count != NULL) {
         st = run(&v);
     }
     pq_free(g->ctx, v.is_defined);
+    pq_free(g->ctx, v.is_changed);
     pq_free(g->ctx, v.use_count);
     return st;
 }

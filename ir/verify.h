@@ -12,7 +12,8 @@
 // differ (ranges of symbols may have become narrower). Rules of the stages:
 //   all         a value with quantization parameters has scale and zero point
 //               constants that fit its shape, or dynamic ones; quantize and
-//               dynamic_quantize give codes, dequantize takes codes
+//               dynamic_quantize give codes, dequantize takes codes; kv_update
+//               changes states, and states are read as graph.h says
 //   FLOAT       codes have the dtype their parameters say (imported Q/DQ)
 //   ANNOTATED   or the value is still float; scales may be absent
 //   QUANTIZED, LEGAL   as FLOAT

@@ -134,12 +134,8 @@ typedef struct pq_compile {
 } pq_compile;
 
 static ptqc_be_status
-decline_entry(const pq_compile *k, const ptqc_gb *gb, pq_graph *g)
+decline_entry(const pq_compile *k, pq_graph *g)
 {
-    if (ptqc_gb_count(gb, PTQC_GB_STATES) != 0) {
-        return pq_ref_say(&k->c.inst->host, k->c.call, PTQC_BE_UNSUPPORTED,
-                          "states are not supported");
-    }
     PQ_FOR_EACH_OP(g, id)
     {
         const char *reason = pq_interp_declines(g, pq_graph_op(g, id));
@@ -174,7 +170,7 @@ look_at_entry(pq_compile *k, ptqc_bytes block)
     pq_graph *g = NULL;
     ptqc_be_status st = read_block(&k->c, block, &gb, &g);
     if (st == PTQC_BE_OK) {
-        st = decline_entry(k, &gb, g);
+        st = decline_entry(k, g);
     }
     if (st == PTQC_BE_OK) {
         st = add_ids(k, &gb);

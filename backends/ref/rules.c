@@ -23,6 +23,7 @@
 // TERM(name, dtypes, granularities)
 #define TERMS(TERM)                                                            \
     TERM(F, FLOATS, G(NONE))                                                   \
+    TERM(E, BIT(F32), G(NONE))                                                 \
     TERM(D, BIT(F64), G(NONE))                                                 \
     TERM(I, INTEGERS, G(NONE))                                                 \
     TERM(B, BIT(BOOL), G(NONE))                                                \

@@ -248,21 +248,54 @@ put_in_workspace(ptqc_spec *s, pq_spot *spot)
     return PTQC_OK;
 }
 
-// Boundary values live in their (first) binding.
-static void
-place_boundary(ptqc_spec *s)
+// Bindings are inputs, states, outputs.
+static uint32_t
+binding_count(const ptqc_spec *s)
+{
+    return pq_graph_input_count(s->g) + pq_graph_state_count(s->g) +
+           pq_graph_output_count(s->g);
+}
+
+static uint32_t
+first_output(const ptqc_spec *s)
+{
+    return pq_graph_input_count(s->g) + pq_graph_state_count(s->g);
+}
+
+static pq_value_id
+bound_value(const ptqc_spec *s, uint32_t i)
 {
     uint32_t ins = pq_graph_input_count(s->g);
-    for (uint32_t i = 0; i < ins; i++) {
-        pq_spot *spot = &s->spots[pq_graph_input(s->g, i).index];
-        *spot = (pq_spot){.place = PLACE_BINDING, .at = i};
+    if (i < ins) {
+        return pq_graph_input(s->g, i);
     }
-    for (uint32_t i = 0; i < pq_graph_output_count(s->g); i++) {
-        pq_value_id id = pq_graph_output(s->g, i);
+    return i < first_output(s) ? pq_graph_state(s->g, i - ins)
+                               : pq_graph_output(s->g, i - first_output(s));
+}
+
+// An updated state stays where it is.
+static void
+place_updates(ptqc_spec *s)
+{
+    PQ_FOR_EACH_OP(s->g, id)
+    {
+        const pq_op *op = pq_graph_op(s->g, id);
+        if (op->code == PQ_OP_KV_UPDATE) {
+            s->spots[op->outputs[0].index] = s->spots[op->inputs[0].index];
+        }
+    }
+}
+
+// Boundary values live in their (first) binding.
+static void
+place_boundary(ptqc_spec *s, uint32_t begin, uint32_t end)
+{
+    for (uint32_t i = begin; i < end; i++) {
+        pq_value_id id = bound_value(s, i);
         pq_spot *spot = &s->spots[id.index];
         if (spot->place == PLACE_NOWHERE &&
             pq_const_is_none(pq_graph_value(s->g, id)->constant)) {
-            *spot = (pq_spot){.place = PLACE_BINDING, .at = ins + i};
+            *spot = (pq_spot){.place = PLACE_BINDING, .at = i};
         }
     }
 }
@@ -273,7 +306,9 @@ place_values(ptqc_spec *s)
     uint32_t count = pq_graph_value_count(s->g);
     s->spots = pq_alloc_array(s->r.ctx, count, sizeof *s->spots);
     PQ_TRY_ALLOC(s->spots);
-    place_boundary(s);
+    place_boundary(s, 0, first_output(s));
+    place_updates(s);
+    place_boundary(s, first_output(s), binding_count(s));
     for (uint32_t i = 1; i < count; i++) {
         const pq_value *v = pq_graph_value(s->g, (pq_value_id){i});
         const pq_constant *c = pq_graph_constant(s->g, v->constant);
@@ -367,19 +402,6 @@ pq_ref_spec_free(ptqc_spec *s)
 
 // ---- needs ----------------------------------------------------------------
 
-static pq_value_id
-boundary_value(const ptqc_spec *s, uint32_t i)
-{
-    uint32_t ins = pq_graph_input_count(s->g);
-    return i < ins ? pq_graph_input(s->g, i) : pq_graph_output(s->g, i - ins);
-}
-
-static uint32_t
-binding_count(const ptqc_spec *s)
-{
-    return pq_graph_input_count(s->g) + pq_graph_output_count(s->g);
-}
-
 ptqc_be_status
 pq_ref_needs(ptqc_call *call, ptqc_spec *s, ptqc_sink *sink)
 {
@@ -394,7 +416,7 @@ pq_ref_needs(ptqc_call *call, ptqc_spec *s, ptqc_sink *sink)
     for (uint32_t i = 0; i < binding_count(s) && st == PTQC_BE_OK; i++) {
         const ptqc_buffer_need need = {
             .h = {.size = sizeof need, .type = PTQC_REC_BUFFER_NEED},
-            .bytes = s->spots[boundary_value(s, i).index].tensor.bytes,
+            .bytes = s->spots[bound_value(s, i).index].tensor.bytes,
             .align = PLACE_ALIGN,
         };
         st = vt->emit(sink, &need.h);
@@ -415,7 +437,7 @@ bind(ptqc_spec *s, const ptqc_submit *run)
         return PQ_FAIL(s->r.ctx, PTQC_E_USAGE, "the workspace is too small");
     }
     for (uint32_t i = 0; i < run->binding_count; i++) {
-        const pq_spot *spot = &s->spots[boundary_value(s, i).index];
+        const pq_spot *spot = &s->spots[bound_value(s, i).index];
         if (run->bindings[i].bytes < spot->tensor.bytes) {
             return PQ_FAIL(s->r.ctx, PTQC_E_USAGE, "binding %u is too small",
                            i);
@@ -464,13 +486,12 @@ tell_time(const ptqc_spec *s, const ptqc_submit *run, const pq_op *op,
     run->profile(run->profile_user, &step);
 }
 
-// An output that is also an input, a constant or an earlier output.
+// An output that is also an input, a state, a constant or an earlier output.
 static void
 copy_outputs(const ptqc_spec *s, const ptqc_submit *run)
 {
-    uint32_t ins = pq_graph_input_count(s->g);
-    for (uint32_t i = ins; i < run->binding_count; i++) {
-        const pq_tensor *t = &s->spots[boundary_value(s, i).index].tensor;
+    for (uint32_t i = first_output(s); i < run->binding_count; i++) {
+        const pq_tensor *t = &s->spots[bound_value(s, i).index].tensor;
         if (t->p != run->bindings[i].host && t->bytes > 0) {
             memcpy(run->bindings[i].host, t->p, t->bytes);
         }
