@@ -241,7 +241,7 @@ fill(int64_t bytes, int is_f32)
         fprintf(stderr, "out of memory\n");
         exit(1);
     }
-    uint32_t seed = 1;
+    uint32_t seed = (uint32_t)bytes * 2654435761u + (uint32_t)is_f32;
     for (int64_t i = 0; i + 4 <= bytes; i += 4) {
         seed = seed * 1664525u + 1013904223u;
         float x = (float)(seed >> 8) * 0x1p-24f - 0.5f;
@@ -420,7 +420,7 @@ add_conv(bench *b, uint32_t weight, const conv_shape *s)
                                       is_s8 ? PQ_ACT_NONE : PQ_ACT_RELU,
                                       PQ_ELEM_NONE,
                                       is_s8 ? PQ_ELEM_U8 : PQ_ELEM_F32,
-                                      is_s8 ? 0 : PQ_EPI_BIAS}};
+                                      is_s8 ? PQ_EPI_SATURATE : PQ_EPI_BIAS}};
     pq_conv *op;
     check(pq_conv_prepare(b->jit, NULL, &desc, &op));
     need_scratch(b, pq_conv_scratch_bytes(op));

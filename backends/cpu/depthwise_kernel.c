@@ -7,7 +7,10 @@
 // one dword: quarter q then holds in lane L the channels 16L + 4q + 0..3, and
 // one 4-way dot product per quarter does 4 taps of 16 channels. Interleaved
 // columns are shared by neighbouring output pixels. At the end a transposition
-// of 128-bit lanes brings the accumulators into channel order.
+// of 128-bit lanes brings the accumulators into channel order; when the codes
+// of four vectors are packed, packing does that, and the start values and
+// multipliers are brought into the order of the quarters instead, once per
+// block.
 #include "depthwise_kernel.h"
 
 #include <assert.h>
@@ -41,12 +44,23 @@ typedef struct walk {
     pq_epilogue_values values;
     LLVMValueRef v_acc[PIXELS_MAX][VECTORS_MAX];
     LLVMValueRef v_stack; // accumulators, for an epilogue in a loop
+    // is_quartered: channel values in the order of the quarters.
+    LLVMValueRef v_quarter_init[4], v_quarter_mult[4], v_quarter_bias[4];
 } walk;
 
 static int
 is_u8(const walk *w)
 {
     return w->d->element == PQ_ELEM_U8;
+}
+
+// Are the sums of a wide block finished in the order of the quarters?
+static int
+is_quartered(const walk *w)
+{
+    const pq_epilogue *ep = &w->d->epilogue;
+    return is_u8(w) && w->vectors == 4 && ep->residual == PQ_ELEM_NONE &&
+           pq_epilogue_is_packed(w->e, ep) && !pq_epilogue_is_long(ep);
 }
 
 static LLVMValueRef
@@ -380,11 +394,26 @@ channel_vector(walk *w, LLVMTypeRef type, LLVMValueRef v_base,
 static void
 start_pixel(walk *w, uint32_t pixel)
 {
-    // the quarters hold other channels than the vectors: start from zero and
-    // add the start values after the transposition
+    // unless is_quartered, the quarters hold other channels than the vectors:
+    // start from zero and add the start values after the transposition
     for (uint32_t q = 0; q < w->vectors; q++) {
         w->v_acc[pixel][q] =
-            LLVMConstNull(is_u8(w) ? w->e->t_vi32 : w->e->t_vf32);
+            is_quartered(w)
+                ? w->v_quarter_init[q]
+                : LLVMConstNull(is_u8(w) ? w->e->t_vi32 : w->e->t_vf32);
+    }
+}
+
+// The block's 64 channel values at v_base in the order of the quarters.
+static void
+load_quarters(walk *w, LLVMTypeRef type, LLVMValueRef v_base,
+              LLVMValueRef v_out[4])
+{
+    for (int64_t v = 0; v < 4; v++) {
+        v_out[v] = channel_vector(w, type, v_base, pq_emit_i64(w->e, v));
+    }
+    if (v_base != NULL) {
+        transpose_lanes(w->e, v_out); // its own inverse
     }
 }
 
@@ -399,9 +428,9 @@ output_at(walk *w, LLVMValueRef v_base, LLVMValueRef v_stride,
 }
 
 // Vector v_vector of output v_pixel.
-static void
-finish_vector(walk *w, LLVMValueRef v_acc, LLVMValueRef v_pixel,
-              LLVMValueRef v_vector)
+static pq_epilogue_lane
+lane_of(walk *w, LLVMValueRef v_acc, LLVMValueRef v_pixel,
+        LLVMValueRef v_vector)
 {
     pq_emitter *e = w->e;
     const pq_epilogue *ep = &w->d->epilogue;
@@ -423,7 +452,25 @@ finish_vector(walk *w, LLVMValueRef v_acc, LLVMValueRef v_pixel,
             w, w->v_residual, w->v_residual_stride, v_pixel,
             times(w, v_vector, ep->residual == PQ_ELEM_F32 ? 64 : 16));
     }
-    pq_emit_epilogue(e, ep, &w->values, &lane);
+    return lane;
+}
+
+// The wide output `pixel` in the order of its quarters.
+static void
+finish_quarters(walk *w, LLVMValueRef v_pixel, uint32_t pixel)
+{
+    pq_emitter *e = w->e;
+    LLVMValueRef v_codes[4];
+    for (uint32_t q = 0; q < 4; q++) {
+        pq_epilogue_lane lane = {.v_acc = w->v_acc[pixel][q],
+                                 .v_mult = w->v_quarter_mult[q],
+                                 .v_bias = w->v_quarter_bias[q]};
+        v_codes[q] =
+            pq_emit_epilogue_codes(e, &w->d->epilogue, &w->values, &lane);
+    }
+    pq_emit_store(
+        e, pq_emit_epilogue_pack(e, &w->values, v_codes),
+        output_at(w, w->v_out, w->v_out_stride, v_pixel, pq_emit_i64(e, 0)), 1);
 }
 
 // Outputs index .. index + pixels - 1, whose accumulators are on the stack.
@@ -441,11 +488,42 @@ finish_in_loop(walk *w, LLVMValueRef v_index, uint32_t pixels)
         times(w, vectors.v_index, 64), "");
     LLVMValueRef v_acc = pq_emit_load(e, is_u8(w) ? e->t_vi32 : e->t_vf32,
                                       pq_emit_at(e, w->v_stack, v_at), 64);
-    finish_vector(w, v_acc,
-                  LLVMBuildAdd(e->builder, v_index, outputs.v_index, ""),
-                  vectors.v_index);
+    pq_epilogue_lane lane = lane_of(
+        w, v_acc, LLVMBuildAdd(e->builder, v_index, outputs.v_index, ""),
+        vectors.v_index);
+    pq_emit_epilogue(e, &w->d->epilogue, &w->values, &lane);
     pq_emit_loop_end(e, &vectors, NULL);
     pq_emit_loop_end(e, &outputs, NULL);
+}
+
+static void
+store_sums(walk *w, uint32_t pixels)
+{
+    for (uint32_t i = 0; i < pixels * w->vectors; i++) {
+        pq_emit_store(w->e, w->v_acc[i / w->vectors][i % w->vectors],
+                      pq_emit_at_const(w->e, w->v_stack, 64 * i), 64);
+    }
+}
+
+// Unrolled, four by four.
+static void
+finish_groups(walk *w, LLVMValueRef v_index, uint32_t pixels)
+{
+    pq_emitter *e = w->e;
+    uint32_t count = pixels * w->vectors;
+    pq_epilogue_lane lanes[PQ_EPILOGUE_GROUP];
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t p = i / w->vectors, v = i % w->vectors;
+        LLVMValueRef v_pixel =
+            LLVMBuildAdd(e->builder, v_index, pq_emit_i64(e, p), "");
+        lanes[i % PQ_EPILOGUE_GROUP] =
+            lane_of(w, w->v_acc[p][v], v_pixel, pq_emit_i64(e, v));
+        lanes[i % PQ_EPILOGUE_GROUP].follows = v > 0;
+        if (i % PQ_EPILOGUE_GROUP == PQ_EPILOGUE_GROUP - 1 || i + 1 == count) {
+            pq_emit_epilogue_group(e, &w->d->epilogue, &w->values, lanes,
+                                   i % PQ_EPILOGUE_GROUP + 1);
+        }
+    }
 }
 
 static void
@@ -453,23 +531,18 @@ finish_outputs(walk *w, LLVMValueRef v_index, uint32_t pixels)
 {
     pq_emitter *e = w->e;
     for (uint32_t p = 0; p < pixels; p++) {
-        if (is_u8(w) && w->vectors == 4) {
+        if (is_quartered(w)) {
+            finish_quarters(
+                w, LLVMBuildAdd(e->builder, v_index, pq_emit_i64(e, p), ""), p);
+        } else if (is_u8(w) && w->vectors == 4) {
             transpose_lanes(e, w->v_acc[p]);
-        }
-        LLVMValueRef v_pixel =
-            LLVMBuildAdd(e->builder, v_index, pq_emit_i64(e, p), "");
-        for (uint32_t v = 0; v < w->vectors; v++) {
-            if (w->v_stack == NULL) {
-                finish_vector(w, w->v_acc[p][v], v_pixel, pq_emit_i64(e, v));
-                continue;
-            }
-            pq_emit_store(
-                e, w->v_acc[p][v],
-                pq_emit_at_const(e, w->v_stack, 64 * (p * w->vectors + v)), 64);
         }
     }
     if (w->v_stack != NULL) {
+        store_sums(w, pixels);
         finish_in_loop(w, v_index, pixels);
+    } else if (!is_quartered(w)) {
+        finish_groups(w, v_index, pixels);
     }
 }
 
@@ -600,6 +673,11 @@ set_block(walk *w, LLVMValueRef v_block)
     w->v_residual =
         block_pointer(w, ep->residual != PQ_ELEM_NONE, EPI(residual), v_block,
                       channels * (ep->residual == PQ_ELEM_F32 ? 4 : 1));
+    if (is_quartered(w)) {
+        load_quarters(w, e->t_vi32, w->v_init, w->v_quarter_init);
+        load_quarters(w, e->t_vf32, w->v_mult, w->v_quarter_mult);
+        load_quarters(w, e->t_vf32, w->v_bias, w->v_quarter_bias);
+    }
 }
 
 // The outputs of one block: rounds of d->pixels, then single ones.
@@ -667,7 +745,7 @@ emit_depthwise(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_depthwise_class = {
     .name = "depthwise",
-    .version = 4,
+    .version = 5,
     .desc_bytes = sizeof(pq_depthwise_kernel_desc),
     .emit = emit_depthwise,
 };

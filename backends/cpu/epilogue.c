@@ -52,14 +52,19 @@ emit_act(pq_emitter *e, uint32_t act, LLVMValueRef v_x,
 int
 pq_epilogue_is_valid(const pq_epilogue *epilogue)
 {
-    uint32_t known = PQ_EPI_BIAS | PQ_EPI_ROW_SCALE | PQ_EPI_SCALE;
+    uint32_t known =
+        PQ_EPI_BIAS | PQ_EPI_ROW_SCALE | PQ_EPI_SCALE | PQ_EPI_SATURATE;
     if (epilogue->kind > PQ_EPI_INTEGER || epilogue->act >= PQ_ACT_COUNT ||
         epilogue->residual > PQ_ELEM_U8 || (epilogue->flags & ~known) != 0 ||
         (epilogue->out != PQ_ELEM_F32 && epilogue->out != PQ_ELEM_U8)) {
         return 0;
     }
+    if ((epilogue->flags & PQ_EPI_SATURATE) && epilogue->out != PQ_ELEM_U8) {
+        return 0;
+    }
     if (epilogue->kind == PQ_EPI_INTEGER) {
-        return epilogue->act == PQ_ACT_NONE && epilogue->flags == 0 &&
+        return epilogue->act == PQ_ACT_NONE &&
+               (epilogue->flags & ~PQ_EPI_SATURATE) == 0 &&
                epilogue->out == PQ_ELEM_U8 && epilogue->residual != PQ_ELEM_F32;
     }
     return epilogue->kind == PQ_EPI_REAL ||
@@ -102,6 +107,12 @@ pq_emit_epilogue_values(pq_emitter *e, const pq_epilogue *ep,
         if (ep->kind != PQ_EPI_INTEGER) {
             SPLAT(inv_scale, t_f32);
         }
+    }
+    if (pq_epilogue_is_packed(e, ep)) {
+        LLVMValueRef v_words = LLVMBuildTrunc(
+            e->builder, out->v_out_zero, pq_emit_vector_type(e->t_i16, 16), "");
+        static const int same[32] = {0};
+        out->v_out_zero16 = pq_emit_shuffle(e, v_words, v_words, same, 32);
     }
     if (ep->residual == PQ_ELEM_U8) {
         SPLAT(residual_scale, t_f32);
@@ -166,9 +177,10 @@ store_codes(pq_emitter *e, const pq_epilogue_values *values,
                 lane->v_mask, 1);
 }
 
-static void
-emit_integer(pq_emitter *e, const pq_epilogue *ep,
-             const pq_epilogue_values *values, const pq_epilogue_lane *lane)
+// t of INTEGER.
+static LLVMValueRef
+integer_steps(pq_emitter *e, const pq_epilogue *ep,
+              const pq_epilogue_values *values, const pq_epilogue_lane *lane)
 {
     LLVMBuilderRef b = e->builder;
     LLVMValueRef v_t = LLVMBuildFMul(
@@ -177,7 +189,7 @@ emit_integer(pq_emitter *e, const pq_epilogue *ep,
         v_t = pq_emit_fma(e, residual_steps(e, values, lane),
                           values->v_residual_scale, v_t);
     }
-    store_codes(e, values, lane, v_t);
+    return v_t;
 }
 
 // The accumulator as a real number, before the activation.
@@ -212,20 +224,137 @@ real_value(pq_emitter *e, const pq_epilogue *ep,
     return v_v;
 }
 
+// The output before it is stored: f32, or in steps of the codes.
+static LLVMValueRef
+output_value(pq_emitter *e, const pq_epilogue *ep,
+             const pq_epilogue_values *values, const pq_epilogue_lane *lane)
+{
+    if (ep->kind == PQ_EPI_INTEGER) {
+        return integer_steps(e, ep, values, lane);
+    }
+    LLVMValueRef v_v = real_value(e, ep, values, lane);
+    v_v = emit_act(e, ep->act, v_v, values);
+    return ep->out == PQ_ELEM_F32
+               ? v_v
+               : LLVMBuildFMul(e->builder, v_v, values->v_inv_scale, "");
+}
+
 void
 pq_emit_epilogue(pq_emitter *e, const pq_epilogue *ep,
                  const pq_epilogue_values *values, const pq_epilogue_lane *lane)
 {
-    if (ep->kind == PQ_EPI_INTEGER) {
-        emit_integer(e, ep, values, lane);
-        return;
-    }
-    LLVMValueRef v_v = real_value(e, ep, values, lane);
-    v_v = emit_act(e, ep->act, v_v, values);
+    LLVMValueRef v_v = output_value(e, ep, values, lane);
     if (ep->out == PQ_ELEM_F32) {
         store_lanes(e, v_v, lane->v_out, lane->v_mask, 4);
     } else {
-        store_codes(e, values, lane,
-                    LLVMBuildFMul(e->builder, v_v, values->v_inv_scale, ""));
+        store_codes(e, values, lane, v_v);
     }
+}
+
+// ---- groups of four --------------------------------------------------------
+
+int
+pq_epilogue_is_packed(const pq_emitter *e, const pq_epilogue *ep)
+{
+    return (ep->flags & PQ_EPI_SATURATE) && pq_isa_vector_bytes(e->isa) == 64;
+}
+
+LLVMValueRef
+pq_emit_epilogue_codes(pq_emitter *e, const pq_epilogue *ep,
+                       const pq_epilogue_values *values,
+                       const pq_epilogue_lane *lane)
+{
+    // hi < t ? hi : t keeps a NaN, which converts to the least integer, as
+    // does all that is below the range: both saturate to code 0
+    LLVMValueRef v_t =
+        pq_emit_min(e, values->v_hi, output_value(e, ep, values, lane));
+    LLVMValueRef args[4] = {
+        v_t, LLVMConstNull(e->t_vi32), LLVMConstAllOnes(e->t_i16),
+        pq_emit_i32(e, 4)}; // 4 = the current rounding mode: nearest even
+    return pq_emit_intrinsic(e, "llvm.x86.avx512.mask.cvtps2dq.512", NULL, 0,
+                             args, 4);
+}
+
+LLVMValueRef
+pq_emit_epilogue_pack(pq_emitter *e, const pq_epilogue_values *values,
+                      const LLVMValueRef v_codes[4])
+{
+    LLVMTypeRef words = pq_emit_vector_type(e->t_i16, 32);
+    LLVMValueRef v_half[2];
+    for (int i = 0; i < 2; i++) {
+        LLVMValueRef pair[2] = {v_codes[2 * i], v_codes[2 * i + 1]};
+        LLVMValueRef sum[2] = {pq_emit_intrinsic(e,
+                                                 "llvm.x86.avx512.packssdw.512",
+                                                 NULL, 0, pair, 2),
+                               values->v_out_zero16};
+        v_half[i] = pq_emit_intrinsic(e, "llvm.sadd.sat", &words, 1, sum, 2);
+    }
+    return pq_emit_intrinsic(e, "llvm.x86.avx512.packuswb.512", NULL, 0, v_half,
+                             2);
+}
+
+// Bytes [16 * first, 16 * (first + count)) of the packed group.
+static void
+store_run(pq_emitter *e, LLVMValueRef v_bytes, uint32_t first, uint32_t count,
+          const pq_epilogue_lane *lane)
+{
+    int index[64];
+    // 48 bytes are no register
+    uint32_t part = count == 3 ? 2 : count;
+    for (uint32_t i = 0; i < 16 * part; i++) {
+        index[i] = (int)(16 * first + i);
+    }
+    LLVMValueRef v_part =
+        pq_emit_shuffle(e, v_bytes, v_bytes, index, 16 * part);
+    store_lanes(e, v_part, lane->v_out, lane->v_mask, 1);
+    if (part < count) {
+        pq_epilogue_lane rest = *lane;
+        rest.v_out = pq_emit_at_const(e, lane->v_out, 16 * (int64_t)part);
+        store_run(e, v_bytes, first + part, count - part, &rest);
+    }
+}
+
+static void
+store_packed(pq_emitter *e, LLVMValueRef v_bytes, const pq_epilogue_lane *lanes,
+             uint32_t count)
+{
+    // dword v of lane L -> dword L of vector v
+    int index[16];
+    for (int i = 0; i < 16; i++) {
+        index[i] = i % 4 * 4 + i / 4;
+    }
+    LLVMValueRef v_dwords =
+        LLVMBuildBitCast(e->builder, v_bytes, e->t_vi32, "");
+    v_bytes = LLVMBuildBitCast(
+        e->builder, pq_emit_shuffle(e, v_dwords, v_dwords, index, 16),
+        e->t_vi8x64, "");
+    for (uint32_t first = 0; first < count;) {
+        uint32_t end = first + 1;
+        while (end < count && lanes[first].v_mask == NULL &&
+               lanes[end].v_mask == NULL && lanes[end].follows) {
+            end++;
+        }
+        store_run(e, v_bytes, first, end - first, &lanes[first]);
+        first = end;
+    }
+}
+
+void
+pq_emit_epilogue_group(pq_emitter *e, const pq_epilogue *ep,
+                       const pq_epilogue_values *values,
+                       const pq_epilogue_lane *lanes, uint32_t count)
+{
+    if (!pq_epilogue_is_packed(e, ep)) {
+        for (uint32_t i = 0; i < count; i++) {
+            pq_emit_epilogue(e, ep, values, &lanes[i]);
+        }
+        return;
+    }
+    LLVMValueRef v_codes[PQ_EPILOGUE_GROUP];
+    for (uint32_t i = 0; i < PQ_EPILOGUE_GROUP; i++) {
+        v_codes[i] = i < count
+                         ? pq_emit_epilogue_codes(e, ep, values, &lanes[i])
+                         : v_codes[count - 1];
+    }
+    store_packed(e, pq_emit_epilogue_pack(e, values, v_codes), lanes, count);
 }

@@ -69,6 +69,9 @@ typedef enum pq_act {
 #define PQ_EPI_BIAS      1u
 #define PQ_EPI_ROW_SCALE 2u
 #define PQ_EPI_SCALE     4u
+// A promise about the arguments: out is u8 and lo + out_zero == 0, so that the
+// lower clamp may be left to saturation. Results are the same.
+#define PQ_EPI_SATURATE 8u
 
 // Part of descriptors: no padding, compared as bytes.
 typedef struct pq_epilogue {
@@ -76,7 +79,7 @@ typedef struct pq_epilogue {
     uint32_t act;      // pq_act; INTEGER: PQ_ACT_NONE
     uint32_t residual; // PQ_ELEM_*; INTEGER: not F32
     uint32_t out;      // PQ_ELEM_F32 or PQ_ELEM_U8; INTEGER: U8
-    uint32_t flags;    // PQ_EPI_BIAS | PQ_EPI_ROW_SCALE | PQ_EPI_SCALE
+    uint32_t flags;    // PQ_EPI_BIAS | ...
 } pq_epilogue;
 
 // Only what the pq_epilogue asks for is read. Channel arrays have their
@@ -113,6 +116,7 @@ int pq_epilogue_is_long(const pq_epilogue *epilogue);
 typedef struct pq_epilogue_values {
     LLVMValueRef v_lo, v_hi, v_inv_scale, v_scale, v_residual_scale, v_alpha,
         v_beta, v_out_zero, v_residual_zero;
+    LLVMValueRef v_out_zero16; // <32 x i16>, when codes are packed in fours
 } pq_epilogue_values;
 
 // Loads the scalars that `ep` needs from the pq_epilogue_args at v_args.
@@ -128,9 +132,27 @@ typedef struct pq_epilogue_lane {
     LLVMValueRef v_residual;  // address of the 16 residuals
     LLVMValueRef v_out;       // address of the 16 outputs
     LLVMValueRef v_mask;      // <16 x i1>, NULL = all
+    int follows;              // v_out is just after the lane before
 } pq_epilogue_lane;
 
-// Computes and stores the vector.
+#define PQ_EPILOGUE_GROUP 4u
+
+// Computes and stores up to PQ_EPILOGUE_GROUP vectors.
+void pq_emit_epilogue_group(pq_emitter *e, const pq_epilogue *ep,
+                            const pq_epilogue_values *values,
+                            const pq_epilogue_lane *lanes, uint32_t count);
+// 1 when a group's codes are packed by saturating instructions.
+int pq_epilogue_is_packed(const pq_emitter *e, const pq_epilogue *ep);
+// The two halves of a packed group: the codes of one vector as i32, not yet
+// with the zero point nor clamped from below; and four of them as <64 x i8>
+// whose 128-bit lane L holds the 4 codes 4L.. of each of the four vectors.
+LLVMValueRef pq_emit_epilogue_codes(pq_emitter *e, const pq_epilogue *ep,
+                                    const pq_epilogue_values *values,
+                                    const pq_epilogue_lane *lane);
+LLVMValueRef pq_emit_epilogue_pack(pq_emitter *e,
+                                   const pq_epilogue_values *values,
+                                   const LLVMValueRef v_codes[4]);
+// Computes and stores one vector.
 void pq_emit_epilogue(pq_emitter *e, const pq_epilogue *ep,
                       const pq_epilogue_values *values,
                       const pq_epilogue_lane *lane);

@@ -36,6 +36,10 @@ read_epilogue(const pq_prep *prep, uint32_t first, pq_epilogue *ep,
     args->beta = pq_prep_f32(prep, first + 11);
     args->out_zero = (int32_t)pq_prep_i64(prep, first + 12);
     args->residual_zero = (int32_t)pq_prep_i64(prep, first + 13);
+    // The lowest code is the lowest byte: saturation does the lower clamp.
+    if (ep->out == PQ_ELEM_U8 && args->lo == (float)-args->out_zero) {
+        ep->flags |= PQ_EPI_SATURATE;
+    }
     PQ_NEED(prep, pq_epilogue_is_valid(ep));
     return PTQC_BE_OK;
 }

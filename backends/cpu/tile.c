@@ -450,7 +450,7 @@ emit_tile(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_tile_class = {
     .name = "tile",
-    .version = 3,
+    .version = 4,
     .desc_bytes = sizeof(pq_tile_desc),
     .emit = emit_tile,
 };

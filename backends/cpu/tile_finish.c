@@ -84,39 +84,64 @@ load_finish(pq_tile *t, finish *f)
     }
 }
 
-static void
-finish_row(pq_tile *t, const finish *f, uint32_t row)
+// Addresses and splats that the vectors of a row share.
+typedef struct row_values {
+    LLVMValueRef v_out, v_residual, v_row_scale;
+} row_values;
+
+static row_values
+load_row(pq_tile *t, const finish *f, uint32_t row)
 {
     pq_emitter *e = t->e;
+    row_values v = {.v_out = row_at(t, f->v_out, f->v_out_stride, row)};
+    if (f->v_residual != NULL) {
+        v.v_residual = row_at(t, f->v_residual, f->v_residual_stride, row);
+    }
+    if (f->v_row_scale != NULL) {
+        LLVMValueRef v_ptr = pq_emit_at_const(e, f->v_row_scale, 4 * row);
+        v.v_row_scale = pq_emit_splat(e, pq_emit_load(e, e->t_f32, v_ptr, 4));
+    }
+    return v;
+}
+
+static pq_epilogue_lane
+lane_of(pq_tile *t, const finish *f, const row_values *row, uint32_t index)
+{
     const pq_epilogue *ep = &t->d->epilogue;
-    int64_t out_bytes = 16 * pq_epilogue_out_bytes(ep);
+    uint32_t s = index % t->d->strips;
     int64_t residual_bytes = ep->residual == PQ_ELEM_F32 ? 64 : 16;
-    LLVMValueRef v_out = row_at(t, f->v_out, f->v_out_stride, row);
-    LLVMValueRef v_residual =
-        f->v_residual == NULL
-            ? NULL
-            : row_at(t, f->v_residual, f->v_residual_stride, row);
-    LLVMValueRef v_row_scale =
-        f->v_row_scale == NULL
-            ? NULL
-            : pq_emit_splat(
-                  e, pq_emit_load(e, e->t_f32,
-                                  pq_emit_at_const(e, f->v_row_scale, 4 * row),
-                                  4));
-    for (uint32_t s = 0; s < t->d->strips; s++) {
-        pq_epilogue_lane lane = {
-            .v_acc = t->v_acc[row * t->d->strips + s],
-            .v_mult = f->v_mult[s],
-            .v_bias = f->v_bias[s],
-            .v_row_scale = v_row_scale,
-            .v_residual =
-                v_residual == NULL
-                    ? NULL
-                    : pq_emit_at_const(e, v_residual, residual_bytes * s),
-            .v_out = pq_emit_at_const(e, v_out, out_bytes * s),
-            .v_mask = s + 1 == t->d->strips ? f->v_mask : NULL,
-        };
-        pq_emit_epilogue(e, ep, &f->values, &lane);
+    return (pq_epilogue_lane){
+        .v_acc = t->v_acc[index],
+        .v_mult = f->v_mult[s],
+        .v_bias = f->v_bias[s],
+        .v_row_scale = row->v_row_scale,
+        .v_residual =
+            row->v_residual == NULL
+                ? NULL
+                : pq_emit_at_const(t->e, row->v_residual, residual_bytes * s),
+        .v_out = pq_emit_at_const(t->e, row->v_out,
+                                  16 * pq_epilogue_out_bytes(ep) * s),
+        .v_mask = s + 1 == t->d->strips ? f->v_mask : NULL,
+        .follows = s > 0,
+    };
+}
+
+// All accumulators, four by four, over the ends of rows.
+static void
+finish_groups(pq_tile *t, const finish *f)
+{
+    uint32_t count = t->d->rows * t->d->strips;
+    pq_epilogue_lane lanes[PQ_EPILOGUE_GROUP];
+    row_values row = {0};
+    for (uint32_t i = 0; i < count; i++) {
+        if (i % t->d->strips == 0) {
+            row = load_row(t, f, i / t->d->strips);
+        }
+        lanes[i % PQ_EPILOGUE_GROUP] = lane_of(t, f, &row, i);
+        if (i % PQ_EPILOGUE_GROUP == PQ_EPILOGUE_GROUP - 1 || i + 1 == count) {
+            pq_emit_epilogue_group(t->e, &t->d->epilogue, &f->values, lanes,
+                                   i % PQ_EPILOGUE_GROUP + 1);
+        }
     }
 }
 
@@ -218,7 +243,5 @@ pq_tile_finish(pq_tile *t)
         finish_in_loop(t, &f);
         return;
     }
-    for (uint32_t r = 0; r < t->d->rows; r++) {
-        finish_row(t, &f, r);
-    }
+    finish_groups(t, &f);
 }

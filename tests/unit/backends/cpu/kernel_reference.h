@@ -120,6 +120,11 @@ reference_args(pq_test_random *r, const pq_epilogue *ep, int64_t channels,
                int64_t rows, int64_t elements, reference_data *data)
 {
     data->mult = random_floats(r, channels, 0.001f, 0.003f);
+    // overflow in both directions and no number at all
+    static const float wild[3] = {1e30f, -1e30f, NAN};
+    for (int64_t c = 3; ep->kind == PQ_EPI_INTEGER && c < channels; c += 5) {
+        data->mult[c] = wild[c % 3];
+    }
     data->bias = random_floats(r, channels, -1.0f, 1.0f);
     data->row_scale = random_floats(r, rows, 0.5f, 2.0f);
     // f32 residuals are used whole, u8 ones take a quarter

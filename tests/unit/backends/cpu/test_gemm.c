@@ -269,6 +269,8 @@ s8_level(pq_jit *jit)
             0,
             {PQ_EPI_INTEGER, PQ_ACT_NONE, PQ_ELEM_NONE, PQ_ELEM_U8, 0}};
         check_matmul(jit, &c);
+        c.epilogue.flags = PQ_EPI_SATURATE;
+        check_matmul(jit, &c);
         c.epilogue.residual = PQ_ELEM_U8;
         check_matmul(jit, &c);
         c.epilogue = (pq_epilogue){PQ_EPI_REAL, PQ_ACT_NONE, PQ_ELEM_F32,
@@ -313,6 +315,8 @@ acts_level(pq_jit *jit)
             {PQ_EPI_FLOAT, act, PQ_ELEM_NONE, PQ_ELEM_F32, PQ_EPI_BIAS}};
         check_matmul(jit, &c);
         c.epilogue.out = PQ_ELEM_U8;
+        check_matmul(jit, &c);
+        c.epilogue.flags |= PQ_EPI_SATURATE;
         check_matmul(jit, &c);
     }
 }
