@@ -247,6 +247,51 @@ lstm(void **state)
     expect_refused(&m, "expected 8 elements");
 }
 
+static void
+start_attention(const char *q, const char *kv)
+{
+    model_begin(&m, 23);
+    model_input(&m, "q", T_F32, q);
+    model_input(&m, "k", T_F32, kv);
+    model_input(&m, "v", T_F32, kv);
+    model_output(&m, "z");
+}
+
+static void
+attention(void **state)
+{
+    (void)state;
+    start_attention("N,4,T,8", "N,2,T,8");
+    model_node(&m, "Attention", "q,k,v", "z", "");
+    expect_graph(&m, "attention f32[N,4,T,8]");
+    start_attention("N,5,32", "N,5,16");
+    model_node(&m, "Attention", "q,k,v", "z",
+               "q_num_heads:i=4 kv_num_heads:i=2");
+    expect_graph(&m, "reshape f32[N,5,4,8]; transpose f32[N,4,5,8]; reshape "
+                     "f32[N,5,2,8]; transpose f32[N,2,5,8]; reshape "
+                     "f32[N,5,2,8]; transpose f32[N,2,5,8]; attention "
+                     "f32[N,4,5,8]; transpose f32[N,5,4,8]; reshape "
+                     "f32[N,5,32]");
+    start_attention("N,4,T,8", "N,4,T,8");
+    model_node(&m, "Attention", "q,k,v", "z", "is_causal:i=1");
+    expect_graph(&m, "range i64[T]; reshape i64[T,1]; range i64[T]; reshape "
+                     "i64[1,T]; less_equal bool[T,T]; where f32[T,T]; "
+                     "attention f32[N,4,T,8]");
+    start_attention("N,4,T,8", "N,4,T,8");
+    model_input(&m, "pk", T_F32, "N,4,P,8");
+    model_output(&m, "nk");
+    model_node(&m, "Attention", "q,k,v,_,pk,pk", "z,nk", "");
+    expect_graph(&m, "concat f32[N,4,?,8]; concat f32[N,4,?,8]; attention "
+                     "f32[N,4,T,8]");
+    start_attention("N,5,30", "N,5,16");
+    model_node(&m, "Attention", "q,k,v", "z",
+               "q_num_heads:i=4 kv_num_heads:i=2");
+    expect_refused(&m, "a multiple of the heads, 4");
+    start_attention("N,4,T,8", "N,4,T,8");
+    model_node(&m, "Attention", "q,k,v", "z", "softcap:f=2");
+    expect_problem(&m, "Attention", "softcap");
+}
+
 int
 main(void)
 {
@@ -261,6 +306,7 @@ main(void)
         cmocka_unit_test(pooling),
         cmocka_unit_test(normalization),
         cmocka_unit_test(lstm),
+        cmocka_unit_test(attention),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
