@@ -15,7 +15,7 @@
 #define MAGIC        0x50435150u // "PQCP"
 #define VERSION      1u
 #define ENTRIES_MAX  64u
-#define HEADER_BYTES 20u
+#define HEADER_BYTES 28u
 #define SYMBOL_BYTES 24u
 #define DIM_BYTES    20u
 #define VALUE_BYTES  16u // without dims
@@ -32,6 +32,17 @@ const pq_step_info *
 pq_step_info_of(uint32_t kind)
 {
     return kind < PQ_STEP_KIND_COUNT ? &STEPS[kind] : NULL;
+}
+
+// FNV-1a, 64 bits: any single changed byte changes it.
+uint64_t
+pq_cpu_program_sum(const uint8_t *p, size_t n)
+{
+    uint64_t sum = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < n; i++) {
+        sum = (sum ^ p[i]) * UINT64_C(0x100000001b3);
+    }
+    return sum;
 }
 
 // ---- writing ---------------------------------------------------------------
@@ -152,12 +163,14 @@ pq_cpu_program_write(pq_mem *mem, const pq_cpu_program *program)
     }
     uint8_t *p = put_u32(start, MAGIC);
     p = put_u32(p, VERSION);
+    p = put_i64(p, 0);
     p = put_u32(p, (uint32_t)program->cap);
     p = put_u32(p, program->constant_count);
     p = put_u32(p, program->entry_count);
     for (uint32_t i = 0; i < program->entry_count; i++) {
         p = put_entry(p, &program->entries[i]);
     }
+    pq_store_le64(start + 8, pq_cpu_program_sum(start + 16, bytes - 16));
     return out;
 }
 
@@ -407,6 +420,8 @@ pq_cpu_program_read(pq_mem *mem, ptqc_bytes blob, pq_cpu_program *out,
     if (r.st == PTQC_BE_OK && get_u32(&r) != VERSION) {
         refuse(&r, PTQC_BE_INCOMPATIBLE, "program of another version");
     }
+    uint64_t sum = (uint64_t)get_i64(&r);
+    need(&r, sum == pq_cpu_program_sum(r.p, r.left), "checksum differs");
     uint32_t cap = get_u32(&r);
     need(&r, cap < PQ_ISA_COUNT, "level");
     pq_cpu_program p = {.cap = (pq_isa)(cap < PQ_ISA_COUNT ? cap : 0)};

@@ -10,8 +10,8 @@
 // last), only the lowering knows. Steps name values by index.
 //
 // The blob, all little-endian, no padding (u8 text, u32, i64):
-//     u32 magic "PQCP", u32 version, u32 cap, u32 constant_count,
-//     u32 entry_count, then per entry
+//     u32 magic "PQCP", u32 version, u64 checksum of all that follows,
+//     u32 cap, u32 constant_count, u32 entry_count, then per entry
 //     u32 x 8: symbols, dims, values, steps, args, params, text bytes,
 //              bindings
 //     symbols {i64 min, max, multiple}  dims {u32 op, a, b; i64 value}
@@ -102,6 +102,9 @@ typedef struct pq_step_info {
 } pq_step_info;
 
 const pq_step_info *pq_step_info_of(uint32_t kind);
+
+// Checksum of the bytes behind it.
+uint64_t pq_cpu_program_sum(const uint8_t *p, size_t n);
 
 // NULL p when out of memory.
 ptqc_bytes pq_cpu_program_write(pq_mem *mem, const pq_cpu_program *program);

@@ -3,6 +3,8 @@
 // The blob as hostile input, and the plugin's contract around it: the same
 // bytes for the same graph, wrong dims and bindings refused, nothing
 // allocated while running (the test host checks that on every run).
+#include "backends/cpu/program.h"
+#include "base/bits.h"
 #include "tests/unit/backends/cpu/plugin_check.h"
 
 // clang-format off
@@ -126,6 +128,11 @@ test_flipped(void **state)
         size_t at = (size_t)pq_test_random_int(&r, 0, (int64_t)blob.n - 1);
         copy[at] ^= (uint8_t)(1u << pq_test_random_int(&r, 0, 7));
         ptqc_bytes bad = {copy, blob.n};
+        assert_int_not_equal(
+            pq_test_plugin_load(f->plugin, bad, mixed_case.symbols, 1),
+            PTQC_BE_OK);
+        // The same with a checksum that fits: what is behind it must hold.
+        pq_store_le64(copy + 8, pq_cpu_program_sum(copy + 16, blob.n - 16));
         ptqc_be_status st =
             pq_test_plugin_load(f->plugin, bad, mixed_case.symbols, 1);
         if (st == PTQC_BE_OK) {
