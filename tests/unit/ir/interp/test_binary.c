@@ -114,6 +114,14 @@ fused_activation(void **state)
     op_case_run(&c);
     EXPECT_F32(&c, 2, 0, 6);
     op_case_end(&c);
+
+    op_case_begin(&c, PQ_OP_ADD); // declined before it runs
+    op_case_in(&c, PTQC_F64, DIMS(1), (double[]){1});
+    op_case_in(&c, PTQC_F64, DIMS(1), (double[]){1});
+    pq_build_i64(&c.b, PQ_ATTR_ACT, PQ_OP_RELU);
+    op_case_build(&c);
+    assert_non_null(pq_interp_declines(c.g, pq_graph_op(c.g, c.op)));
+    op_case_end(&c);
 }
 
 static void
