@@ -241,7 +241,10 @@ multiply(pq_onnx_call *c, const einsum *e, pq_value_id a, pq_value_id b)
     for (uint32_t i = 0; i < all.n; i++) {
         dims[i] = e->sizes[(int)all.labels[i]];
     }
-    PQ_TRY(pq_onnx_reshape(c, product, dims, all.n, &spread));
+    spread = product;
+    if (batch.n != 1 || rows.n != 1 || columns.n != 1) {
+        PQ_TRY(pq_onnx_reshape(c, product, dims, all.n, &spread));
+    }
     return arrange(c, spread, &all, &e->out, &c->outputs[0]);
 }
 
