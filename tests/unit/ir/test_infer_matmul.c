@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// matmul, attention and recurrent cells.
+// matmul and recurrent cells.
 #include "tests/unit/ir/ir_test.h"
 
 static const ir_case matmul_cases[] = {
@@ -30,24 +30,6 @@ static const ir_case matmul_cases[] = {
     {"%x: f32[2, 3]; %w: f32[3, 5]; %s: f32[2, 3]",
      "%y: f32[2, 5] = matmul(%x, %w, _, _, %s)", "input 4"},
     {"%x: f32[]; %w: f32[3, 5]", "%y: f32[5] = matmul(%x, %w)", "rank"},
-};
-
-#define QKV "%q: f32[N, 8, M, 16]; %k: f32[N, 2, 5, 16]; %v: f32[N, 2, 5, 32]"
-
-static const ir_case attention_cases[] = {
-    {QKV, "%y: f32[N, 8, M, 32] = attention(%q, %k, %v)", NULL},
-    {QKV "; %m: f32[N, 1, 1, 5]",
-     "%y: f32[N, 8, M, 32] = attention(%q, %k, %v, %m) {scale = 0.25}", NULL},
-    {QKV "; %m: f32[M, 5]", "%y: f32[N, 8, M, 32] = attention(%q, %k, %v, %m)",
-     NULL},
-    {QKV "; %m: f32[M, 6]", "%y: f32[N, 8, M, 32] = attention(%q, %k, %v, %m)",
-     "input 3"},
-    {"%q: f32[1, 8, 4, 16]; %k: f32[1, 3, 5, 16]; %v: f32[1, 3, 5, 32]",
-     "%y: f32[1, 8, 4, 32] = attention(%q, %k, %v)", "do not divide"},
-    {"%q: f32[1, 8, 4, 16]; %k: f32[1, 8, 5, 15]; %v: f32[1, 8, 5, 32]",
-     "%y: f32[1, 8, 4, 32] = attention(%q, %k, %v)", "input 1"},
-    {"%q: f32[8, 4, 16]; %k: f32[8, 5, 16]; %v: f32[8, 5, 32]",
-     "%y: f32[8, 4, 32] = attention(%q, %k, %v)", "expected rank 4"},
 };
 
 #define XWR "%x: f32[M, N, 10]; %w: f32[1, 24, 10]; %r: f32[1, 24, 6]"
@@ -81,13 +63,6 @@ test_matmul(void **state)
 }
 
 static void
-test_attention(void **state)
-{
-    (void)state;
-    IR_CHECK(attention_cases);
-}
-
-static void
 test_recurrent(void **state)
 {
     (void)state;
@@ -99,7 +74,6 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_matmul),
-        cmocka_unit_test(test_attention),
         cmocka_unit_test(test_recurrent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
