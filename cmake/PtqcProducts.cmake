@@ -83,6 +83,11 @@ if(PTQC_FUZZ)
       target_link_libraries(${stem} PRIVATE pq_cli)
     endif()
   endforeach()
+  if(TARGET fuzz_artifact)
+    target_compile_definitions(fuzz_artifact PRIVATE
+      PTQC_FAKE_DIR="${PTQC_FAKE_DIR}")
+    add_dependencies(fuzz_artifact fake_fake)
+  endif()
 endif()
 
 # ---- installation ----------------------------------------------------------

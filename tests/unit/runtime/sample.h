@@ -23,8 +23,5 @@ PTQC_MUST_USE ptqc_status pq_sample_container(ptqc_ctx *ctx, const char *plugin,
 // cannot be made.
 void *pq_sample_artifact(ptqc_ctx *ctx, const char *plugin, fake_mode mode,
                          size_t *out_count);
-// Makes the checksums of damaged bytes right again, as far as the section
-// table allows.
-void pq_sample_fix_checksums(ptqc_ctx *ctx, void *bytes, size_t count);
 
 #endif

@@ -1,14 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# What the runtime's tests need: sample artifacts and fake plugins, each in a
-# folder of its own below build/tests/plugins.
+# What the runtime's tests and its fuzz target need: fake plugins, each in a
+# folder of its own below build/tests/plugins, and sample artifacts.
 
 set(PTQC_FAKE_DIR ${CMAKE_BINARY_DIR}/tests/plugins)
-add_library(pq_runtime_samples STATIC
-  ${CMAKE_SOURCE_DIR}/tests/unit/runtime/sample.c)
-target_link_libraries(pq_runtime_samples PUBLIC pq_runtime cmocka)
-target_compile_definitions(pq_runtime_samples PUBLIC
-  PTQC_FAKE_DIR="${PTQC_FAKE_DIR}")
 
 function(ptqc_fake_plugin name)
   add_library(fake_${name} MODULE
@@ -19,10 +14,17 @@ function(ptqc_fake_plugin name)
   file(WRITE ${PTQC_FAKE_DIR}/${name}/${name}.ptqc.json
     "{\"manifest\": 1, \"name\": \"${name}\", \"version\": \"0.1\","
     " \"library\": \"${name}.so\"}\n")
-  add_dependencies(pq_runtime_samples fake_${name})
 endfunction()
 
 ptqc_fake_plugin(fake)
-ptqc_fake_plugin(skew FAKE_ABI=2)
-ptqc_fake_plugin(hollow FAKE_NO_SUBMIT)
-ptqc_fake_plugin(mute FAKE_NO_QUERY)
+if(PTQC_TESTS)
+  ptqc_fake_plugin(skew FAKE_ABI=2)
+  ptqc_fake_plugin(hollow FAKE_NO_SUBMIT)
+  ptqc_fake_plugin(mute FAKE_NO_QUERY)
+  add_library(pq_runtime_samples STATIC
+    ${CMAKE_SOURCE_DIR}/tests/unit/runtime/sample.c)
+  target_link_libraries(pq_runtime_samples PUBLIC pq_runtime cmocka)
+  target_compile_definitions(pq_runtime_samples PUBLIC
+    PTQC_FAKE_DIR="${PTQC_FAKE_DIR}")
+  add_dependencies(pq_runtime_samples fake_fake fake_skew fake_hollow fake_mute)
+endif()

@@ -8,6 +8,7 @@
 #include "tests/support/cmocka_test.h"
 #include "tests/support/context.h"
 #include "tests/support/folder.h"
+#include "tests/unit/runtime/checksums.h"
 #include "tests/unit/runtime/sample.h"
 
 typedef struct fixture {
@@ -255,7 +256,7 @@ test_other_version_names_both(void **state)
     ptqc_artifact *a = NULL;
     uint32_t version = 77;
     memcpy(p + offsetof(pq_file_header, version), &version, sizeof version);
-    pq_sample_fix_checksums(f->ctx, p, f->count);
+    pq_fix_checksums(f->ctx, p, f->count);
     assert_int_equal(open_bytes(f, p, f->count, &a), PTQC_E_INTEGRITY);
     assert_non_null(strstr(f->sink.text, "expected version 1"));
     assert_non_null(strstr(f->sink.text, "found 77"));
@@ -285,7 +286,7 @@ refuses(fixture *f, size_t at, const void *value, size_t bytes)
     ptqc_artifact *a = NULL;
     assert_true(at + bytes <= f->count);
     memcpy(p + at, value, bytes);
-    pq_sample_fix_checksums(f->ctx, p, f->count);
+    pq_fix_checksums(f->ctx, p, f->count);
     assert_int_equal(open_bytes(f, p, f->count, &a), PTQC_E_INTEGRITY);
     pq_free(f->ctx, p);
 }

@@ -8,6 +8,7 @@
 #include "runtime/session.h"
 #include "tests/support/cmocka_test.h"
 #include "tests/support/context.h"
+#include "tests/unit/runtime/checksums.h"
 #include "tests/unit/runtime/sample.h"
 
 #define MOST (64 * SAMPLE_INNER)
@@ -349,7 +350,7 @@ test_damaged_program(void **state)
     memcpy(copy, f->bytes, count);
     memcpy(&h, copy, sizeof h);
     copy[h.sections[PQ_SECTION_BLOBS].offset] ^= 1; // the fake's magic
-    pq_sample_fix_checksums(f->ctx, copy, count);
+    pq_fix_checksums(f->ctx, copy, count);
     assert_int_equal(ptqc_artifact_open_memory(f->ctx, copy, count, &a),
                      PTQC_OK);
     const ptqc_session_desc desc = {.backends = {fake_dirs, 1}};
