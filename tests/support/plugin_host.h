@@ -42,6 +42,8 @@ ptqc_be_status pq_test_plugin_load(pq_test_plugin *p, ptqc_bytes blob,
                                    const int64_t *dims, uint64_t dim_count);
 // Bytes a binding needs.
 uint64_t pq_test_plugin_need(const pq_test_plugin *p, uint32_t binding);
+// Plugins must not allocate while they run, unless this was called.
+void pq_test_plugin_let_allocate(pq_test_plugin *p);
 // The workspace is poisoned before, guards behind it are checked after.
 // profile may be NULL.
 ptqc_be_status pq_test_plugin_run(pq_test_plugin *p,
