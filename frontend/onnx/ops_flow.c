@@ -2,7 +2,9 @@
 //
 // Constant and If. An If whose condition is known is its branch; one whose
 // condition is computed runs both branches and selects, which is allowed
-// because ONNX nodes have no side effects.
+// because ONNX nodes have no side effects. Where the shape of the result
+// depends on a condition about one size of an input (exporters write so for
+// squeeze), the condition is taken to hold and that size limited.
 #include "base/dtype.h"
 #include "frontend/onnx/ops.h"
 
@@ -102,15 +104,6 @@ static ptqc_status
 select_output(pq_onnx_call *c, pq_value_id condition, pq_value_id yes,
               pq_value_id no, pq_value_id *out)
 {
-    const pq_value *a = pq_graph_value(c->g, yes);
-    const pq_value *b = pq_graph_value(c->g, no);
-    if (!is_same_type(&a->type, &b->type) || !pq_quant_is_none(a->quant) ||
-        !pq_quant_is_none(b->quant)) {
-        return PQ_ONNX_FAIL(c, PTQC_E_UNSUPPORTED,
-                            "a condition that is only known while running, "
-                            "over branches whose outputs differ in type or "
-                            "shape, is not supported");
-    }
     pq_builder build;
     pq_onnx_begin(c, &build, PQ_OP_WHERE);
     pq_build_input(&build, condition);
@@ -139,23 +132,195 @@ scalar_condition(pq_onnx_call *c, pq_value_id *condition)
                            : pq_onnx_reshape(c, *condition, NULL, 0, condition);
 }
 
-static ptqc_status
-import_both(pq_onnx_call *c, pq_value_id condition,
-            const pq_onnx_graph *const branches[2])
+// ---- a condition on the size of an input ------------------------------------
+
+enum {
+    SEARCH_LIMIT = 1 << 16, // sizes that are tried
+    WALK_LIMIT = 64,        // parts of an expression
+};
+
+// The only symbol of an expression.
+static bool
+find_symbol(const pq_graph *g, pq_dim d, uint32_t *out)
 {
-    pq_value_id *results[2];
-    PQ_TRY(scalar_condition(c, &condition));
+    pq_dim todo[WALK_LIMIT];
+    uint32_t count = 0, found = 0;
+    todo[count++] = d;
+    for (uint32_t steps = 0; count != 0; steps++) {
+        const pq_dim_expr *e = pq_dim_get(g, todo[--count]);
+        if (steps == WALK_LIMIT || count + 2 > WALK_LIMIT) {
+            return false;
+        }
+        if (e->op == PQ_DIM_SYMBOL) {
+            if (found != 0 && *out != (uint32_t)e->value) {
+                return false;
+            }
+            *out = (uint32_t)e->value;
+            found++;
+        } else if (e->op != PQ_DIM_CONST) {
+            todo[count++] = e->a;
+            todo[count++] = e->b;
+        }
+    }
+    return found != 0;
+}
+
+// An equality of an expression of one symbol and a number.
+typedef struct equality {
+    pq_dim expression;
+    int64_t number;
+    uint32_t symbol;
+    int64_t min, max; // of the symbol, where it holds
+} equality;
+
+static bool
+read_equality(const pq_graph *g, pq_value_id condition, equality *out)
+{
+    const pq_value *v = pq_graph_value(g, condition);
+    const pq_op *op = pq_graph_op(g, v->producer);
+    if (op == NULL || op->code != PQ_OP_EQUAL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        const pq_value *x = pq_graph_value(g, op->inputs[i]);
+        const pq_value *y = pq_graph_value(g, op->inputs[1 - i]);
+        if (x->element_count == 1 && y->element_count == 1 &&
+            pq_dim_is_const(g, y->elements[0], &out->number) &&
+            find_symbol(g, x->elements[0], &out->symbol)) {
+            out->expression = x->elements[0];
+            return true;
+        }
+    }
+    return false;
+}
+
+// The first run of sizes for which the equality holds.
+static ptqc_status
+solve(pq_onnx_call *c, equality *e, bool *out_found)
+{
+    uint32_t count = pq_graph_symbol_count(c->g);
+    const pq_symbol *symbol = pq_graph_symbol(c->g, e->symbol);
+    int64_t *sizes = pq_arena_array(c->arena, count, sizeof *sizes);
+    PQ_TRY_ALLOC(sizes);
+    for (uint32_t i = 0; i < count; i++) {
+        sizes[i] = pq_graph_symbol(c->g, i)->min;
+    }
+    *out_found = false;
+    for (int64_t i = 0; i < SEARCH_LIMIT; i++) {
+        int64_t value = 0;
+        sizes[e->symbol] = symbol->min + i;
+        bool is_inside = sizes[e->symbol] <= symbol->max;
+        bool holds =
+            is_inside &&
+            pq_dim_eval(c->g, e->expression, sizes, &value) == PTQC_OK &&
+            value == e->number;
+        if (holds) {
+            e->min = *out_found ? e->min : sizes[e->symbol];
+            e->max = sizes[e->symbol];
+            *out_found = true;
+        } else if (*out_found || !is_inside) {
+            break;
+        }
+    }
+    return PTQC_OK;
+}
+
+// Takes the condition for true and holds the caller to it: the symbol's range
+// becomes where it is, which every run checks. Said as a warning.
+static ptqc_status
+assume(pq_onnx_call *c, pq_value_id condition, bool *out_assumed)
+{
+    equality e = {0};
+    *out_assumed = false;
+    if (!read_equality(c->g, condition, &e)) {
+        return PTQC_OK;
+    }
+    PQ_TRY(solve(c, &e, out_assumed));
+    if (!*out_assumed) {
+        return PTQC_OK;
+    }
+    pq_symbol *symbol = pq_graph_symbol(c->g, e.symbol);
+    symbol->min = e.min;
+    symbol->max = e.max;
+    pq_str label = pq_onnx_node_label(c->node);
+    pq_say(c->ctx, PTQC_SEVERITY_WARNING,
+           "%s: node '%.*s' (If): the shape of its result depends on the "
+           "size of '%.*s', which is limited to %lld to %lld, where the "
+           "condition holds",
+           c->im->path, PQ_STR_ARG(label), PQ_STR_ARG(symbol->name),
+           (long long)e.min, (long long)e.max);
+    return PTQC_OK;
+}
+
+// ---- both branches ----------------------------------------------------------
+
+static ptqc_status
+import_branches(pq_onnx_call *c, const pq_onnx_graph *const branches[2],
+                pq_value_id *results[2], bool poisoned[2])
+{
     for (int i = 0; i < 2; i++) {
         results[i] =
             pq_arena_array(c->arena, c->output_count, sizeof *results[i]);
         PQ_TRY_ALLOC(results[i]);
         c->im->guesses++;
+        c->is_poisoned = false;
         ptqc_status st = pq_onnx_import_subgraph(c, branches[i], results[i],
                                                  c->output_count);
         c->im->guesses--;
+        poisoned[i] = c->is_poisoned;
         PQ_TRY(st);
     }
-    for (uint32_t i = 0; i < c->output_count && !c->is_poisoned; i++) {
+    c->is_poisoned = poisoned[0] || poisoned[1];
+    return PTQC_OK;
+}
+
+static bool
+is_selectable(const pq_onnx_call *c, pq_value_id *const results[2])
+{
+    for (uint32_t i = 0; i < c->output_count; i++) {
+        const pq_value *a = pq_graph_value(c->g, results[0][i]);
+        const pq_value *b = pq_graph_value(c->g, results[1][i]);
+        if (a == NULL || b == NULL || !is_same_type(&a->type, &b->type) ||
+            !pq_quant_is_none(a->quant) || !pq_quant_is_none(b->quant)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static ptqc_status
+import_both(pq_onnx_call *c, pq_value_id condition,
+            const pq_onnx_graph *const branches[2])
+{
+    pq_value_id *results[2];
+    bool poisoned[2], is_assumed = false;
+    pq_onnx_problem *problems = c->im->problems;
+    uint32_t problem_count = c->im->problem_count;
+    PQ_TRY(import_branches(c, branches, results, poisoned));
+    bool fits = !c->is_poisoned && is_selectable(c, results);
+    if (!fits && !poisoned[0]) {
+        PQ_TRY(assume(c, condition, &is_assumed));
+    }
+    if (is_assumed) { // what the other branch lacks does not matter
+        c->is_poisoned = false;
+        c->im->problems = problems;
+        c->im->problem_count = problem_count;
+        for (uint32_t i = 0; i < c->output_count; i++) {
+            c->outputs[i] = results[0][i];
+        }
+        return PTQC_OK;
+    }
+    if (c->is_poisoned) {
+        return PTQC_OK;
+    }
+    if (!fits) {
+        return PQ_ONNX_FAIL(c, PTQC_E_UNSUPPORTED,
+                            "a condition that is only known while running, "
+                            "over branches whose outputs differ in type or "
+                            "shape, is not supported");
+    }
+    PQ_TRY(scalar_condition(c, &condition));
+    for (uint32_t i = 0; i < c->output_count; i++) {
         PQ_TRY(select_output(c, condition, results[0][i], results[1][i],
                              &c->outputs[i]));
     }

@@ -331,6 +331,47 @@ computed_condition(void **state)
     expect_refused(&m, "expected the attribute 'else_branch'");
 }
 
+// squeeze(x) where exporters ask whether the axis has size 1: the size is held
+// to what makes it so, and the caller is told.
+static void
+condition_on_a_size(void **state)
+{
+    (void)state;
+    pq_test_sink sink = {0};
+    ptqc_ctx *ctx = pq_test_ctx_create(&sink, NULL, 1);
+    pq_model *model = NULL;
+    char found[512];
+    const int64_t one = 1;
+    model_begin(&m, 17);
+    model_input(&m, "x", T_F32, "1,1,S");
+    model_output(&m, "z");
+    model_floats(&m, "w", "1,1,4", 1.0f);
+    model_weight(&m, "one", T_I64, "", &one, sizeof one);
+    model_ints(&m, "last", "2");
+    model_node(&m, "Conv", "x,w", "f", "strides:I=3");
+    model_node(&m, "Shape", "f", "s", "");
+    model_node(&m, "Gather", "s,last", "n", "");
+    model_node(&m, "Equal", "n,one", "c", "");
+    pb yes = branch("Squeeze", "f,last", "y"),
+       no = branch("Identity", "f", "n");
+    add_if("c", &yes, &no);
+    if (import_model(ctx, &m, &model) != PTQC_OK) {
+        fail_msg("refused: %s", sink.text);
+    }
+    assert_int_equal(model->problem_count, 0);
+    assert_int_equal(pq_graph_verify(model->graph), PTQC_OK);
+    describe_graph(model->graph, found, sizeof found);
+    assert_string_equal(found, "conv f32[1,1,?]; reshape f32[1,1]");
+    // (S - 4) / 3 + 1 == 1 for S from 4 to 6
+    const pq_symbol *symbol = pq_graph_symbol(model->graph, 0);
+    assert_int_equal(symbol->min, 4);
+    assert_int_equal(symbol->max, 6);
+    assert_int_equal(sink.warning_count, 1);
+    assert_non_null(strstr(sink.text, "limited to 4 to 6"));
+    pq_model_destroy(model);
+    ptqc_ctx_destroy(ctx);
+}
+
 // ---- facts, problems, options -----------------------------------------------
 
 static void
@@ -525,6 +566,7 @@ main(void)
         cmocka_unit_test(exploding_functions),
         cmocka_unit_test(known_condition),
         cmocka_unit_test(computed_condition),
+        cmocka_unit_test(condition_on_a_size),
         cmocka_unit_test(all_problems_at_once),
         cmocka_unit_test(problems_are_one_error),
         cmocka_unit_test(facts),
