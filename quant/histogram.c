@@ -4,11 +4,16 @@
 
 #include "quant/histogram.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
+#include "base/threads.h"
+
 // Bins that the first numbers are spread over.
 #define FIRST_BINS 2048
+// Numbers that are worth a thread.
+#define PQ_COUNT_GRAIN 65536
 
 void
 pq_histogram_init(pq_histogram *h, ptqc_ctx *ctx)
@@ -29,27 +34,20 @@ pq_histogram_middle(const pq_histogram *h, int64_t i)
     return ((double)(h->first + i) + 0.5) * (double)h->width;
 }
 
+// floor(x / width); the width is a power of two, so its inverse is exact.
+// Truncation and a correction: floor is a call on machines without SSE4.1.
+static inline int64_t
+bin_at(double inverse, float x)
+{
+    double y = (double)x * inverse;
+    int64_t i = (int64_t)y;
+    return i - (y < (double)i);
+}
+
 static int64_t
 bin_of(const pq_histogram *h, float x)
 {
-    return (int64_t)floor((double)x / (double)h->width);
-}
-
-// Range of the finite numbers; false when all are 0.
-static bool
-finite_range(const float *x, size_t n, float *out_min, float *out_max)
-{
-    float min = 0;
-    float max = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (isfinite(x[i])) {
-            min = x[i] < min ? x[i] : min;
-            max = x[i] > max ? x[i] : max;
-        }
-    }
-    *out_min = min;
-    *out_max = max;
-    return min < 0 || max > 0;
+    return bin_at(1 / (double)h->width, x);
 }
 
 static ptqc_status
@@ -113,24 +111,127 @@ grow(pq_histogram *h, float min, float max)
     }
 }
 
-ptqc_status
-pq_histogram_take(pq_histogram *h, const float *x, size_t n)
+// ---- counting -------------------------------------------------------------
+
+// One worker's counts.
+typedef struct pq_tally {
+    uint64_t *bins; // [count]
+    uint64_t zeros, others;
+} pq_tally;
+
+typedef struct pq_counting {
+    const pq_histogram *h;
+    const float *x;
+    pq_tally *tallies; // [workers]
+} pq_counting;
+
+static void
+count_range(void *user, uint64_t begin, uint64_t end, uint32_t worker)
 {
-    float min, max;
-    uint64_t others = 0;
+    const pq_counting *c = user;
+    pq_tally *t = &c->tallies[worker];
+    const double inverse = 1 / (double)c->h->width;
+    const int64_t first = c->h->first;
     uint64_t zeros = 0;
-    if (finite_range(x, n, &min, &max)) {
-        PQ_TRY(grow(h, min, max));
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (x[i] == 0) {
-            zeros++;
-        } else if (isfinite(x[i])) {
-            h->bins[bin_of(h, x[i]) - h->first]++;
-            others++;
+    uint64_t others = 0;
+    for (uint64_t i = begin; i < end; i++) {
+        float x = c->x[i];
+        if (x < 0 || x > 0) {
+            if (fabsf(x) <= FLT_MAX) {
+                t->bins[bin_at(inverse, x) - first]++;
+                others++;
+            }
+        } else {
+            zeros += x == x; // exact: not NaN
         }
     }
-    h->zeros += zeros;
-    h->others += others;
+    t->zeros += zeros;
+    t->others += others;
+}
+
+static void
+add_tally(pq_histogram *h, const pq_tally *t)
+{
+    h->zeros += t->zeros;
+    h->others += t->others;
+    for (int64_t i = 0; t->bins != h->bins && i < h->count; i++) {
+        h->bins[i] += t->bins[i];
+    }
+}
+
+static ptqc_status
+count_by_pool(pq_histogram *h, const float *x, size_t n)
+{
+    pq_pool *pool = pq_ctx_pool(h->ctx);
+    PQ_TRY_ALLOC(pool);
+    size_t width = pq_pool_width(pool);
+    size_t count = (size_t)h->count;
+    pq_tally *tallies = pq_alloc_array(h->ctx, width, sizeof *tallies);
+    uint64_t *bins = pq_alloc_array(h->ctx, width * count, sizeof *bins);
+    if (tallies == NULL || bins == NULL) {
+        pq_free(h->ctx, tallies);
+        pq_free(h->ctx, bins);
+        return PTQC_E_RESOURCE;
+    }
+    for (size_t w = 0; w < width; w++) {
+        tallies[w].bins = bins + w * count;
+    }
+    pq_counting c = {h, x, tallies};
+    pq_pool_for(pool, n, PQ_COUNT_GRAIN, count_range, &c);
+    for (size_t w = 0; w < width; w++) {
+        add_tally(h, &tallies[w]);
+    }
+    pq_free(h->ctx, tallies);
+    pq_free(h->ctx, bins);
     return PTQC_OK;
+}
+
+ptqc_status
+pq_histogram_take(pq_histogram *h, const float *x, size_t n, float min,
+                  float max)
+{
+    if (min < 0 || max > 0) {
+        PQ_TRY(grow(h, min, max));
+    }
+    if (n >= 2 * PQ_COUNT_GRAIN && h->count > 0) {
+        return count_by_pool(h, x, n);
+    }
+    pq_tally tally = {.bins = h->bins};
+    pq_counting c = {h, x, &tally};
+    count_range(&c, 0, n, 0);
+    add_tally(h, &tally);
+    return PTQC_OK;
+}
+
+// ---- range ----------------------------------------------------------------
+
+// Comparisons with NaN are false, so NaN never enters; infinities do and are
+// then looked for.
+uint64_t
+pq_finite_range(const float *x, size_t n, float *out_min, float *out_max)
+{
+    float min = 0;
+    float max = 0;
+    uint64_t refused = 0;
+    for (size_t i = 0; i < n; i++) {
+        min = x[i] < min ? x[i] : min;
+        max = x[i] > max ? x[i] : max;
+        refused += x[i] != x[i]; // exact: NaN
+    }
+    bool has_infinity = max > FLT_MAX || min < -FLT_MAX;
+    *out_min = min;
+    *out_max = max;
+    if (!has_infinity) {
+        return refused;
+    }
+    min = max = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool is_finite = fabsf(x[i]) <= FLT_MAX;
+        refused += fabsf(x[i]) > FLT_MAX;
+        min = is_finite && x[i] < min ? x[i] : min;
+        max = is_finite && x[i] > max ? x[i] : max;
+    }
+    *out_min = min;
+    *out_max = max;
+    return refused;
 }

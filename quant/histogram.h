@@ -27,8 +27,13 @@ typedef struct pq_histogram {
 
 void pq_histogram_init(pq_histogram *h, ptqc_ctx *ctx);
 void pq_histogram_deinit(pq_histogram *h);
+// min and max: pq_finite_range of x. Long arrays are counted by the threads of
+// the context.
 PTQC_MUST_USE ptqc_status pq_histogram_take(pq_histogram *h, const float *x,
-                                            size_t n);
+                                            size_t n, float min, float max);
+// Range of the finite numbers, 0 included; -> how many are not finite.
+uint64_t pq_finite_range(const float *x, size_t n, float *out_min,
+                         float *out_max);
 // Middle of bin i of bins.
 double pq_histogram_middle(const pq_histogram *h, int64_t i);
 

@@ -35,17 +35,13 @@ pq_observer_deinit(pq_observer *o)
 ptqc_status
 pq_observer_take(pq_observer *o, const float *x, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (!isfinite(x[i])) {
-            o->refused++;
-            continue;
-        }
-        o->min = x[i] < o->min ? x[i] : o->min;
-        o->max = x[i] > o->max ? x[i] : o->max;
-    }
+    float min, max;
+    o->refused += pq_finite_range(x, n, &min, &max);
+    o->min = min < o->min ? min : o->min;
+    o->max = max > o->max ? max : o->max;
     o->count += n;
     return rules[o->desc.kind].needs_histogram
-               ? pq_histogram_take(&o->histogram, x, n)
+               ? pq_histogram_take(&o->histogram, x, n, min, max)
                : PTQC_OK;
 }
 

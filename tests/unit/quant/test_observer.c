@@ -162,7 +162,9 @@ histogram_growth(void **state)
         float size = ldexpf(1, i - 20);
         pq_test_fill_f32(&r, x[i], 500, -size, size / 3);
         x[i][0] = 0;
-        assert_int_equal(pq_histogram_take(&h, x[i], 500), PTQC_OK);
+        float min, max;
+        assert_int_equal(pq_finite_range(x[i], 500, &min, &max), 0);
+        assert_int_equal(pq_histogram_take(&h, x[i], 500, min, max), PTQC_OK);
         assert_true(h.count <= PQ_HISTOGRAM_BINS);
     }
     assert_int_equal(total(&h) + h.zeros, 40 * 500);
@@ -178,6 +180,30 @@ histogram_growth(void **state)
     pq_free(ctx, direct);
     pq_histogram_deinit(&h);
     ptqc_ctx_destroy(ctx);
+}
+
+// Any number of threads counts the same.
+static void
+threads(void **state)
+{
+    (void)state;
+    float ranges[3][2];
+    for (uint32_t n = 1; n <= 3; n++) {
+        ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, n);
+        float *x = normals(ctx, 21);
+        x[5] = NAN;
+        x[77] = INFINITY;
+        x[COUNT - 1] = 0;
+        pq_observer o = make(ctx, PQ_OBSERVER_MSE, 0, false);
+        assert_int_equal(pq_observer_take(&o, x, COUNT), PTQC_OK);
+        assert_int_equal(o.refused, 2);
+        assert_int_equal(total(&o.histogram) + o.histogram.zeros, COUNT - 2);
+        pq_observer_range(&o, &ranges[n - 1][0], &ranges[n - 1][1]);
+        assert_memory_equal(ranges[0], ranges[n - 1], sizeof ranges[0]);
+        pq_observer_deinit(&o);
+        pq_free(ctx, x);
+        ptqc_ctx_destroy(ctx);
+    }
 }
 
 static void
@@ -210,7 +236,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(minmax),           cmocka_unit_test(percentile),
         cmocka_unit_test(mse_on_normals),   cmocka_unit_test(mse_on_tails),
-        cmocka_unit_test(histogram_growth), cmocka_unit_test(hostile_numbers),
+        cmocka_unit_test(histogram_growth), cmocka_unit_test(threads),
+        cmocka_unit_test(hostile_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
