@@ -13,11 +13,23 @@
 #include "passes/plan.h"
 #include "passes/registry.h"
 
+// One kind of deviation that the user is warned of.
+typedef struct pq_deviation {
+    const char *what, *why; // why: compared by address, texts of this file
+    pq_opcode code;
+    pq_str first; // where
+    uint32_t count;
+} pq_deviation;
+
+#define PQ_DEVIATION_KINDS 16
+
 typedef struct pq_assign {
     pq_graph *g;
     pq_pass_env *env;
     bool is_dynamic;
     bool *is_candidate; // [ops] may run on codes
+    pq_deviation deviations[PQ_DEVIATION_KINDS];
+    uint32_t deviation_count;
 } pq_assign;
 
 static void
@@ -25,6 +37,39 @@ note(const pq_assign *a, const pq_op *op, const char *what, const char *why)
 {
     if (a->env->note != NULL) {
         a->env->note(a->env->note_user, pq_op_label(a->g, op), what, why);
+    }
+}
+
+// A note that is also summed up in a warning.
+static void
+warn(pq_assign *a, const pq_op *op, const char *what, const char *why)
+{
+    uint32_t i = 0;
+    note(a, op, what, why);
+    while (i < a->deviation_count &&
+           (a->deviations[i].why != why || a->deviations[i].code != op->code)) {
+        i++;
+    }
+    if (i == PQ_DEVIATION_KINDS) {
+        return;
+    }
+    if (i == a->deviation_count) {
+        a->deviation_count++;
+        a->deviations[i] =
+            (pq_deviation){what, why, op->code, pq_op_label(a->g, op), 0};
+    }
+    a->deviations[i].count++;
+}
+
+static void
+say_deviations(const pq_assign *a)
+{
+    for (uint32_t i = 0; i < a->deviation_count; i++) {
+        const pq_deviation *d = &a->deviations[i];
+        pq_say(pq_graph_ctx(a->g), PTQC_SEVERITY_WARNING,
+               "%u %s %s: %s (first: '%.*s')", d->count,
+               pq_op_info_of(d->code)->name, d->what, d->why,
+               PQ_STR_ARG(d->first));
     }
 }
 
@@ -177,14 +222,14 @@ assign_product(pq_assign *a, pq_op_id id)
     pq_mode mode = wanted_mode(a, op);
     pq_scheme w = weight_scheme(a, op, &why);
     if (!fit_to_targets(a, op, mode, &w, &why)) {
-        note(a, op, "float", "no target runs it in this scheme");
+        warn(a, op, "float", "no preferred target runs this scheme");
         return PTQC_OK;
     }
     if (why != NULL) {
-        note(a, op, "other granularity", why);
+        warn(a, op, "in another form", why);
     }
     if (a->is_dynamic && mode == PQ_MODE_WEIGHT_ONLY) {
-        note(a, op, "weights only",
+        warn(a, op, "weights only",
              "dynamic activations exist for matmul only");
     }
     PQ_TRY(own_weight(a->g, id));
@@ -304,6 +349,7 @@ pq_pass_assign_schemes(pq_graph *g, pq_pass_env *env)
             PQ_TRY(assign_product(&a, id));
         }
     }
+    say_deviations(&a);
     bool is_static = s->format != PTQC_DTYPE_NONE && !a.is_dynamic;
     return is_static ? assign_static(&a) : PTQC_OK;
 }
