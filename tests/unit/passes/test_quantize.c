@@ -7,6 +7,7 @@
 
 #include "ir/text.h"
 #include "passes/registry.h"
+#include "tests/support/context.h"
 #include "tests/unit/passes/pass_test.h"
 
 // conv -> relu -> (conv + residual) -> relu -> pool -> reshape -> matmul.
@@ -86,7 +87,7 @@ get_sample(void *user, uint64_t index, pq_tensor *tensors, uint32_t count)
     pq_free(pq_graph_ctx(s->g), s->t.p);
     pq_pass_test_input(s->g, pq_graph_input(s->g, 0), &r, &s->t);
     tensors[0] = s->t;
-    return PTQC_OK;
+    return s->t.p != NULL ? PTQC_OK : PTQC_E_RESOURCE;
 }
 
 static ptqc_status
@@ -529,6 +530,46 @@ corrected_bias(void **state)
     assert_true(errors[1] < 0.25 * errors[0]);
 }
 
+static ptqc_status
+compile_body(ptqc_ctx *ctx, void *user)
+{
+    const pq_setting s = {.scheme = user, .has_samples = true};
+    pq_graph *g = NULL;
+    PQ_TRY(pq_graph_parse(ctx, "test", pq_str_of(network), &g));
+    pq_recipe recipe = {.has_scheme = true, .observer = PQ_OBSERVER_MSE};
+    ptqc_status st = pq_scheme_parse(ctx, pq_str_of(s.scheme), &recipe.scheme);
+    pq_source source = {.g = g};
+    pq_graph *original = NULL;
+    if (st == PTQC_OK) {
+        st = pq_graph_clone(g, true, &original);
+    }
+    source.g = original;
+    const pq_samples samples = {.get = get_sample, .user = &source, .limit = 2};
+    pq_arena scratch;
+    pq_arena_init(&scratch, ctx);
+    pq_pass_env env = {.scratch = &scratch,
+                       .recipe = &recipe,
+                       .samples = &samples,
+                       .make_runner = pq_interp_make,
+                       .runner_user = ctx};
+    if (st == PTQC_OK) {
+        st = pq_pipeline_compile(&g, &env, NULL);
+    }
+    pq_arena_deinit(&scratch);
+    pq_free(ctx, source.t.p);
+    pq_graph_destroy(original);
+    pq_graph_destroy(g);
+    return st;
+}
+
+static void
+no_memory(void **state)
+{
+    (void)state;
+    assert_true(pq_test_alloc_sweep(compile_body, "w8a8") > 50);
+    assert_true(pq_test_alloc_sweep(compile_body, "w4a16") > 20);
+}
+
 int
 main(void)
 {
@@ -544,6 +585,7 @@ main(void)
         cmocka_unit_test(refusals),
         cmocka_unit_test(large_bias),
         cmocka_unit_test(corrected_bias),
+        cmocka_unit_test(no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
