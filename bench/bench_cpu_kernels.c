@@ -325,7 +325,8 @@ add_matmul(bench *b, uint32_t format, int64_t m, int64_t k, int64_t n)
                                       .group = format >= PQ_WEIGHT_W8 ? 32 : 0},
                            .epilogue = {is_s8 ? PQ_EPI_INTEGER : PQ_EPI_FLOAT,
                                         PQ_ACT_NONE, PQ_ELEM_NONE,
-                                        is_s8 ? PQ_ELEM_U8 : PQ_ELEM_F32, 0}};
+                                        is_s8 ? PQ_ELEM_U8 : PQ_ELEM_F32,
+                                        is_s8 ? PQ_EPI_SATURATE : 0u}};
     pq_matmul *op;
     check(pq_matmul_prepare(b->jit, NULL, &desc, &op));
     need_scratch(b, pq_matmul_scratch_bytes(op));

@@ -223,8 +223,8 @@ check_two(pq_jit *jit, pq_conv_desc d, const char *method)
     check_conv(jit, &d, method);
     d.weight = PQ_WEIGHT_S8;
     d.pad_value = 117;
-    d.epilogue =
-        (pq_epilogue){PQ_EPI_INTEGER, PQ_ACT_NONE, PQ_ELEM_NONE, PQ_ELEM_U8, 0};
+    d.epilogue = (pq_epilogue){PQ_EPI_INTEGER, PQ_ACT_NONE, PQ_ELEM_NONE,
+                               PQ_ELEM_U8, PQ_EPI_SATURATE};
     check_conv(jit, &d, method);
 }
 
@@ -242,6 +242,13 @@ check_all(pq_jit *jit, pq_conv_desc d, const char *method)
     d.pad_value = 117;
     d.epilogue =
         (pq_epilogue){PQ_EPI_INTEGER, PQ_ACT_NONE, PQ_ELEM_U8, PQ_ELEM_U8, 0};
+    check_conv(jit, &d, method);
+    d.epilogue.flags = PQ_EPI_SATURATE;
+    check_conv(jit, &d, method);
+    d.epilogue.kind = PQ_EPI_REAL;
+    d.epilogue.act = PQ_ACT_LEAKY_RELU;
+    d.epilogue.residual = PQ_ELEM_NONE;
+    d.epilogue.flags = PQ_EPI_SATURATE | PQ_EPI_BIAS;
     check_conv(jit, &d, method);
     d.epilogue = (pq_epilogue){PQ_EPI_REAL, PQ_ACT_SILU, PQ_ELEM_NONE,
                                PQ_ELEM_U8, PQ_EPI_BIAS};

