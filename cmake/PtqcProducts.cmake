@@ -57,6 +57,9 @@ if(ptqc_conform_sources)
   add_executable(ptqc-conform ${ptqc_conform_sources})
   target_link_libraries(ptqc-conform PRIVATE pq_compiler)
   install(TARGETS ptqc-conform RUNTIME)
+  if(PTQC_TESTS)
+    include(${CMAKE_SOURCE_DIR}/tests/conform/conform.cmake)
+  endif()
 endif()
 
 # Benchmarks: every bench/bench_*.c is a program of its own.

@@ -14,12 +14,13 @@
 
 static const char usage[] =
     "usage: ptqc-conform PLUGIN.so [--target T] [--list] [--json]\n"
-    "                    [--samples N] [--rule N]\n"
+    "                    [--samples N] [--rule N] [--timeout N]\n"
     "  --target T   the target to test (default: the plugin's first)\n"
     "  --list       print the rules and stop\n"
     "  --json       print the results as JSON\n"
     "  --samples N  at least N trials of each rule (default 16)\n"
-    "  --rule N     only the rule of that number\n";
+    "  --rule N     only the rule of that number\n"
+    "  --timeout N  seconds a trial may take (default 60)\n";
 
 static bool
 read_number(const char *text, uint32_t most, uint32_t *out)
@@ -36,7 +37,7 @@ read_number(const char *text, uint32_t most, uint32_t *out)
 static bool
 read_options(char **args, pq_options *o)
 {
-    *o = (pq_options){.samples = 16};
+    *o = (pq_options){.samples = 16, .seconds = 60};
     for (; *args != NULL; args++) {
         bool has_value = true, is_good = true;
         if (strcmp(*args, "--target") == 0) {
@@ -45,6 +46,8 @@ read_options(char **args, pq_options *o)
             is_good = read_number(args[1], 10000, &o->samples);
         } else if (strcmp(*args, "--rule") == 0) {
             is_good = read_number(args[1], PQ_KIT_RULES, &o->only_rule);
+        } else if (strcmp(*args, "--timeout") == 0) {
+            is_good = read_number(args[1], 86400, &o->seconds);
         } else {
             has_value = false;
             if (strcmp(*args, "--list") == 0) {

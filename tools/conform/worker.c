@@ -9,8 +9,6 @@
 
 #include "tools/conform/conform.h"
 
-#define SECONDS_PER_TRIAL 60u
-
 // ---- a counting context ---------------------------------------------------
 
 static void *
@@ -83,7 +81,7 @@ try_rule(const pq_options *o, pq_subject *s, uint32_t index, pq_board *board)
     bool with_damage = is_first_of_op(s, index);
     for (uint32_t k = 0; k < n; k++) {
         uint32_t executed = r->executed;
-        (void)alarm(SECONDS_PER_TRIAL);
+        (void)alarm(o->seconds);
         pq_trial(s, rule, k, board, r, with_damage);
         with_damage = with_damage && r->executed == executed;
     }
@@ -94,7 +92,7 @@ try_rule(const pq_options *o, pq_subject *s, uint32_t index, pq_board *board)
 
 // For every op: plain f32 operands. What check declines, compile refuses.
 static void
-try_beyond_rules(pq_subject *s, pq_board *board)
+try_beyond_rules(const pq_options *o, pq_subject *s, pq_board *board)
 {
     for (unsigned op = PQ_OP_NONE + 1; op < PQ_OP_COUNT; op++) {
         pq_kit_rule rule = {.op = (pq_opcode)op, .tolerance = 1e-3f};
@@ -108,7 +106,7 @@ try_beyond_rules(pq_subject *s, pq_board *board)
                 .flags = PTQC_OPERAND_OPTIONAL};
         }
         pq_result ignored = {0};
-        (void)alarm(SECONDS_PER_TRIAL);
+        (void)alarm(o->seconds);
         pq_trial(s, &rule, 0, board, &ignored, false);
     }
     pq_result_say(&board->parts[PQ_PART_DECLINED], PQ_PASS,
@@ -158,7 +156,7 @@ try_all(const pq_options *o, pq_subject *s, const pq_process *before,
         board->next_rule = index + 1;
     }
     if (!o->is_list && o->only_rule == 0) {
-        try_beyond_rules(s, board);
+        try_beyond_rules(o, s, board);
     }
     check_process(before, board, "after all");
 }
