@@ -215,6 +215,11 @@ assign_product(pq_assign *a, pq_op_id id)
         note(a, op, "float", "its weights are not constant");
         return PTQC_OK;
     }
+    if (op->code == PQ_OP_MATMUL &&
+        pq_graph_value(a->g, op->inputs[1])->type.rank != 2) {
+        warn(a, op, "float", "its weights are no matrix");
+        return PTQC_OK;
+    }
     if (pq_is_kept(a->env->recipe, a->g, op)) {
         note(a, op, "float", "kept by the recipe");
         return PTQC_OK;

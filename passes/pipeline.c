@@ -153,6 +153,9 @@ static const char *const integrate[] = {
     "dce",
 };
 
+// After ours alone: in models that come quantized roundings are wanted.
+static const char *const clean[] = {"drop-fake-quant", "dce"};
+
 #define PQ_RUN(list)                                                           \
     pq_pipeline_run(g, env, list, sizeof list / sizeof *list, desc)
 
@@ -169,6 +172,8 @@ pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
     if (env->recipe->has_scheme) {
         PQ_TRY(PQ_RUN(quantize));
     }
-    return pq_graph_stage(*g) == PQ_STAGE_QUANTIZED ? PQ_RUN(integrate)
-                                                    : PTQC_OK;
+    if (pq_graph_stage(*g) == PQ_STAGE_QUANTIZED) {
+        PQ_TRY(PQ_RUN(integrate));
+    }
+    return env->recipe->has_scheme ? PQ_RUN(clean) : PTQC_OK;
 }

@@ -37,6 +37,7 @@ static const pq_case cases[] = {
     {"detect-softmax", "detect-softmax", 1e-6, false},
     // One step of the coarsest scale.
     {"qdq-to-integer", "qdq-to-integer", 0.02, false},
+    {"drop-fake-quant", "drop-fake-quant", 0.03, false},
 };
 
 static pq_str
