@@ -267,6 +267,13 @@ pq_erase_op(pq_graph *g, pq_op_id id)
     g->live_ops--;
 }
 
+static bool
+changes_state(const pq_graph *g, const pq_op *op)
+{
+    return op->code == PQ_OP_KV_UPDATE &&
+           pq_graph_value(g, op->inputs[0])->is_state;
+}
+
 uint32_t
 pq_erase_dead(pq_graph *g)
 {
@@ -275,7 +282,7 @@ pq_erase_dead(pq_graph *g)
     while (!pq_op_is_none(id)) {
         const pq_op *op = pq_graph_op(g, id);
         pq_op_id prev = op->prev;
-        if (!has_used_output(g, op)) {
+        if (!has_used_output(g, op) && !changes_state(g, op)) {
             pq_erase_op(g, id);
             erased++;
         }

@@ -28,7 +28,8 @@ PTQC_MUST_USE ptqc_status pq_set_attr(pq_graph *g, pq_op_id op,
 void pq_drop_attr(pq_graph *g, pq_op_id op, pq_attr_name name);
 // The op must have no used outputs.
 void pq_erase_op(pq_graph *g, pq_op_id op);
-// Erases all ops whose outputs nothing uses, in one backward walk; -> count.
+// Erases all ops whose outputs nothing uses and that change no state, in one
+// backward walk; -> count.
 uint32_t pq_erase_dead(pq_graph *g);
 // The only op that uses v, when v has one use and is no graph output.
 pq_op_id pq_single_user(const pq_graph *g, pq_value_id v);

@@ -31,6 +31,8 @@ static const char whole[] =
     "quant q3 = {format = i8, granularity = token, axis = 0, group = 0, "
     "symmetric = 1, dynamic = 1}\n"
     "input %x: f32[N, 3, H, H/2]\n"
+    "input %p: i32[N, H]\n"
+    "state %k: f16[N, 2, 100, H/2]\n"
     "%w: i8[2, 3, 1, 1] q2 = c3\n"
     "%nothing: f32[0] = c6\n"
     "%xq: u8[N, 3, H, H/2] q1 = quantize \"x/Quantize\"(%x)\n"
@@ -40,13 +42,15 @@ static const char whole[] =
     "%codes: i8[N, 2, H, H/2] q3, %scales: f32[N, 2, H, 1] = "
     "dynamic_quantize(%z)\n"
     "%c: f32[N, 2, H, H/2] = clip(%z) {alpha = -0.1, beta = inf}\n"
+    "%u: f16[N, 2, 100, H/2] = kv_update(%k, %c, %p)\n"
     "%s: f32[N, 2, H*2, H/4] = resize(%c) {scales = [1, 1, 2, 0.5]}\n"
     "%r: f32[N*2, H*H/2] = reshape(%s) {shape = [N*2, H*H/2]}\n"
     "%i: i32[N, 2, H, H/2] = cast(%c) {to = i32}\n"
     "%e: f32[0] = identity(%nothing)\n"
     "output %r\n"
     "output %z\n"
-    "output %i\n";
+    "output %i\n"
+    "output %u\n";
 
 typedef struct source {
     pq_graph *g;
