@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Sessions over the fake plugin: results, dimensions, memory, refusals.
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -209,6 +210,49 @@ test_two_sessions_of_one_artifact(void **state)
     check_result(f, f->a, f->b, 7); // still there
 }
 
+// One artifact, a context and a session per thread.
+static void *
+run_alone(void *user)
+{
+    fixture *shared = user;
+    const ptqc_session_desc desc = {.backends = {fake_dirs, 1}};
+    ptqc_ctx *ctx = NULL;
+    ptqc_session *s = NULL;
+    ptqc_status st = ptqc_ctx_create(NULL, &ctx);
+    if (st == PTQC_OK) {
+        st = ptqc_session_create(ctx, shared->artifact, &desc, &s);
+    }
+    for (int64_t n = 1; n <= 64 && st == PTQC_OK; n++) {
+        ptqc_tensor inputs[2] = {tensor(n, shared->a), tensor(n, shared->b)};
+        ptqc_tensor y = {0};
+        st = ptqc_session_run(s, inputs, 2, &y, 1);
+        int64_t last = n * SAMPLE_INNER - 1;
+        if (st == PTQC_OK && ((const float *)y.data)[last] !=
+                                 SAMPLE_K * shared->a[last] + shared->b[last]) {
+            st = PTQC_E_NUMERIC;
+        }
+    }
+    ptqc_session_destroy(s);
+    ptqc_ctx_destroy(ctx);
+    return st == PTQC_OK ? NULL : user;
+}
+
+static void
+test_threads_share_an_artifact(void **state)
+{
+    fixture *f = *state;
+    pthread_t threads[4];
+    assert_int_equal(start(f, "fake", FAKE_HONEST, NULL), PTQC_OK);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, run_alone, f), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        void *failed = NULL;
+        assert_int_equal(pthread_join(threads[i], &failed), 0);
+        assert_null(failed);
+    }
+}
+
 // ---- refused inputs ---------------------------------------------------------
 
 // Changes one thing of good inputs and expects a message with `text`.
@@ -403,6 +447,7 @@ main(void)
         TEST(test_output_in_the_callers_memory),
         TEST(test_profile),
         TEST(test_two_sessions_of_one_artifact),
+        TEST(test_threads_share_an_artifact),
         TEST(test_wrong_inputs),
         TEST(test_wrong_counts),
         TEST(test_cancelled),
