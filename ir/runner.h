@@ -3,7 +3,8 @@
 // "Run this graph on these inputs and show me these values": what
 // calibration and evaluation need, without knowing who runs. The interpreter
 // gives one (interp.h), compiler/ another that runs through a session; both
-// give the same bits for integer and float ops.
+// give the same bits for integer and float ops. States of the graph are the
+// runner's: zero at first, kept from run to run.
 #ifndef PTQC_IR_RUNNER_H
 #define PTQC_IR_RUNNER_H
 

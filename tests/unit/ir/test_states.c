@@ -93,6 +93,21 @@ adding(void **state)
     ptqc_ctx_destroy(ctx);
 }
 
+// An update that nothing reads is there for the next run.
+static void
+not_dead(void **state)
+{
+    (void)state;
+    ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 1);
+    pq_graph *g = parse(ctx, good);
+    pq_graph_drop_outputs(g, 0);
+    assert_int_equal(pq_erase_dead(g), 3); // y, a, b
+    assert_int_equal(pq_graph_live_op_count(g), 2);
+    assert_int_equal(pq_graph_verify(g), PTQC_OK);
+    pq_graph_destroy(g);
+    ptqc_ctx_destroy(ctx);
+}
+
 // ---- the verifier -----------------------------------------------------------
 
 #define HEAD                                                                   \
@@ -370,6 +385,7 @@ main(void)
         cmocka_unit_test(part_blocks),
         cmocka_unit_test(interface_block),
         cmocka_unit_test(hostile_blocks),
+        cmocka_unit_test(not_dead),
         cmocka_unit_test(allocation_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
