@@ -11,6 +11,7 @@
 #include "base/dtype.h"
 #include "ir/builder.h"
 #include "ir/interp/interp.h"
+#include "passes/fold.h"
 #include "passes/match.h"
 #include "passes/registry.h"
 
@@ -87,6 +88,9 @@ plan_outputs(pq_graph *g, const pq_op *op, pq_tensor *outputs,
     for (uint32_t i = 0; i < op->input_count; i++) {
         room += tensor_of_constant(g, op->inputs[i]).bytes;
     }
+    if (op->code == PQ_OP_DEQUANTIZE) { // 4-bit codes to f32
+        room *= 8;
+    }
     for (uint32_t i = 0; i < op->output_count; i++) {
         if (!static_tensor(g, op->outputs[i], &outputs[i]) ||
             outputs[i].bytes > room) {
@@ -125,8 +129,8 @@ replace_by_tensor(pq_graph *g, pq_value_id from, const pq_tensor *t)
     return pq_replace_uses(g, from, to);
 }
 
-static ptqc_status
-fold_op(pq_graph *g, pq_op_id id, pq_arena *scratch)
+ptqc_status
+pq_fold_op(pq_graph *g, pq_op_id id, pq_arena *scratch)
 {
     const pq_op *op = pq_graph_op(g, id);
     pq_tensor outputs[8];
@@ -208,7 +212,7 @@ pq_pass_fold_constants(pq_graph *g, pq_pass_env *env)
             continue;
         }
         if (has_constant_inputs(g, op)) {
-            PQ_TRY(fold_op(g, id, env->scratch));
+            PQ_TRY(pq_fold_op(g, id, env->scratch));
             continue;
         }
         for (uint32_t i = 0; i < op->output_count; i++) {

@@ -177,6 +177,26 @@ is_admitted(const pq_to_integer *c, const pq_op *op,
     return pq_admits_product(g, c->env->caps, op, &s);
 }
 
+// As found; else with a residual in reals; else with a result in reals, which
+// the quantize behind it then rounds.
+static bool
+fit_parts(const pq_to_integer *c, const pq_op *op, pq_product_parts *parts)
+{
+    if (is_admitted(c, op, parts)) {
+        return true;
+    }
+    if (!pq_value_is_none(parts->residual)) {
+        parts->residual = PQ_NO_VALUE;
+        parts->is_plain = false;
+        if (is_admitted(c, op, parts)) {
+            return true;
+        }
+    }
+    parts->quantize = (pq_op_id){0};
+    parts->is_plain = false;
+    return is_admitted(c, op, parts);
+}
+
 // Bias numbers in double: f32 constants, or codes times their scales.
 static ptqc_status
 read_bias(const pq_graph *g, pq_value_id bias, pq_arena *scratch, double **out,
@@ -283,7 +303,7 @@ convert_product(pq_to_integer *c, pq_op_id id)
     pq_graph *g = c->g;
     pq_product_parts parts;
     const pq_op *op = pq_graph_op(g, id);
-    if (!find_parts(g, op, &parts) || !is_admitted(c, op, &parts)) {
+    if (!find_parts(g, op, &parts) || !fit_parts(c, op, &parts)) {
         return PTQC_OK;
     }
     c->has_changed = true;

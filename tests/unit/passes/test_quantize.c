@@ -430,6 +430,55 @@ less_preferred_target(void **state)
     ptqc_ctx_destroy(ctx);
 }
 
+static const pq_caps_operand mixed_operands[] = {
+    {.is_output = true, .dtypes = BIT(PTQC_F32), .granularities = 1},
+    {.index = 0, .dtypes = BIT(PTQC_U8), .granularities = BIT(PQ_GRAN_TENSOR)},
+    {.index = 1,
+     .dtypes = BIT(PTQC_I8),
+     .granularities = BIT(PQ_GRAN_CHANNEL),
+     .needs_constant = true,
+     .needs_symmetric = true},
+    {.index = 2,
+     .dtypes = BIT(PTQC_F32),
+     .granularities = 1,
+     .is_optional = true},
+    {.index = 3,
+     .dtypes = BIT(PTQC_F32),
+     .granularities = 1,
+     .is_optional = true},
+};
+
+// Codes in, reals out, residual in reals: what does not fit stays float.
+static void
+mixed_target(void **state)
+{
+    (void)state;
+    const pq_caps_rule rules[] = {
+        {.op = PQ_OP_CONV, .operands = float_operands, .operand_count = 5},
+        {.op = PQ_OP_CONV, .operands = mixed_operands, .operand_count = 5},
+        {.op = PQ_OP_MATMUL, .operands = float_operands, .operand_count = 5},
+        {.op = PQ_OP_MAX_POOL, .operands = float_operands, .operand_count = 2},
+        {.op = PQ_OP_RESHAPE, .operands = float_operands, .operand_count = 2},
+    };
+    const pq_caps caps = {.rules = rules, .rule_count = 5};
+    ptqc_ctx *ctx = pq_pass_test_ctx(0);
+    pq_graph *before = parse(ctx, network);
+    pq_graph *g = parse(ctx, network);
+    const pq_setting s = {.scheme = "w8a8", .has_samples = true, .caps = &caps};
+    assert_int_equal(compile(&g, &s, &(pq_notes){0}), PTQC_OK);
+    const pq_op *second = find_op(g, "second");
+    assert_int_equal(input_type(g, second, 0), PTQC_U8);
+    assert_int_equal(input_type(g, second, 2), PTQC_F32);
+    assert_int_equal(input_type(g, second, 3), PTQC_F32);
+    assert_int_equal(output_type(g, second), PTQC_F32);
+    assert_int_equal(input_type(g, find_op(g, "pool"), 0), PTQC_F32);
+    assert_int_equal(input_type(g, find_op(g, "head"), 1), PTQC_F32);
+    pq_pass_test_compare("mixed", before, g, 0.03);
+    pq_graph_destroy(before);
+    pq_graph_destroy(g);
+    ptqc_ctx_destroy(ctx);
+}
+
 // ---- refusals -------------------------------------------------------------
 
 static void
@@ -582,6 +631,7 @@ main(void)
         cmocka_unit_test(weight_only),
         cmocka_unit_test(limited_target),
         cmocka_unit_test(less_preferred_target),
+        cmocka_unit_test(mixed_target),
         cmocka_unit_test(refusals),
         cmocka_unit_test(large_bias),
         cmocka_unit_test(corrected_bias),
