@@ -382,15 +382,53 @@ external(void **state)
     pq_test_folder_remove(&folder);
 }
 
+typedef struct sweep {
+    const pq_test_folder *folder;
+    const pb *tensor;
+} sweep;
+
+static ptqc_status
+import_once(ptqc_ctx *ctx, void *user)
+{
+    const sweep *s = user;
+    pq_model *model = NULL;
+    ptqc_status st = import_beside(s->folder, s->tensor, ctx, &model);
+    pq_model_destroy(model);
+    return st;
+}
+
+// From a file with external data, hashes included.
+static void
+every_allocation_fails(void **state)
+{
+    (void)state;
+    const float x[3] = {1.0f, 2.0f, 3.0f};
+    char path[PQ_TEST_PATH_BYTES];
+    pq_test_folder folder;
+    pq_test_folder_create(&folder);
+    pq_test_file_write(pq_test_folder_path(&folder, "d.bin", path), x,
+                       sizeof x);
+    pb t = external_tensor("d.bin", "4", "8");
+    sweep s = {&folder, &t};
+    assert_true(pq_test_alloc_sweep(import_once, &s) > 10);
+    pq_test_folder_remove(&folder);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(raw_data),    cmocka_unit_test(aligned_or_copied),
-        cmocka_unit_test(typed_data),  cmocka_unit_test(typed_numbers_must_fit),
-        cmocka_unit_test(nibble_rows), cmocka_unit_test(sizes_must_agree),
-        cmocka_unit_test(types),       cmocka_unit_test(non_finite_is_said),
-        cmocka_unit_test(sparse),      cmocka_unit_test(external),
+        cmocka_unit_test(raw_data),
+        cmocka_unit_test(aligned_or_copied),
+        cmocka_unit_test(typed_data),
+        cmocka_unit_test(typed_numbers_must_fit),
+        cmocka_unit_test(nibble_rows),
+        cmocka_unit_test(sizes_must_agree),
+        cmocka_unit_test(types),
+        cmocka_unit_test(non_finite_is_said),
+        cmocka_unit_test(sparse),
+        cmocka_unit_test(external),
+        cmocka_unit_test(every_allocation_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
