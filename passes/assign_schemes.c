@@ -22,6 +22,8 @@ typedef struct pq_deviation {
 } pq_deviation;
 
 #define PQ_DEVIATION_KINDS 16
+// Smaller groups, where the asked one does not fit, are not made up.
+#define PQ_LEAST_GROUP 16
 
 typedef struct pq_assign {
     pq_graph *g;
@@ -75,6 +77,16 @@ say_deviations(const pq_assign *a)
 
 // ---- products -------------------------------------------------------------
 
+// The largest group / 2^n that divides k and is worth its scales, or 0.
+static uint32_t
+smaller_group(uint32_t group, int64_t k)
+{
+    while (group >= PQ_LEAST_GROUP && (k < 1 || k % (int64_t)group != 0)) {
+        group = group % 2 == 0 ? group / 2 : 0;
+    }
+    return group >= PQ_LEAST_GROUP ? group : 0;
+}
+
 // Scheme of w as asked, fitted to the product: axis, and groups only along K
 // of a matmul. *out_why: set when it had to deviate.
 static pq_scheme
@@ -92,8 +104,11 @@ weight_scheme(const pq_assign *a, const pq_op *op, const char **out_why)
         s.granularity = PQ_GRAN_CHANNEL;
     }
     if (s.granularity == PQ_GRAN_GROUP && k % (int64_t)s.group != 0) {
-        *out_why = "the group does not divide K: one scale per channel";
-        s.granularity = PQ_GRAN_CHANNEL;
+        s.group = smaller_group(s.group, k);
+        *out_why = s.group > 0
+                       ? "the group does not divide K: a half, quarter, ..."
+                       : "the group does not divide K: one scale per channel";
+        s.granularity = s.group > 0 ? PQ_GRAN_GROUP : PQ_GRAN_CHANNEL;
     }
     if (s.granularity == PQ_GRAN_CHANNEL && !has_channels) {
         *out_why = "no single channel axis: one scale per tensor";

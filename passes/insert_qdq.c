@@ -59,16 +59,16 @@ store_codes(pq_graph *g, const pq_constant *shape, ptqc_dtype format,
 }
 
 static ptqc_status
-read_params(const pq_insert *in, const pq_quant *q, float **out_scales,
-            int32_t **out_zeros)
+read_params(const pq_graph *g, const pq_quant *q, pq_arena *arena,
+            float **out_scales, int32_t **out_zeros)
 {
-    int64_t n = pq_scale_count(in->g, q);
-    float *scales = pq_arena_array(in->scratch, (size_t)n, sizeof *scales);
-    int32_t *zeros = pq_arena_array(in->scratch, (size_t)n, sizeof *zeros);
+    int64_t n = pq_scale_count(g, q);
+    float *scales = pq_arena_array(arena, (size_t)n, sizeof *scales);
+    int32_t *zeros = pq_arena_array(arena, (size_t)n, sizeof *zeros);
     PQ_TRY_ALLOC(scales);
     PQ_TRY_ALLOC(zeros);
     for (int64_t i = 0; i < n; i++) {
-        pq_params p = pq_params_at(in->g, q, i);
+        pq_params p = pq_params_at(g, q, i);
         scales[i] = p.scale;
         zeros[i] = p.zero_point;
     }
@@ -78,22 +78,33 @@ read_params(const pq_insert *in, const pq_quant *q, float **out_scales,
 }
 
 static ptqc_status
-encode_weight(const pq_insert *in, pq_value_id w, pq_value_id *out)
+encode(pq_graph *g, pq_value_id w, pq_arena *arena, pq_constant *out)
 {
-    pq_graph *g = in->g;
     pq_weights ws;
     float *scales;
     int32_t *zeros;
     const pq_value *value = pq_graph_value(g, w);
     const pq_constant *shape = pq_graph_constant(g, value->constant);
-    PQ_TRY(pq_weights_of(g, w, in->scratch, &ws));
-    PQ_TRY(read_params(in, pq_graph_quant(g, value->quant), &scales, &zeros));
-    size_t count = (size_t)pq_element_count(shape);
-    uint8_t *codes = pq_arena_alloc(in->scratch, count);
+    PQ_TRY(pq_weights_of(g, w, arena, &ws));
+    PQ_TRY(read_params(g, pq_graph_quant(g, value->quant), arena, &scales,
+                       &zeros));
+    uint8_t *codes = pq_arena_alloc(arena, (size_t)pq_element_count(shape));
     PQ_TRY_ALLOC(codes);
     pq_encode_weights(&ws, scales, zeros, codes);
+    return store_codes(g, shape, ws.scheme.format, codes, out);
+}
+
+// Copies of one weight at a time.
+static ptqc_status
+encode_weight(pq_graph *g, pq_value_id w, pq_value_id *out)
+{
+    pq_arena local;
     pq_constant c;
-    PQ_TRY(store_codes(g, shape, ws.scheme.format, codes, &c));
+    const pq_value *value = pq_graph_value(g, w);
+    pq_arena_init(&local, pq_graph_ctx(g));
+    ptqc_status st = encode(g, w, &local, &c);
+    pq_arena_deinit(&local);
+    PQ_TRY(st);
     pq_const_id id = pq_graph_add_constant(g, &c);
     if (pq_const_is_none(id)) {
         return pq_graph_failure(g);
@@ -102,7 +113,7 @@ encode_weight(const pq_insert *in, pq_value_id w, pq_value_id *out)
     if (pq_value_is_none(*out)) {
         return pq_graph_failure(g);
     }
-    pq_value_set_quant(g, *out, ws.scheme.format, value->quant);
+    pq_value_set_quant(g, *out, c.dtype, value->quant);
     return PTQC_OK;
 }
 
@@ -157,7 +168,7 @@ rewrite_product(pq_insert *in, pq_op_id id)
     const pq_op *op = pq_graph_op(g, id);
     pq_value_id x = op->inputs[0];
     pq_value_id w;
-    PQ_TRY(encode_weight(in, op->inputs[1], &w));
+    PQ_TRY(encode_weight(g, op->inputs[1], &w));
     if (in->modes[id.index] == PQ_MODE_STATIC) {
         pq_value_id real;
         PQ_TRY(build_dequantize(g, id, w, &real));

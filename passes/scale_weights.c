@@ -65,6 +65,17 @@ choose(pq_graph *g, const pq_op *op, pq_mode mode, pq_arena *scratch)
                          &pq_graph_value(g, w)->quant);
 }
 
+// Copies of one weight at a time.
+static ptqc_status
+visit(pq_graph *g, const pq_op *op, pq_mode mode)
+{
+    pq_arena local;
+    pq_arena_init(&local, pq_graph_ctx(g));
+    ptqc_status st = choose(g, op, mode, &local);
+    pq_arena_deinit(&local);
+    return st;
+}
+
 ptqc_status
 pq_pass_scale_weights(pq_graph *g, pq_pass_env *env)
 {
@@ -74,7 +85,7 @@ pq_pass_scale_weights(pq_graph *g, pq_pass_env *env)
     {
         const pq_op *op = pq_graph_op(g, id);
         if (pq_is_product(op->code) && modes[id.index] != PQ_MODE_FLOAT) {
-            PQ_TRY(choose(g, op, modes[id.index], env->scratch));
+            PQ_TRY(visit(g, op, modes[id.index]));
         }
     }
     return PTQC_OK;

@@ -165,10 +165,9 @@ tap_shares(const pq_graph *g, const pq_op *op, int64_t taps, pq_arena *scratch,
 
 // w' - w, [channels][inputs * taps].
 static ptqc_status
-weight_errors(const pq_correction *c, pq_value_id w, float **out,
-              pq_weights *out_ws)
+weight_errors(const pq_correction *c, pq_value_id w, pq_arena *scratch,
+              float **out, pq_weights *out_ws)
 {
-    pq_arena *scratch = c->env->scratch;
     const pq_quant *q = pq_annotation(c->g, w);
     PQ_TRY(pq_weights_of(c->g, w, scratch, out_ws));
     int64_t n = pq_weights_scale_count(out_ws);
@@ -198,7 +197,7 @@ weight_errors(const pq_correction *c, pq_value_id w, float **out,
 }
 
 static ptqc_status
-correct(pq_correction *c, pq_op_id id)
+correct(pq_correction *c, pq_op_id id, pq_arena *scratch)
 {
     pq_graph *g = c->g;
     const pq_op *op = pq_graph_op(g, id);
@@ -210,7 +209,7 @@ correct(pq_correction *c, pq_op_id id)
         return PTQC_OK;
     }
     const pq_channel_sums *sums = &c->sums[slot - 1];
-    PQ_TRY(weight_errors(c, op->inputs[1], &errors, &ws));
+    PQ_TRY(weight_errors(c, op->inputs[1], scratch, &errors, &ws));
     int64_t n = pq_channel_count(g, op);
     int64_t inner = ws.outer * ws.channels * ws.inner / n;
     int64_t groups = pq_op_i64(op, PQ_ATTR_GROUP, 1);
@@ -219,8 +218,8 @@ correct(pq_correction *c, pq_op_id id)
         return PTQC_OK;
     }
     int64_t taps = inner / inputs;
-    PQ_TRY(tap_shares(g, op, taps, c->env->scratch, &share));
-    double *shift = pq_arena_array(c->env->scratch, (size_t)n, sizeof *shift);
+    PQ_TRY(tap_shares(g, op, taps, scratch, &share));
+    double *shift = pq_arena_array(scratch, (size_t)n, sizeof *shift);
     PQ_TRY_ALLOC(shift);
     for (int64_t y = 0; y < n; y++) {
         const double *mean = sums->sum + y / (n / groups) * inputs;
@@ -229,7 +228,18 @@ correct(pq_correction *c, pq_op_id id)
                         share[k % taps] / sums->count;
         }
     }
-    return pq_rescale(g, id, NULL, shift, c->env->scratch);
+    return pq_rescale(g, id, NULL, shift, scratch);
+}
+
+// Copies of one weight at a time.
+static ptqc_status
+visit(pq_correction *c, pq_op_id id)
+{
+    pq_arena local;
+    pq_arena_init(&local, pq_graph_ctx(c->g));
+    ptqc_status st = correct(c, id, &local);
+    pq_arena_deinit(&local);
+    return st;
 }
 
 ptqc_status
@@ -248,7 +258,7 @@ pq_pass_correct_bias(pq_graph *g, pq_pass_env *env)
     PQ_FOR_EACH_OP(g, id)
     {
         if (is_corrected(&c, id)) {
-            PQ_TRY(correct(&c, id));
+            PQ_TRY(visit(&c, id));
         }
     }
     return PTQC_OK;
