@@ -287,8 +287,7 @@ load(ptqc_call *call, ptqc_instance *inst, ptqc_str device, ptqc_bytes blob,
      const ptqc_bytes *constants, uint64_t constant_count, ptqc_exe **out)
 {
     (void)call;
-    acme_header header = {0};
-    size_t bytes = blob.n - sizeof header;
+    acme_header header;
     if (!is_text(device, "acme:0")) {
         return PTQC_BE_UNSUPPORTED;
     }
@@ -296,6 +295,7 @@ load(ptqc_call *call, ptqc_instance *inst, ptqc_str device, ptqc_bytes blob,
         return PTQC_BE_CORRUPT;
     }
     memcpy(&header, blob.p, sizeof header);
+    size_t bytes = blob.n - sizeof header;
     if (header.magic == MAGIC && header.version != 1) {
         return PTQC_BE_INCOMPATIBLE;
     }
