@@ -19,14 +19,14 @@ function(ptqc_library target output)
     add_dependencies(${target} pq_${module})
   endforeach()
   target_link_libraries(${target} PRIVATE PkgConfig::JANSSON PkgConfig::XXHASH
-    PkgConfig::CRYPTO Threads::Threads ${CMAKE_DL_LIBS} m)
+    PkgConfig::CRYPTO PkgConfig::UTF8PROC PkgConfig::PCRE2 Threads::Threads ${CMAKE_DL_LIBS} m)
   target_include_directories(${target} INTERFACE
     $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include>
     $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 endfunction()
 
-ptqc_library(ptqc_rt ptqc_rt base runtime)
-ptqc_library(ptqc ptqc base quant ir frontend passes runtime compiler)
+ptqc_library(ptqc_rt ptqc_rt base tokenizer runtime)
+ptqc_library(ptqc ptqc base quant tokenizer ir frontend passes runtime compiler)
 
 file(GLOB ptqc_cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/cli/*.c)
 if(ptqc_cli_sources)
