@@ -152,6 +152,10 @@ index_values(pq_graph *g, pq_iface *iface, const pq_value_id *crossing,
         iface->index_of[pq_graph_input(g, i).index] =
             ptqc_gb_u32_at(gb, PTQC_GB_INPUTS, i) + 1;
     }
+    for (uint32_t i = 0; i < pq_graph_state_count(g); i++) {
+        iface->index_of[pq_graph_state(g, i).index] =
+            ptqc_gb_u32_at(gb, PTQC_GB_STATES, i) + 1;
+    }
     for (uint32_t i = 0; i < pq_graph_output_count(g); i++) {
         iface->index_of[pq_graph_output(g, i).index] =
             ptqc_gb_u32_at(gb, PTQC_GB_OUTPUTS, i) + 1;
@@ -279,7 +283,7 @@ add_part(pq_graph *g, const pq_target *target, const pq_part *part,
     pq_arena arena;
     pq_arena_init(&arena, sink->ctx);
     ptqc_status st = PTQC_OK;
-    uint32_t *inputs, *outputs, *dims, program;
+    uint32_t *inputs, *states, *outputs, *dims, program;
     const char *reason = NULL;
     ptqc_gb gb;
     if (!ptqc_gb_open(block.p, block.n, &gb, &reason)) {
@@ -297,13 +301,17 @@ add_part(pq_graph *g, const pq_target *target, const pq_part *part,
     PQ_TRY_OR(done, pq_container_add_program(sink->container, &desc, &program));
     PQ_TRY_OR(done, map_values(iface, part->inputs, part->input_count, &arena,
                                &inputs));
+    PQ_TRY_OR(done, map_values(iface, part->states, part->state_count, &arena,
+                               &states));
     PQ_TRY_OR(done, map_values(iface, part->outputs, part->output_count, &arena,
                                &outputs));
     PQ_TRY_OR(done, map_symbols(g, iface, &gb, &arena, &dims));
     pq_step_desc step = {.program = program,
                          .inputs = inputs,
+                         .states = states,
                          .outputs = outputs,
                          .input_count = part->input_count,
+                         .state_count = part->state_count,
                          .output_count = part->output_count,
                          .dims = dims,
                          .dim_count = ptqc_gb_count(&gb, PTQC_GB_SYMBOLS)};
@@ -320,8 +328,10 @@ build_part(pq_graph *g, pq_targets *targets, const pq_part *part,
     pq_block_desc desc = {.ops = part->ops,
                           .op_count = part->op_count,
                           .inputs = part->inputs,
+                          .states = part->states,
                           .outputs = part->outputs,
                           .input_count = part->input_count,
+                          .state_count = part->state_count,
                           .output_count = part->output_count};
     pq_program_sink sink = {.ctx = targets->ctx, .container = container};
     void *block = NULL;

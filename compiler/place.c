@@ -234,7 +234,9 @@ find_inputs(pq_gather *s, pq_part *part, uint8_t *marks)
         room += pq_graph_op(s->g, part->ops[i])->input_count;
     }
     part->inputs = pq_arena_array(&s->p->arena, room, sizeof *part->inputs);
+    part->states = pq_arena_array(&s->p->arena, room, sizeof *part->states);
     PQ_TRY_ALLOC(part->inputs);
+    PQ_TRY_ALLOC(part->states);
     for (uint32_t i = 0; i < part->op_count; i++) {
         const pq_op *op = pq_graph_op(s->g, part->ops[i]);
         for (uint32_t k = 0; k < op->input_count; k++) {
@@ -245,7 +247,11 @@ find_inputs(pq_gather *s, pq_part *part, uint8_t *marks)
                 continue;
             }
             marks[id.index] = PQ_MARK_LISTED;
-            part->inputs[part->input_count++] = id;
+            if (v->is_state) {
+                part->states[part->state_count++] = id;
+            } else {
+                part->inputs[part->input_count++] = id;
+            }
         }
         for (uint32_t k = 0; k < op->output_count; k++) {
             marks[op->outputs[k].index] = PQ_MARK_MADE;

@@ -13,8 +13,8 @@ typedef struct pq_part {
     uint32_t target; // index into pq_targets
     pq_op_id *ops;   // [op_count], topological order
     uint32_t op_count;
-    pq_value_id *inputs, *outputs;
-    uint32_t input_count, output_count;
+    pq_value_id *inputs, *states, *outputs;
+    uint32_t input_count, state_count, output_count;
 } pq_part;
 
 // Why an op did not go to the first target.

@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/checked.h"
 #include "runtime/container.h"
+#include "tokenizer/tokenizer.h"
 
 #define PQ_FRONT_LIMIT (UINT64_C(1) << 30)
 
@@ -148,7 +149,8 @@ check_programs(const ptqc_artifact *a)
 static ptqc_status
 check_step(const ptqc_artifact *a, const pq_file_step *s)
 {
-    uint64_t operands = (uint64_t)s->input_count + s->output_count;
+    uint64_t operands =
+        (uint64_t)s->input_count + s->state_count + s->output_count;
     if (s->program >= a->program_count ||
         s->entry >= a->programs[s->program].entry_count ||
         !slice_fits(s->first_operand, operands, a->operand_count) ||
@@ -199,6 +201,15 @@ check_all(ptqc_artifact *a, size_t count)
         PQ_TRY(check_step(a, &a->steps[i]));
     }
     return check_constants(a);
+}
+
+static ptqc_status
+read_tokenizer(ptqc_artifact *a)
+{
+    const pq_file_section *s = &a->header.sections[PQ_SECTION_TOKENIZER];
+    return s->bytes == 0 ? PTQC_OK
+                         : pq_tokenizer_read(a->ctx, a->front + s->offset,
+                                             s->bytes, &a->tokenizer);
 }
 
 // ---- names and infos ------------------------------------------------------
@@ -298,6 +309,9 @@ open_mapped(ptqc_ctx *ctx, pq_map map, const void *bytes, size_t count,
     a->p = bytes;
     ptqc_status st = check_all(a, count);
     if (st == PTQC_OK) {
+        st = read_tokenizer(a);
+    }
+    if (st == PTQC_OK) {
         st = fill_infos(a);
     }
     if (st != PTQC_OK) {
@@ -334,6 +348,7 @@ ptqc_artifact_close(ptqc_artifact *a)
     if (a->names != NULL) {
         pq_arena_deinit(a->names);
     }
+    pq_tokenizer_destroy(a->tokenizer);
     pq_free(a->ctx, a->names);
     pq_free(a->ctx, a->infos);
     pq_free(a->ctx, a->meta);

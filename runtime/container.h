@@ -42,6 +42,7 @@ typedef enum pq_section_kind {
     PQ_SECTION_BLOBS,
     PQ_SECTION_CONSTANTS,
     PQ_SECTION_REFS,
+    PQ_SECTION_TOKENIZER, // tokenizer.h's saved form; empty: none
     PQ_SECTION_DATA,
     PQ_SECTION_COUNT
 } pq_section_kind;
@@ -72,13 +73,12 @@ typedef struct pq_file_program {
 } pq_file_program;
 
 // Runs one entry of a program. Operands are IFACE value indices: inputs,
-// then outputs, in the order of the entry's graph block. dims: for each
+// states, then outputs, in the order of the entry's graph block. dims: for each
 // symbol of the entry's block the IFACE dim expression that gives it.
 typedef struct pq_file_step {
     uint32_t program, entry;
-    uint32_t first_operand, input_count, output_count;
+    uint32_t first_operand, input_count, state_count, output_count;
     uint32_t first_dim, dim_count; // also slices of OPERANDS
-    uint32_t reserved;
 } pq_file_step;
 
 typedef struct pq_file_constant {
@@ -101,9 +101,10 @@ struct ptqc_artifact {
     const pq_file_constant *constants;
     uint32_t program_count, step_count, operand_count, ref_count,
         constant_count;
-    char *meta;              // owned, NUL-terminated
-    pq_arena *names;         // owned: NUL-terminated texts of infos
-    ptqc_tensor_info *infos; // owned: inputs, then outputs
+    char *meta;                     // owned, NUL-terminated
+    pq_arena *names;                // owned: NUL-terminated texts of infos
+    ptqc_tensor_info *infos;        // owned: inputs, then outputs
+    struct pq_tokenizer *tokenizer; // owned; NULL: none
 };
 
 pq_str pq_artifact_text(const ptqc_artifact *a, uint32_t offset,
@@ -140,8 +141,8 @@ PTQC_MUST_USE ptqc_status pq_container_add_program(pq_container *c,
                                                    uint32_t *out_index);
 typedef struct pq_step_desc {
     uint32_t program, entry;
-    const uint32_t *inputs, *outputs; // IFACE value indices
-    uint32_t input_count, output_count;
+    const uint32_t *inputs, *states, *outputs; // IFACE value indices
+    uint32_t input_count, state_count, output_count;
     const uint32_t *dims; // IFACE dim indices
     uint32_t dim_count;
 } pq_step_desc;
@@ -149,6 +150,9 @@ PTQC_MUST_USE ptqc_status pq_container_add_step(pq_container *c,
                                                 const pq_step_desc *desc);
 PTQC_MUST_USE ptqc_status pq_container_set_iface(pq_container *c,
                                                  const void *block, size_t n);
+PTQC_MUST_USE ptqc_status pq_container_set_tokenizer(pq_container *c,
+                                                     const void *saved,
+                                                     size_t n);
 PTQC_MUST_USE ptqc_status pq_container_set_meta(pq_container *c, pq_str json);
 // Writes everything to a file that appears when the caller commits *out, or
 // into memory (64-byte aligned, freed with pq_free).

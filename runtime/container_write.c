@@ -150,11 +150,13 @@ pq_container_add_step(pq_container *c, const pq_step_desc *desc)
     pq_file_step f = {.program = desc->program,
                       .entry = desc->entry,
                       .input_count = desc->input_count,
+                      .state_count = desc->state_count,
                       .output_count = desc->output_count,
                       .dim_count = desc->dim_count};
     uint32_t ignored = 0;
     PQ_TRY(
         append_operands(c, desc->inputs, desc->input_count, &f.first_operand));
+    PQ_TRY(append_operands(c, desc->states, desc->state_count, &ignored));
     PQ_TRY(append_operands(c, desc->outputs, desc->output_count, &ignored));
     PQ_TRY(append_operands(c, desc->dims, desc->dim_count, &f.first_dim));
     return append(c, PQ_SECTION_STEPS, &f, sizeof f, NULL);
@@ -165,6 +167,13 @@ pq_container_set_iface(pq_container *c, const void *block, size_t n)
 {
     c->sections[PQ_SECTION_IFACE].count = 0;
     return append(c, PQ_SECTION_IFACE, block, n, NULL);
+}
+
+ptqc_status
+pq_container_set_tokenizer(pq_container *c, const void *saved, size_t n)
+{
+    c->sections[PQ_SECTION_TOKENIZER].count = 0;
+    return append(c, PQ_SECTION_TOKENIZER, saved, n, NULL);
 }
 
 ptqc_status

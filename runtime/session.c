@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/dtype.h"
+#include "runtime/host.h"
 
 // ---- devices --------------------------------------------------------------
 
@@ -177,7 +178,11 @@ ptqc_session_create(ptqc_ctx *ctx, const ptqc_artifact *artifact,
     s->symbols =
         pq_alloc_array(ctx, ptqc_gb_count(&artifact->iface, PTQC_GB_SYMBOLS),
                        sizeof *s->symbols);
-    if (s->programs == NULL || s->symbols == NULL) {
+    s->states =
+        pq_alloc_array(ctx, ptqc_gb_count(&artifact->iface, PTQC_GB_STATES),
+                       sizeof *s->states);
+    s->context = desc != NULL ? desc->context : 0;
+    if (s->programs == NULL || s->symbols == NULL || s->states == NULL) {
         st = PTQC_E_RESOURCE;
         goto done;
     }
@@ -207,13 +212,63 @@ ptqc_session_destroy(ptqc_session *s)
         }
         pq_free(s->ctx, s->programs[i].constants);
     }
+    for (uint32_t i = 0; s->states != NULL &&
+                         i < ptqc_gb_count(&s->artifact->iface, PTQC_GB_STATES);
+         i++) {
+        pq_host_free(s->ctx, s->states[i].own);
+    }
+    pq_free(s->ctx, s->states);
     pq_free(s->ctx, s->programs);
     pq_free(s->ctx, s->symbols);
     pq_plugins_destroy(s->plugins);
     pq_free(s->ctx, s);
 }
 
+void
+ptqc_session_reset(ptqc_session *s)
+{
+    for (uint32_t i = 0; i < ptqc_gb_count(&s->artifact->iface, PTQC_GB_STATES);
+         i++) {
+        if (s->states[i].own != NULL) {
+            memset(s->states[i].own, 0, s->states[i].bytes);
+        }
+    }
+}
+
 // ---- running --------------------------------------------------------------
+
+#define PQ_DEFAULT_CONTEXT 4096
+
+// A symbol that only states have (the context's capacity): as the session was
+// asked, else the most the model allows up to a default.
+static void
+choose_capacity(ptqc_session *s, int64_t index)
+{
+    const ptqc_gb_symbol *symbol =
+        ptqc_gb_symbol_at(&s->artifact->iface, (uint32_t)index);
+    int64_t most =
+        symbol->max < PQ_DEFAULT_CONTEXT ? symbol->max : PQ_DEFAULT_CONTEXT;
+    int64_t want = s->context > 0 ? (int64_t)s->context : most;
+    s->symbols[index] =
+        (want + symbol->multiple - 1) / symbol->multiple * symbol->multiple;
+}
+
+static void
+choose_capacities(ptqc_session *s)
+{
+    const ptqc_gb *g = &s->artifact->iface;
+    for (uint32_t i = 0; i < ptqc_gb_count(g, PTQC_GB_STATES); i++) {
+        const ptqc_gb_value *v =
+            ptqc_gb_value_at(g, ptqc_gb_u32_at(g, PTQC_GB_STATES, i));
+        for (uint32_t d = 0; d < v->rank; d++) {
+            const ptqc_gb_dim *dim =
+                ptqc_gb_dim_at(g, ptqc_gb_value_dim(g, v, d));
+            if (dim->op == PTQC_GB_DIM_SYMBOL && s->symbols[dim->value] < 0) {
+                choose_capacity(s, dim->value);
+            }
+        }
+    }
+}
 
 static ptqc_status
 wrong_input(ptqc_session *s, uint32_t i, const char *what, int64_t expected,
@@ -376,6 +431,7 @@ run(ptqc_session *s, const ptqc_tensor *inputs, uint32_t input_count,
     for (uint32_t i = 0; i < input_count; i++) {
         PQ_TRY(bind_symbols(s, i, &inputs[i]));
     }
+    choose_capacities(s);
     PQ_TRY(check_symbols(s));
     pq_shape *shape = NULL;
     PQ_TRY(pq_session_shape(s, &shape));

@@ -21,7 +21,8 @@ typedef struct pq_slot {
     ptqc_tensor tensor;  // dtype, dims, bytes; data = where it is now
     uint64_t need_bytes; // the largest of all users
     uint64_t need_align;
-    void *own; // owned memory; NULL: inputs bound directly
+    void *own;     // owned memory; NULL for states
+    bool is_state; // data is the session\'s
 } pq_slot;
 
 typedef struct pq_shape_step {
@@ -40,6 +41,12 @@ typedef struct pq_shape {
     uint64_t last_used;
 } pq_shape;
 
+// Memory of one state (KV cache), for all shapes.
+typedef struct pq_state {
+    void *own; // owned
+    uint64_t bytes;
+} pq_state;
+
 struct ptqc_session {
     ptqc_ctx *ctx;                 // borrowed
     const ptqc_artifact *artifact; // borrowed, outlives the session
@@ -47,7 +54,9 @@ struct ptqc_session {
     pq_session_program *programs;  // owned: [program count]
     int64_t *symbols;              // owned scratch: [symbol count]
     pq_shape shapes[PQ_SHAPE_LIMIT];
-    uint64_t clock; // runs so far
+    pq_state *states; // owned: [state count of IFACE]
+    uint64_t context; // value of symbols that no input tells; 0 = default
+    uint64_t clock;   // runs so far
 };
 
 // The shape for session->symbols, made when it is new.

@@ -78,7 +78,8 @@ specialize_step(ptqc_session *s, pq_shape *shape, uint32_t index)
     const ptqc_artifact *a = s->artifact;
     const pq_file_step *file = &a->steps[index];
     pq_shape_step *step = &shape->steps[index];
-    step->binding_count = file->input_count + file->output_count;
+    step->binding_count =
+        file->input_count + file->state_count + file->output_count;
     step->bindings =
         pq_alloc_array(s->ctx, step->binding_count, sizeof *step->bindings);
     PQ_TRY_ALLOC(step->bindings);
@@ -122,6 +123,28 @@ size_slots(ptqc_session *s, pq_shape *shape)
     return PTQC_OK;
 }
 
+// States belong to the session: they outlive the shape that first needs them.
+// Other sizes than before (another number of sequences) start them afresh.
+static ptqc_status
+bind_states(ptqc_session *s, pq_shape *shape)
+{
+    const ptqc_gb *g = &s->artifact->iface;
+    for (uint32_t i = 0; i < ptqc_gb_count(g, PTQC_GB_STATES); i++) {
+        pq_slot *slot = &shape->slots[ptqc_gb_u32_at(g, PTQC_GB_STATES, i)];
+        pq_state *state = &s->states[i];
+        if (state->bytes != slot->need_bytes || state->own == NULL) {
+            pq_host_free(s->ctx, state->own);
+            state->own = pq_host_alloc(s->ctx, slot->need_bytes, 64);
+            PQ_TRY_ALLOC(state->own);
+            state->bytes = slot->need_bytes;
+            memset(state->own, 0, state->bytes);
+        }
+        slot->is_state = true;
+        slot->tensor.data = state->own;
+    }
+    return PTQC_OK;
+}
+
 // Memory of values and workspace; inputs get theirs only when a run hands in
 // something that cannot be bound as it is.
 static ptqc_status
@@ -130,6 +153,9 @@ allocate(ptqc_session *s, pq_shape *shape)
     const ptqc_gb *g = &s->artifact->iface;
     for (uint32_t i = 0; i < ptqc_gb_count(g, PTQC_GB_VALUES); i++) {
         pq_slot *slot = &shape->slots[i];
+        if (slot->is_state) {
+            continue;
+        }
         slot->own = pq_host_alloc(s->ctx, slot->need_bytes, slot->need_align);
         PQ_TRY_ALLOC(slot->own);
         slot->tensor.data = slot->own;
@@ -166,6 +192,7 @@ prepare(ptqc_session *s, pq_shape *shape)
         PQ_TRY(pq_check_cancelled(s->ctx));
         PQ_TRY(specialize_step(s, shape, i));
     }
+    PQ_TRY(bind_states(s, shape));
     return allocate(s, shape);
 }
 

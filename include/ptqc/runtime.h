@@ -85,6 +85,9 @@ typedef struct ptqc_session_desc {
     // Device or cap of a target, as --target: "cpu;avx2", "vulkan:1". NULL:
     // the first usable device of each target in the artifact.
     const char *target;
+    // Tokens that a sequence may have (language models); 0 = what the model
+    // allows, at most 4096. Memory for it is taken at the first run.
+    uint64_t context;
 } ptqc_session_desc;
 
 // artifact outlives the session. PTQC_E_BACKEND names plugin or device.
@@ -104,6 +107,9 @@ PTQC_API PTQC_MUST_USE ptqc_status ptqc_session_run(ptqc_session *session,
                                                     uint32_t input_count,
                                                     ptqc_tensor *outputs,
                                                     uint32_t output_count);
+
+// Forgets everything that runs left behind in states (KV caches).
+PTQC_API void ptqc_session_reset(ptqc_session *session);
 
 typedef struct ptqc_profile_row {
     const char *label;
