@@ -96,6 +96,12 @@ grow(pq_histogram *h, float min, float max)
         h->width = (float)ldexp(1, exponent < -125 ? -125 : exponent);
     }
     for (;;) {
+        // Bins of wider ranges might not even be numbered in 64 bits.
+        double span = ((double)max - (double)min) / (double)h->width;
+        if (span > PQ_HISTOGRAM_BINS) {
+            PQ_TRY(double_width(h));
+            continue;
+        }
         int64_t first = bin_of(h, min);
         int64_t end = bin_of(h, max) + 1;
         if (h->count > 0) {
