@@ -267,8 +267,8 @@ text_of(const pq_detokenizer *d, ptqc_ctx *ctx, pq_token id, pq_str *out,
 ptqc_status
 pq_detokenizer_add(pq_detokenizer *d, pq_token id, pq_strbuf *out)
 {
-    pq_str text;
-    bool is_skipped;
+    pq_str text = {0};
+    bool is_skipped = true;
     PQ_TRY(text_of(d, out->ctx, id, &text, &is_skipped));
     if (!is_skipped) {
         PQ_TRY(add_token(d, text, out));
@@ -311,8 +311,8 @@ pq_tokenizer_decode(ptqc_ctx *ctx, const pq_tokenizer *t, const pq_token *ids,
     pq_detokenizer_init(&d, t, flags);
     pq_strbuf_init(&run, ctx);
     for (size_t i = 0; i < count; i++) {
-        pq_str text;
-        bool is_skipped;
+        pq_str text = {0};
+        bool is_skipped = true;
         PQ_TRY_OR(done, text_of(&d, ctx, ids[i], &text, &is_skipped));
         int byte = is_skipped ? -1 : byte_of(t, text);
         if (byte >= 0) {

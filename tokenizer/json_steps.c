@@ -423,6 +423,14 @@ read_processor(const pq_tok_reader *r, const pq_json *v, around *a)
                    PQ_STR_ARG(name));
 }
 
+static bool
+is_byte_level(const pq_json *v)
+{
+    pq_str name;
+    return pq_json_str(pq_json_get(v, "type"), &name) &&
+           pq_str_equal_z(name, "ByteLevel");
+}
+
 static ptqc_status
 read_processors(pq_tok_reader *r, const pq_json *root)
 {
@@ -433,22 +441,14 @@ read_processors(pq_tok_reader *r, const pq_json *root)
         return PTQC_OK;
     }
     size_t count = member_count(v, "processors", &list);
-    // The last goes outermost: what comes before the text is read backwards.
     for (size_t i = 0; i < count; i++) {
-        around one = {.before_count = 0};
         const pq_json *step = list != NULL ? pq_json_at(list, i) : v;
-        PQ_TRY(read_processor(r, step, &one));
-        if (one.before_count + a.before_count > PQ_TOK_AROUND_MAX ||
-            one.after_count + a.after_count > PQ_TOK_AROUND_MAX) {
-            return malformed(r, "post_processor");
+        if (a.before_count + a.after_count != 0 && !is_byte_level(step)) {
+            // The reference takes the tokens of the first for a second text.
+            return PQ_FAIL(t->ctx, PTQC_E_UNSUPPORTED,
+                           "%s: several templates are not supported", r->what);
         }
-        memcpy(one.before + one.before_count, a.before,
-               a.before_count * sizeof *a.before);
-        memcpy(a.after + a.after_count, one.after,
-               one.after_count * sizeof *a.after);
-        a.before_count += one.before_count;
-        a.after_count += one.after_count;
-        memcpy(a.before, one.before, a.before_count * sizeof *a.before);
+        PQ_TRY(read_processor(r, step, &a));
     }
     t->before =
         pq_arena_memdup(&t->arena, a.before, a.before_count * sizeof *a.before);
