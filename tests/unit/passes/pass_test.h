@@ -153,7 +153,7 @@ pq_pass_test_distance(const pq_tensor *a, const pq_tensor *b)
         difference = fmax(difference, fabs((double)x[i] - (double)y[i]));
         largest = fmax(largest, fabs((double)x[i]));
         if (isnan(x[i]) != isnan(y[i])) {
-            return INFINITY;
+            return HUGE_VAL;
         }
     }
     return difference / largest;
