@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 
 #include "base/bits.h"
+#include "frontend/gguf/gguf.h"
+#include "frontend/hf/hf.h"
 #include "frontend/onnx/onnx.h"
 
 // A format that is recognized and refused.
@@ -18,7 +20,6 @@ typedef struct refused_format {
 } refused_format;
 
 static const refused_format refused_formats[] = {
-    {0, "GGUF", "GGUF models are not supported yet; export the model to ONNX"},
     {4, "TFL3",
      "TensorFlow Lite models are not supported; convert the model "
      "to ONNX"},
@@ -26,15 +27,6 @@ static const refused_format refused_formats[] = {
      "zip archives (PyTorch files hold code) are not "
      "supported; export the model to ONNX"},
 };
-
-static ptqc_status
-refuse_directory(ptqc_ctx *ctx, const char *path)
-{
-    return PQ_FAIL(ctx, PTQC_E_UNSUPPORTED,
-                   "%s: a folder: Hugging Face model folders are not "
-                   "supported yet; give an ONNX file",
-                   path);
-}
 
 // A length, then that many bytes of JSON.
 static bool
@@ -53,12 +45,6 @@ refuse_other_formats(ptqc_ctx *ctx, const char *path, const uint8_t *p,
         if (n >= f->offset + 4 && memcmp(p + f->offset, f->magic, 4) == 0) {
             return PQ_FAIL(ctx, PTQC_E_UNSUPPORTED, "%s: %s", path, f->reason);
         }
-    }
-    if (is_safetensors(p, n)) {
-        return PQ_FAIL(ctx, PTQC_E_UNSUPPORTED,
-                       "%s: safetensors files hold no graph; models of them "
-                       "are not supported yet, export the model to ONNX",
-                       path);
     }
     return PTQC_OK;
 }
@@ -97,6 +83,13 @@ import_bytes(pq_model *model, const char *path, const void *bytes, size_t n,
     if (options == NULL || !options->no_hash) {
         PQ_TRY(pq_sha256_of(ctx, bytes, n, &model->files[0].sha256));
     }
+    pq_str name = pq_str_of(path);
+    if (n >= 4 && memcmp(bytes, "GGUF", 4) == 0) {
+        return pq_gguf_import(model, path, bytes, n, options);
+    }
+    if (pq_str_ends(name, ".safetensors") || is_safetensors(bytes, n)) {
+        return pq_hf_import_tensors(model, path, bytes, n);
+    }
     return pq_onnx_import(model, path, bytes, n, options);
 }
 
@@ -117,6 +110,21 @@ pq_import_check_bytes(ptqc_ctx *ctx, const char *path, const void *bytes,
     return PTQC_OK;
 }
 
+static ptqc_status
+check_folder(ptqc_ctx *ctx, const char *path, const pq_import_options *options,
+             pq_model **out)
+{
+    pq_model *model;
+    PQ_TRY(model_create(ctx, path, 0, &model));
+    ptqc_status st = pq_hf_import_folder(model, path, options);
+    if (st != PTQC_OK) {
+        pq_model_destroy(model);
+        return st;
+    }
+    *out = model;
+    return PTQC_OK;
+}
+
 ptqc_status
 pq_import_check(ptqc_ctx *ctx, const char *path,
                 const pq_import_options *options, pq_model **out)
@@ -124,7 +132,7 @@ pq_import_check(ptqc_ctx *ctx, const char *path,
     *out = NULL;
     struct stat info;
     if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
-        return refuse_directory(ctx, path);
+        return check_folder(ctx, path, options, out);
     }
     pq_map map;
     PQ_TRY(pq_map_open(ctx, path, &map));
@@ -199,6 +207,7 @@ pq_model_destroy(pq_model *model)
         return;
     }
     pq_graph_destroy(model->graph);
+    pq_tokenizer_destroy(model->tokenizer);
     pq_arena_deinit(&model->arena);
     pq_free(model->ctx, model);
 }

@@ -13,6 +13,7 @@
 
 #include "base/hash.h"
 #include "ir/graph.h"
+#include "tokenizer/tokenizer.h"
 
 // A symbolic dimension that is to become a number: "batch" = 1.
 typedef struct pq_import_dim {
@@ -67,7 +68,7 @@ typedef struct pq_model {
     pq_arena arena;  // owned: everything below but the graph
     pq_graph *graph; // owned; NULL when there are problems
 
-    pq_str format;   // "onnx"
+    pq_str format;   // "onnx", "gguf", "safetensors"
     pq_str producer; // "pytorch 2.1.0"; may be empty
     int64_t ir_version;
     pq_import_pair *opsets; // domain ("ai.onnx"), version as text
@@ -85,6 +86,12 @@ typedef struct pq_model {
     pq_import_file *files; // the model first, then its external data
     uint32_t file_count;
     uint64_t non_finite_count; // weights that are NaN or infinite (warned of)
+    // Language models and files of mere tensors.
+    pq_str architecture;           // "llama"; empty: none is said
+    uint64_t context_length;       // tokens; 0: none is said
+    pq_import_count *tensor_types; // "Q4_0" 31 times, descending by count
+    uint32_t tensor_type_count;
+    pq_tokenizer *tokenizer; // owned; NULL: none, or of a kind not supported
 
     pq_import_problem *problems;
     uint32_t problem_count;
