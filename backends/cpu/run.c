@@ -157,7 +157,7 @@ report(const ptqc_spec *spec, const ptqc_submit *submit, uint32_t index,
         .label = {text, bytes < sizeof text ? bytes : sizeof text - 1},
         .ns = ns,
         .ops = s->op.work_ops,
-        .bytes = s->bytes,
+        .bytes = s->op.work_bytes > 0 ? s->op.work_bytes : s->bytes,
     };
     submit->profile(submit->profile_user, &p);
 }

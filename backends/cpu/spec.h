@@ -45,11 +45,12 @@ struct pq_op {
     void *state;
     uint64_t scratch_bytes; // per worker
     uint64_t shared_bytes;
-    uint64_t work_ops;  // multiply-add counts 2
-    uint32_t inplace;   // bit i: output 0 may lie on input i
-    bool serial;        // worker 0 alone
-    bool meets;         // run() uses the barrier
-    const char *method; // for profiles; may be NULL
+    uint64_t work_ops;   // multiply-add counts 2
+    uint64_t work_bytes; // moved; 0 = all of the operands
+    uint32_t inplace;    // bit i: output 0 may lie on input i
+    bool serial;         // worker 0 alone
+    bool meets;          // run() uses the barrier
+    const char *method;  // for profiles; may be NULL
 };
 
 // What pq_prepare_* gets.

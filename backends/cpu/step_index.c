@@ -96,6 +96,7 @@ pq_prepare_gather(const pq_prep *prep, pq_op *op)
                       batch * s->count == ids->count && s->block > 0);
     op->state = s;
     op->run = run_gather;
+    op->work_bytes = 2 * (uint64_t)y->bytes + (uint64_t)ids->bytes;
     op->serial = y->bytes < 16384;
     return PTQC_BE_OK;
 }

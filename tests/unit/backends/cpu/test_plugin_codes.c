@@ -95,6 +95,36 @@ static const plugin_case product_cases[] = {
      "act = relu}\noutput %y\noutput %scales\n", {9}, 1, 0},
 };
 
+#define LIST_8(x) x ", " x ", " x ", " x ", " x ", " x ", " x ", " x
+// Per 32 of the 72 inner elements of 8 rows: three groups, the last shorter.
+static const plugin_case weight_only_cases[] = {
+    {"w8 groups",
+     "graph \"g\" stage quantized\nsymbol T = [1, 50]\n"
+     "const c1: f32[8, 3] = [" LIST_8("0.01, 0.02, 0.03") "]\n"
+     "const c2: i32[8, 3] = [" LIST_8("128, 3, 211") "]\n"
+     "const c3: $u8[8, 72]\nconst c4: $f32[8]\n"
+     "quant q1 = {format = u8, granularity = group, axis = 1, group = 32, "
+     "symmetric = 0, dynamic = 0, scale = c1, zero_point = c2}\n"
+     "input %x: f32[T, 72]\n%w: u8[8, 72] q1 = c3\n%b: f32[8] = c4\n"
+     "%y: f32[T, 8] = matmul(%x, %w, %b) {trans_b = 1, act = silu}\n"
+     "output %y\n",
+     {5},
+     1,
+     0},
+    {"w8 channels",
+     "graph \"g\" stage quantized\n"
+     "const c1: f32[8] = [" LIST_8("0.017") "]\n"
+     "const c2: i32[8] = [" LIST_8("0") "]\n"
+     "const c3: $i8[8, 37]\n"
+     "quant q1 = {format = i8, granularity = channel, axis = 0, group = 0, "
+     "symmetric = 1, dynamic = 0, scale = c1, zero_point = c2}\n"
+     "input %x: f32[3, 37]\n%w: i8[8, 37] q1 = c3\n"
+     "%y: f32[3, 8] = matmul(%x, %w) {trans_b = 1}\noutput %y\n",
+     {0},
+     0,
+     0},
+};
+
 static const plugin_case code_cases[] = {
     {"elementwise", "graph \"g\" stage quantized\n"
      TENSOR_CONSTS TENSOR_QUANTS
@@ -147,6 +177,13 @@ test_products(void **state)
 }
 
 static void
+test_weight_only(void **state)
+{
+    (void)state;
+    PLUGIN_CHECK(weight_only_cases);
+}
+
+static void
 test_codes(void **state)
 {
     (void)state;
@@ -158,6 +195,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_products),
+        cmocka_unit_test(test_weight_only),
         cmocka_unit_test(test_codes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
