@@ -124,7 +124,8 @@ size_slots(ptqc_session *s, pq_shape *shape)
 }
 
 // States belong to the session: they outlive the shape that first needs them.
-// Other sizes than before (another number of sequences) start them afresh.
+// Other sizes than before (another number of sequences) start them afresh;
+// shapes that were prepared for the size before are bound anew when they run.
 static ptqc_status
 bind_states(ptqc_session *s, pq_shape *shape)
 {
@@ -132,9 +133,11 @@ bind_states(ptqc_session *s, pq_shape *shape)
     for (uint32_t i = 0; i < ptqc_gb_count(g, PTQC_GB_STATES); i++) {
         pq_slot *slot = &shape->slots[ptqc_gb_u32_at(g, PTQC_GB_STATES, i)];
         pq_state *state = &s->states[i];
-        if (state->bytes != slot->need_bytes || state->own == NULL) {
+        if (state->own == NULL || state->bytes != slot->need_bytes ||
+            (uintptr_t)state->own % slot->need_align != 0) {
             pq_host_free(s->ctx, state->own);
-            state->own = pq_host_alloc(s->ctx, slot->need_bytes, 64);
+            state->own =
+                pq_host_alloc(s->ctx, slot->need_bytes, slot->need_align);
             PQ_TRY_ALLOC(state->own);
             state->bytes = slot->need_bytes;
             memset(state->own, 0, state->bytes);
@@ -231,7 +234,7 @@ pq_session_shape(ptqc_session *s, pq_shape **out)
         if (shape->symbols != NULL &&
             memcmp(shape->symbols, s->symbols, bytes) == 0) {
             *out = shape;
-            return PTQC_OK;
+            return bind_states(s, shape);
         }
         if (shape->last_used < oldest->last_used) {
             oldest = shape;
