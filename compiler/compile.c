@@ -144,6 +144,20 @@ run_passes(pq_compile *c)
 }
 
 static ptqc_status
+keep_tokenizer(pq_compile *c, const pq_tokenizer *tokenizer)
+{
+    void *saved = NULL;
+    size_t bytes = 0;
+    if (tokenizer == NULL) {
+        return PTQC_OK;
+    }
+    PQ_TRY(pq_tokenizer_write(c->ctx, tokenizer, &saved, &bytes));
+    ptqc_status st = pq_container_set_tokenizer(c->container, saved, bytes);
+    pq_free(c->ctx, saved);
+    return st;
+}
+
+static ptqc_status
 finish(pq_compile *c, const ptqc_model *model)
 {
     PQ_TRY(pq_separate_outputs(c->graph));
@@ -153,6 +167,7 @@ finish(pq_compile *c, const ptqc_model *model)
     PQ_TRY(pq_container_create(c->ctx, &c->container));
     PQ_TRY(
         pq_build_container(c->graph, &c->targets, &c->placement, c->container));
+    PQ_TRY(keep_tokenizer(c, model->import->tokenizer));
     pq_metadata_desc meta = {.model = model->import,
                              .graph = c->graph,
                              .recipe = &c->recipe,
@@ -251,10 +266,4 @@ ptqc_compile_memory(ptqc_ctx *ctx, ptqc_model *model,
     }
     compile_deinit(&c);
     return st;
-}
-
-void
-ptqc_buffer_free(ptqc_ctx *ctx, void *bytes)
-{
-    pq_free(ctx, bytes);
 }

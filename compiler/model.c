@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "ptqc/lm.h"
+
 #include "base/dtype.h"
 
 static const char *
@@ -206,4 +208,10 @@ ptqc_model_schemes(const ptqc_model *m, ptqc_count_fn fn, void *user)
     if (m->import->graph != NULL) {
         pq_graph_schemes(m->import->graph, fn, user);
     }
+}
+
+const ptqc_tokenizer *
+ptqc_model_tokenizer(const ptqc_model *m)
+{
+    return (const ptqc_tokenizer *)m->import->tokenizer;
 }

@@ -237,8 +237,6 @@ ptqc_session_reset(ptqc_session *s)
 
 // ---- running --------------------------------------------------------------
 
-#define PQ_DEFAULT_CONTEXT 4096
-
 // A symbol that only states have (the context's capacity): as the session was
 // asked, else the most the model allows up to a default.
 static void

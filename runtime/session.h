@@ -8,6 +8,9 @@
 #include "runtime/container.h"
 #include "runtime/plugins.h"
 
+// Context of a language model when nobody says otherwise, in tokens.
+#define PQ_DEFAULT_CONTEXT 4096
+
 #define PQ_SHAPE_LIMIT 4u // prepared shapes kept per session
 
 typedef struct pq_session_program {
@@ -22,7 +25,7 @@ typedef struct pq_slot {
     uint64_t need_bytes; // the largest of all users
     uint64_t need_align;
     void *own;     // owned memory; NULL for states
-    bool is_state; // data is the session\'s
+    bool is_state; // data is the session's
 } pq_slot;
 
 typedef struct pq_shape_step {

@@ -68,7 +68,6 @@ PTQC_API PTQC_MUST_USE ptqc_status ptqc_compile_file(
 PTQC_API PTQC_MUST_USE ptqc_status ptqc_compile_memory(
     ptqc_ctx *ctx, ptqc_model *model, const ptqc_compile_desc *desc,
     void **out_bytes, size_t *out_count);
-PTQC_API void ptqc_buffer_free(ptqc_ctx *ctx, void *bytes); // NULL allowed
 
 #if defined(__cplusplus)
 }

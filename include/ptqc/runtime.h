@@ -122,6 +122,11 @@ ptqc_session_profile(ptqc_session *session, const ptqc_tensor *inputs,
                      uint32_t input_count, ptqc_tensor *outputs,
                      uint32_t output_count, ptqc_profile_row_fn fn, void *user);
 
+// ---- memory ----------------------------------------------------------------
+
+// Frees what a call documents to be freed so. NULL allowed.
+PTQC_API void ptqc_buffer_free(ptqc_ctx *ctx, void *bytes);
+
 // ---- version --------------------------------------------------------------
 
 // "0.1.0"
