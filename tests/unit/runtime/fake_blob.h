@@ -9,13 +9,14 @@
 
 #define FAKE_MAGIC 0x454b4146u // "FAKE"
 
-// How the plugin misbehaves.
+// What the plugin does besides, or how it misbehaves.
 typedef enum fake_mode {
     FAKE_HONEST,
     FAKE_FEW_NEEDS,  // one buffer less than bindings
     FAKE_MANY_NEEDS, // one more
     FAKE_HUGE_ALIGN, // of the workspace
     FAKE_FAILS,      // submit, with a diagnostic and a hint
+    FAKE_STATE,      // b is a state: it becomes y
 } fake_mode;
 
 typedef struct fake_blob {

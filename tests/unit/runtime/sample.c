@@ -18,6 +18,7 @@ typedef struct sample_block {
     ptqc_gb_value values[3];
     uint32_t inputs[2];
     uint32_t outputs[2]; // one, and padding
+    uint32_t states[2];  // b, of FAKE_STATE, and padding
 } sample_block;
 
 #define SECTION(section, member, number)                                       \
@@ -37,7 +38,6 @@ set_sections(sample_block *b)
         [PTQC_GB_ATTRS] = sizeof(ptqc_gb_attr),
         [PTQC_GB_I64S] = 8,
         [PTQC_GB_F32S] = 4,
-        [PTQC_GB_STATES] = 4,
     };
     for (unsigned i = 0; i < PTQC_GB_SECTION_COUNT; i++) {
         b->header.sections[i] =
@@ -50,6 +50,7 @@ set_sections(sample_block *b)
     SECTION(PTQC_GB_VALUES, values, 3);
     SECTION(PTQC_GB_INPUTS, inputs, 2);
     SECTION(PTQC_GB_OUTPUTS, outputs, 1);
+    SECTION(PTQC_GB_STATES, states, 0);
 }
 
 void *
@@ -79,7 +80,16 @@ pq_sample_iface(ptqc_ctx *ctx, size_t *out_count)
     }
     b->inputs[1] = 1;
     b->outputs[0] = 2;
+    b->states[0] = 1;
     return b;
+}
+
+// b is a state instead of the second input.
+static void
+make_state(sample_block *b)
+{
+    b->header.sections[PTQC_GB_INPUTS].count = 1;
+    b->header.sections[PTQC_GB_STATES].count = 1;
 }
 
 // ---- the container ----------------------------------------------------------
@@ -90,11 +100,15 @@ fill(pq_container *c, ptqc_ctx *ctx, const char *plugin, fake_mode mode)
     static const float k = SAMPLE_K;
     static const char filler[100] = "bytes that no program uses";
     const uint32_t inputs[] = {0, 1}, outputs[] = {2}, dims[] = {0};
+    uint32_t state_count = mode == FAKE_STATE ? 1 : 0;
     uint32_t constant, unused, program;
     size_t n;
     fake_blob blob = {FAKE_MAGIC, (uint32_t)mode, SAMPLE_INNER, 0};
     void *iface = pq_sample_iface(ctx, &n);
     PQ_TRY_ALLOC(iface);
+    if (mode == FAKE_STATE) {
+        make_state(iface);
+    }
     ptqc_status st = pq_container_set_iface(c, iface, n);
     pq_free(ctx, iface);
     PQ_TRY(st);
@@ -111,8 +125,10 @@ fill(pq_container *c, ptqc_ctx *ctx, const char *plugin, fake_mode mode)
     PQ_TRY(pq_container_add_program(c, &desc, &program));
     pq_step_desc step = {.program = program,
                          .inputs = inputs,
+                         .states = inputs + 1,
                          .outputs = outputs,
-                         .input_count = 2,
+                         .input_count = 2 - state_count,
+                         .state_count = state_count,
                          .output_count = 1,
                          .dims = dims,
                          .dim_count = 1};

@@ -2,7 +2,8 @@
 //
 // Small artifacts for the runtime's tests, made by hand: two inputs a and b
 // of f32 [n, 3] with n in 1..64, one output y = k * a + b of the same shape,
-// one program of the fake plugin (fake_plugin.c).
+// one program of the fake plugin (fake_plugin.c). With FAKE_STATE b is a state
+// that holds the y of the run before.
 #ifndef PTQC_TESTS_RUNTIME_SAMPLE_H
 #define PTQC_TESTS_RUNTIME_SAMPLE_H
 

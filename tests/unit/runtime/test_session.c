@@ -137,6 +137,37 @@ test_no_allocation_while_running(void **state)
     assert_true(f->heap.count > allocations);
 }
 
+// y = k * a + the y before, of the same size; y(0) = 0.
+static void
+check_state_run(fixture *f, int64_t n, float times)
+{
+    f->inputs[0] = tensor(n, f->a);
+    f->outputs[0] = (ptqc_tensor){0};
+    assert_int_equal(ptqc_session_run(f->session, f->inputs, 1, f->outputs, 1),
+                     PTQC_OK);
+    const float *y = f->outputs[0].data;
+    for (int64_t i = 0; i < n * SAMPLE_INNER; i++) {
+        assert_true(y[i] == times * SAMPLE_K * f->a[i]); // exact: small numbers
+    }
+}
+
+// Another size starts states afresh, also for shapes prepared before.
+static void
+test_states(void **state)
+{
+    fixture *f = *state;
+    assert_int_equal(start(f, "fake", FAKE_STATE, NULL), PTQC_OK);
+    check_state_run(f, 2, 1);
+    check_state_run(f, 2, 2);
+    check_state_run(f, 50, 1);
+    check_state_run(f, 2, 1);
+    check_state_run(f, 2, 2);
+    check_state_run(f, 50, 1);
+    ptqc_session_reset(f->session);
+    check_state_run(f, 50, 1);
+    check_state_run(f, 50, 2);
+}
+
 static void
 test_unaligned_inputs_are_copied(void **state)
 {
@@ -443,6 +474,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_runs_any_size),
         TEST(test_no_allocation_while_running),
+        TEST(test_states),
         TEST(test_unaligned_inputs_are_copied),
         TEST(test_output_in_the_callers_memory),
         TEST(test_profile),
