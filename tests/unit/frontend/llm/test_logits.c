@@ -191,11 +191,62 @@ all_forms(void **state)
     ptqc_ctx_destroy(ctx);
 }
 
+// SmolLM2-135M: the reference has the logits of the last two tokens, computed
+// from the Q4_1 file's weights in f32.
+static void
+check_smollm2(ptqc_ctx *ctx, const char *file, const float *want)
+{
+    enum {
+        VOCABULARY = 49152,
+    };
+    static const prompt x = {{504, 3575, 282, 4649, 314}, 5};
+    char path[PQ_TEST_PATH_BYTES];
+    output out = {.count = 5 * VOCABULARY};
+    pq_model *m;
+    assert_int_equal(
+        pq_import_model(ctx, pq_test_model_need(file, path), NULL, &m),
+        PTQC_OK);
+    assert_int_equal(pq_graph_verify(m->graph), PTQC_OK);
+    assert_int_equal(pq_tokenizer_count(m->tokenizer), VOCABULARY);
+    out.p = malloc(out.count * sizeof *out.p);
+    assert_non_null(out.p);
+    run(m->graph, &x, &out);
+    double error = pq_test_relative_error_f32(out.p + 3 * VOCABULARY, want,
+                                              2 * VOCABULARY);
+    print_message("%s: relative error %.3g\n", file, error);
+    assert_true(error <= 3e-3);
+    free(out.p);
+    pq_model_destroy(m);
+}
+
+static void
+smollm2(void **state)
+{
+    (void)state;
+    char path[PQ_TEST_PATH_BYTES];
+    enum {
+        HEADER = 128, // bytes of the .npy
+    };
+    static pq_test_sink sink;
+    pq_map map;
+    ptqc_ctx *ctx = pq_test_ctx_create(&sink, NULL, 0);
+    size_t n = read_file(
+        ctx, pq_test_data_need("pypi/smollm2_logits_plain_f32.npy", path),
+        &map);
+    assert_int_equal(n, HEADER + 2 * 49152 * sizeof(float));
+    const float *want = (const float *)(const void *)(map.p + HEADER);
+    check_smollm2(ctx, "smollm2/hf", want);
+    check_smollm2(ctx, "smollm2/smollm2-135m-instruct-q4_1.gguf", want);
+    pq_map_close(&map);
+    ptqc_ctx_destroy(ctx);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_forms),
+        cmocka_unit_test(smollm2),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

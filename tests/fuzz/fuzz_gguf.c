@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// GGUF files from hostile bytes, through the container, parameters, tokenizer,
+// blocks and graph. Whatever the bytes: a graph that verifies, problems, or
+// one error that is the file's fault.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "frontend/import.h"
+#include "ir/verify.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
+
+typedef struct said {
+    unsigned errors;
+    char last[512];
+} said;
+
+static void
+listen(void *user, ptqc_severity severity, ptqc_status status, const char *text)
+{
+    said *s = user;
+    (void)status;
+    if (severity == PTQC_SEVERITY_ERROR) {
+        s->errors++;
+        snprintf(s->last, sizeof s->last, "%s", text);
+    }
+    for (const char *c = text; *c != '\0'; c++) {
+        if ((unsigned char)*c < ' ') {
+            fprintf(stderr, "a control byte in: %s\n", text);
+            abort();
+        }
+    }
+}
+
+static void
+expect(bool is_true, const char *what, ptqc_status st, const said *s)
+{
+    if (!is_true) {
+        fprintf(stderr, "%s: status %d, %u errors, last: %s\n", what, (int)st,
+                s->errors, s->last);
+        abort();
+    }
+}
+
+static void
+import(ptqc_ctx *ctx, const uint8_t *p, size_t n, const said *s)
+{
+    const pq_import_options options = {.no_hash = true};
+    pq_model *model = NULL;
+    ptqc_status st = pq_import_check_bytes(ctx, "/nowhere/fuzz.gguf", p, n,
+                                           &options, &model);
+    if (st != PTQC_OK) {
+        expect(st == PTQC_E_INPUT || st == PTQC_E_UNSUPPORTED ||
+                   st == PTQC_E_RESOURCE,
+               "status", st, s);
+        expect(s->errors == 1, "one error", st, s);
+        return;
+    }
+    expect(s->errors == 0, "no error", st, s);
+    expect((model->graph == NULL) == (model->problem_count != 0),
+           "a graph or problems", st, s);
+    if (model->graph != NULL) {
+        st = pq_graph_verify(model->graph);
+        expect(st == PTQC_OK || st == PTQC_E_RESOURCE, "verifies", st, s);
+    }
+    pq_model_destroy(model);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
+{
+    said s = {0};
+    const ptqc_ctx_desc desc = {
+        .diag = listen,
+        .diag_user = &s,
+        .threads = 1,
+        // Files claim, memory answers.
+        .memory_limit_bytes = UINT64_C(1) << 30,
+    };
+    ptqc_ctx *ctx;
+    // Other formats have targets of their own.
+    if (n < 4 || memcmp(p, "GGUF", 4) != 0 ||
+        ptqc_ctx_create(&desc, &ctx) != PTQC_OK) {
+        return 0;
+    }
+    // An exact copy, so that reading past its end is noticed.
+    uint8_t *bytes = malloc(n);
+    if (bytes != NULL) {
+        memcpy(bytes, p, n);
+        import(ctx, bytes, n, &s);
+        free(bytes);
+    }
+    ptqc_ctx_destroy(ctx);
+    return 0;
+}
