@@ -475,6 +475,16 @@ pq_trial_run(const pq_run *run, const pq_program *p, char *out_text,
 
 // ---- the whole trial --------------------------------------------------------
 
+typedef struct pq_trial_state {
+    pq_subject *s;
+    const pq_kit_rule *rule;
+    uint32_t k;
+    bool with_damage;
+    pq_board *board;
+    pq_result *result;
+    pq_instance i; // owned
+} pq_trial_state;
+
 static bool
 equal_programs(const pq_program *a, const pq_program *b)
 {
@@ -491,65 +501,60 @@ equal_programs(const pq_program *a, const pq_program *b)
 
 // The same input gives the same bytes.
 static void
-check_determinism(pq_subject *s, pq_instance *i, const pq_program *first,
-                  pq_result *result)
+check_determinism(pq_trial_state *t, const pq_program *first)
 {
     pq_program again;
-    if (pq_trial_compile(s, i, &again) != PTQC_BE_OK ||
-        !equal_programs(first, &again)) {
-        pq_result_say(result, PQ_FAIL, "%scompiling again gives other bytes",
-                      i->text);
+    if (pq_trial_compile(t->s, &t->i, &again) != PTQC_BE_OK ||
+        !again.has_blob || !equal_programs(first, &again)) {
+        pq_result_say(t->result, PQ_FAIL, "%scompiling again gives other bytes",
+                      t->i.text);
     }
     pq_program_deinit(&again);
 }
 
 static void
-run_program(pq_subject *s, pq_instance *i, const pq_kit_rule *rule,
-            const pq_program *p, uint32_t k, pq_board *board, pq_result *result,
-            bool with_damage)
+run_program(pq_trial_state *t, const pq_program *p)
 {
     static const int64_t symbols[] = {3, 1, 17};
-    uint32_t runs = i->has_symbol ? 3 : 1;
+    uint32_t runs = t->i.has_symbol ? 3 : 1;
     bool has_alloced = false;
-    pq_run run = {.s = s,
-                  .instance = i,
-                  .seed = k + 1,
-                  .tolerance = rule->tolerance,
+    pq_run run = {.s = t->s,
+                  .instance = &t->i,
+                  .seed = t->k + 1,
+                  .tolerance = t->rule->tolerance,
                   .out_alloced = &has_alloced};
     for (uint32_t r = 0; r < runs; r++) {
         char text[PQ_KIT_TEXT / 2] = "";
         run.symbol = symbols[r];
         if (pq_trial_run(&run, p, text, sizeof text) != PQ_RAN) {
-            pq_result_say(result, PQ_FAIL, "%s%s", i->text, text);
+            pq_result_say(t->result, PQ_FAIL, "%s%s", t->i.text, text);
             return;
         }
     }
-    result->executed++;
+    t->result->executed++;
     if (has_alloced) {
-        pq_result_say(&board->parts[PQ_PART_SUBMIT], PQ_WARN,
-                      "submit allocates: %s", i->text);
+        pq_result_say(&t->board->parts[PQ_PART_SUBMIT], PQ_WARN,
+                      "submit allocates: %s", t->i.text);
     }
-    if (with_damage) {
+    if (t->with_damage) {
         run.symbol = symbols[0];
-        pq_trial_damage(&run, p, result);
+        pq_trial_damage(&run, p, t->result);
     }
 }
 
 static void
-compile_and_run(pq_subject *s, pq_instance *i, const pq_kit_rule *rule,
-                uint32_t k, pq_board *board, pq_result *result,
-                bool with_damage)
+compile_and_run(pq_trial_state *t)
 {
     pq_program p;
-    ptqc_be_status st = pq_trial_compile(s, i, &p);
+    ptqc_be_status st = pq_trial_compile(t->s, &t->i, &p);
     if (st != PTQC_BE_OK || !p.has_blob) {
-        pq_result_say(result, PQ_FAIL,
-                      "%scheck accepts, compile fails (status %d)", i->text,
+        pq_result_say(t->result, PQ_FAIL,
+                      "%scheck accepts, compile fails (status %d)", t->i.text,
                       st);
     } else {
-        check_determinism(s, i, &p, result);
-        if (s->device[0] != '\0') {
-            run_program(s, i, rule, &p, k, board, result, with_damage);
+        check_determinism(t, &p);
+        if (t->s->device[0] != '\0') {
+            run_program(t, &p);
         }
     }
     pq_program_deinit(&p);
@@ -557,21 +562,21 @@ compile_and_run(pq_subject *s, pq_instance *i, const pq_kit_rule *rule,
 
 // check has declined: compile must say UNSUPPORTED.
 static void
-compile_declined(pq_subject *s, pq_instance *i, const pq_verdicts *verdicts,
-                 pq_board *board, pq_result *result)
+compile_declined(pq_trial_state *t, const char *reason)
 {
     pq_program p;
-    ptqc_be_status st = pq_trial_compile(s, i, &p);
+    ptqc_be_status st = pq_trial_compile(t->s, &t->i, &p);
     pq_program_deinit(&p);
-    result->declined++;
+    t->result->declined++;
     if (st != PTQC_BE_UNSUPPORTED) {
-        pq_result_say(&board->parts[PQ_PART_DECLINED], PQ_FAIL,
-                      "%scheck declines (%s), compile gives status %d", i->text,
-                      verdicts->reason, st);
+        pq_result_say(&t->board->parts[PQ_PART_DECLINED], PQ_FAIL,
+                      "%scheck declines (%s), compile gives status %d",
+                      t->i.text, reason, st);
     }
-    if (i->its_case->is_base) {
-        pq_result_say(result, PQ_FAIL, "%sthe rule admits it, check says: %s",
-                      i->text, verdicts->reason);
+    if (t->i.its_case->is_base) {
+        pq_result_say(t->result, PQ_FAIL,
+                      "%sthe rule admits it, check says: %s", t->i.text,
+                      reason);
     }
 }
 
@@ -579,22 +584,27 @@ void
 pq_trial(pq_subject *s, const pq_kit_rule *rule, uint32_t k, pq_board *board,
          pq_result *result, bool with_damage)
 {
-    pq_instance i;
+    pq_trial_state t = {.s = s,
+                        .rule = rule,
+                        .k = k,
+                        .with_damage = with_damage,
+                        .board = board,
+                        .result = result};
     pq_verdicts verdicts;
-    if (pq_instance_make(s->ctx, rule, k, &i) != PTQC_OK) {
+    if (pq_instance_make(s->ctx, rule, k, &t.i) != PTQC_OK) {
         return; // no graph has these types
     }
-    snprintf(board->doing, sizeof board->doing, "%s", i.text);
-    ptqc_be_status st = ask_check(s, &i, &verdicts);
+    snprintf(board->doing, sizeof board->doing, "%s", t.i.text);
+    ptqc_be_status st = ask_check(s, &t.i, &verdicts);
     if (st != PTQC_BE_OK || verdicts.is_malformed) {
         pq_result_say(result, PQ_FAIL,
                       "%scheck fails (status %d) or gives a verdict without "
                       "node or reason",
-                      i.text, st);
+                      t.i.text, st);
     } else if (verdicts.count > 0) {
-        compile_declined(s, &i, &verdicts, board, result);
+        compile_declined(&t, verdicts.reason);
     } else {
-        compile_and_run(s, &i, rule, k, board, result, with_damage);
+        compile_and_run(&t);
     }
-    pq_instance_deinit(&i);
+    pq_instance_deinit(&t.i);
 }
