@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/feed.h"
+#include "cli/lm.h"
 #include "cli/subject.h"
 
 typedef struct step_row {
@@ -171,11 +172,6 @@ print_row(const bench_row *row, bool has_profile)
 static ptqc_status
 check_options(cli *c)
 {
-    if (cli_given(c, CLI_PROMPT_TOKENS) || cli_given(c, CLI_N)) {
-        return cli_fail(c, PTQC_E_UNSUPPORTED,
-                        "-p and -n: language models are not supported by "
-                        "this version");
-    }
     const cli_value *t = cli_get(c, CLI_BENCH_THREADS);
     for (uint32_t i = 0; i < t->number_count; i++) {
         if (!(t->numbers[i] >= 1 && t->numbers[i] <= 1024)) {
@@ -189,6 +185,9 @@ check_options(cli *c)
 ptqc_status
 cli_bench(cli *c)
 {
+    if (cli_given(c, CLI_PROMPT_TOKENS) || cli_given(c, CLI_N)) {
+        return cli_bench_lm(c);
+    }
     const cli_value *t = cli_get(c, CLI_BENCH_THREADS);
     bool is_json = cli_given(c, CLI_JSON), profile = cli_given(c, CLI_PROFILE);
     uint32_t counts = t->number_count > 0 ? t->number_count : 1;

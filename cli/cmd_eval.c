@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/feed.h"
+#include "cli/lm.h"
 #include "cli/subject.h"
 
 // What is evaluated.
@@ -291,9 +292,7 @@ cli_eval(cli *c)
         return eval_topk(c);
     }
     if (strcmp(task->text, "ppl") == 0) {
-        return cli_fail(c, PTQC_E_UNSUPPORTED,
-                        "--task ppl: language models are not supported by "
-                        "this version");
+        return cli_eval_ppl(c);
     }
     char text[100];
     return cli_fail(c, PTQC_E_USAGE, "--task '%s': expected topk or ppl",

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "cli/feed.h"
+#include "cli/lm.h"
 #include "cli/subject.h"
 
 // The contract's file name of an output: others than [A-Za-z0-9._-] are '_'.
@@ -155,9 +156,7 @@ cli_run(cli *c)
     cli_inputs inputs;
     if (cli_given(c, CLI_PROMPT) || cli_given(c, CLI_TOKENS) ||
         cli_given(c, CLI_LOGITS)) {
-        return cli_fail(c, PTQC_E_UNSUPPORTED,
-                        "language models (--prompt, --tokens, --logits) are "
-                        "not supported by this version");
+        return cli_run_lm(c);
     }
     ptqc_status st = cli_subject_open(c, c->args.operands[0], &subject);
     if (st != PTQC_OK) {

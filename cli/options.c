@@ -29,12 +29,14 @@ enum {
 #include "cli/verbs.def"
 #undef VERB
 };
-#define COMPILE BIT_COMPILE
-#define RUN     BIT_RUN
-#define EVAL    BIT_EVAL
-#define BENCH   BIT_BENCH
-#define CHECK   BIT_CHECK
-#define ALL     UINT32_MAX
+#define COMPILE    BIT_COMPILE
+#define RUN        BIT_RUN
+#define EVAL       BIT_EVAL
+#define BENCH      BIT_BENCH
+#define CHECK      BIT_CHECK
+#define TOKENIZE   BIT_TOKENIZE
+#define DETOKENIZE BIT_DETOKENIZE
+#define ALL        UINT32_MAX
 
 typedef struct option_row {
     const char *name;
@@ -503,7 +505,7 @@ cli_print_help(FILE *to, bool has_verb, cli_verb verb)
     fprintf(to, "ptqc: compile, quantize and run neural networks\n\n"
                 "usage: ptqc VERB ... ; ptqc VERB --help\n\nverbs:\n");
     for (int i = 0; i < CLI_VERB_COUNT; i++) {
-        fprintf(to, "  %-8s %s\n", verbs[i].name, verbs[i].summary);
+        fprintf(to, "  %-10s %s\n", verbs[i].name, verbs[i].summary);
     }
     fprintf(to, "\nexamples:\n");
     for (int i = 0; i < 3; i++) {

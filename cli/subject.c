@@ -37,15 +37,25 @@ compile_model(cli *c, const char *path, cli_subject *s)
 }
 
 ptqc_status
-cli_subject_open(cli *c, const char *path, cli_subject *out)
+cli_subject_open_artifact(cli *c, const char *path, cli_subject *out)
 {
     *out = (cli_subject){.is_model = !cli_is_artifact(path)};
     ptqc_status st = out->is_model
                          ? compile_model(c, path, out)
                          : ptqc_artifact_open(c->ctx, path, &out->artifact);
+    if (st != PTQC_OK) {
+        cli_subject_close(c, out);
+    }
+    return st;
+}
+
+ptqc_status
+cli_subject_open(cli *c, const char *path, cli_subject *out)
+{
+    ptqc_session_desc desc = {.backends = cli_backend_dirs(c),
+                              .target = cli_get(c, CLI_TARGET)->text};
+    ptqc_status st = cli_subject_open_artifact(c, path, out);
     if (st == PTQC_OK) {
-        ptqc_session_desc desc = {.backends = cli_backend_dirs(c),
-                                  .target = cli_get(c, CLI_TARGET)->text};
         st = ptqc_session_create(c->ctx, out->artifact, &desc, &out->session);
     }
     if (st != PTQC_OK) {

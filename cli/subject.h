@@ -15,6 +15,9 @@ typedef struct cli_subject {
 } cli_subject;
 
 bool cli_is_artifact(const char *path);
+// The artifact alone, without a session.
+ptqc_status cli_subject_open_artifact(cli *c, const char *path,
+                                      cli_subject *out);
 ptqc_status cli_subject_open(cli *c, const char *path, cli_subject *out);
 void cli_subject_close(cli *c, cli_subject *s);
 
