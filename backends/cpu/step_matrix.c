@@ -415,7 +415,7 @@ ptqc_be_status
 pq_prepare_bmm(const pq_prep *prep, pq_op *op)
 {
     pq_bmm_desc d = {0};
-    axes a, b, y, r;
+    axes a = {{0}, {0}}, b = a, y = a, r = a;
     bmm_state *s = pq_mem_alloc(prep->mem, sizeof *s);
     if (s == NULL) {
         return pq_prep_no_memory(prep);

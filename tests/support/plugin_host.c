@@ -14,6 +14,8 @@
 #define POISON      0xa5
 #define CONSTANTS   4096u
 #define BINDINGS    256u
+// What a damaged program may ask for is refused like a full machine would.
+#define MEMORY_MAX ((uint64_t)1 << 30)
 
 struct ptqc_call {
     pq_test_plugin *owner;
@@ -36,7 +38,7 @@ struct pq_test_plugin {
     char message[4096];
     atomic_ullong allocations;
     uint32_t declined;
-    bool may_allocate; // while running
+    bool may_allocate;               // while running
     ptqc_bytes blob;                 // owned
     ptqc_bytes constants[CONSTANTS]; // owned
     uint32_t constant_count;
@@ -61,7 +63,7 @@ host_alloc(void *self, uint64_t bytes, uint64_t align)
 {
     pq_test_plugin *p = self;
     atomic_fetch_add(&p->allocations, 1);
-    return aligned(bytes, align);
+    return bytes <= MEMORY_MAX ? aligned(bytes, align) : NULL;
 }
 
 static void
@@ -362,6 +364,9 @@ pq_test_plugin_load(pq_test_plugin *p, ptqc_bytes blob, const int64_t *dims,
     p->binding_count = 0;
     if (st == PTQC_BE_OK) {
         st = vt->needs(&call, p->spec, &sink);
+    }
+    if (st == PTQC_BE_OK && p->needs.workspace_bytes > MEMORY_MAX) {
+        return PTQC_BE_RESOURCE;
     }
     if (st == PTQC_BE_OK) {
         p->workspace = aligned(p->needs.workspace_bytes + GUARD_BYTES, 4096);
