@@ -177,6 +177,9 @@ pq_ref pq_define_channels_last(pq_lower *l, uint32_t gv);
 // gv is the bytes of `base` seen with gv's own dims in order `perm`.
 void pq_define_view(pq_lower *l, uint32_t gv, uint32_t base,
                     const uint8_t *perm);
+// Order for result 0 in which a following transpose leaves it in the graph's
+// own order, so that it costs nothing; the last axis stays innermost.
+void pq_lower_result_order(const pq_lower *l, uint8_t *perm);
 // Program values that are no value of the block.
 uint32_t pq_new_temp(pq_lower *l, uint32_t dtype, const uint32_t *dims,
                      uint32_t rank);

@@ -138,38 +138,62 @@ set_identity(pq_lower *l, uint32_t gv, uint32_t value)
     pq_perm_identity(s->forms[0].perm, s->forms[0].rank);
 }
 
-// Inputs first: a binding's value must precede the views of it.
+// The value of the block behind binding i: inputs, states, outputs.
+static uint32_t
+boundary_at(const pq_lower *l, uint32_t i)
+{
+    static const uint32_t SECTIONS[2] = {PTQC_GB_INPUTS, PTQC_GB_STATES};
+    for (uint32_t s = 0; s < 2; s++) {
+        uint32_t count = ptqc_gb_count(l->g, SECTIONS[s]);
+        if (i < count) {
+            return ptqc_gb_u32_at(l->g, SECTIONS[s], i);
+        }
+        i -= count;
+    }
+    return ptqc_gb_u32_at(l->g, PTQC_GB_OUTPUTS, i);
+}
+
+// Bindings before the outputs: what the steps read from the start.
+static uint32_t
+given_count(const pq_lower *l)
+{
+    return ptqc_gb_count(l->g, PTQC_GB_INPUTS) +
+           ptqc_gb_count(l->g, PTQC_GB_STATES);
+}
+
+// First of all values: a binding's value must precede the views of it.
 static uint32_t *
 add_bindings(pq_lower *l)
 {
-    uint32_t inputs = ptqc_gb_count(l->g, PTQC_GB_INPUTS);
-    uint32_t outputs = ptqc_gb_count(l->g, PTQC_GB_OUTPUTS);
-    uint32_t *values = pq_mem_array(l->mem, inputs + outputs, sizeof *values);
+    uint32_t count = given_count(l) + ptqc_gb_count(l->g, PTQC_GB_OUTPUTS);
+    uint32_t *values = pq_mem_array(l->mem, count, sizeof *values);
     if (values == NULL) {
         pq_lower_no_memory(l);
         return NULL;
     }
-    for (uint32_t i = 0; i < inputs + outputs && pq_lower_ok(l); i++) {
-        bool is_input = i < inputs;
-        uint32_t gv = is_input
-                          ? ptqc_gb_u32_at(l->g, PTQC_GB_INPUTS, i)
-                          : ptqc_gb_u32_at(l->g, PTQC_GB_OUTPUTS, i - inputs);
+    for (uint32_t i = 0; i < count && pq_lower_ok(l); i++) {
+        uint32_t gv = boundary_at(l, i);
         check_boundary(l, gv);
         values[i] = add_boundary(l, gv, ptqc_gb_value_at(l->g, gv)->dtype, i);
     }
-    l->entry->binding_count = inputs + outputs;
+    l->entry->binding_count = count;
     return values;
 }
 
+// Inputs and states. A state is used where it lies; codes of states would
+// have to be kept as their dtype says.
 static void
-begin_inputs(pq_lower *l, const uint32_t *bindings)
+begin_given(pq_lower *l, const uint32_t *bindings)
 {
-    uint32_t inputs = ptqc_gb_count(l->g, PTQC_GB_INPUTS);
-    for (uint32_t i = 0; i < inputs && pq_lower_ok(l); i++) {
-        uint32_t gv = ptqc_gb_u32_at(l->g, PTQC_GB_INPUTS, i);
+    for (uint32_t i = 0; i < given_count(l) && pq_lower_ok(l); i++) {
+        uint32_t gv = boundary_at(l, i);
         const ptqc_gb_value *v = ptqc_gb_value_at(l->g, gv);
         uint32_t stored = pq_stored_dtype(l, v);
         uint32_t value = bindings[i];
+        if (stored != v->dtype && i >= ptqc_gb_count(l->g, PTQC_GB_INPUTS)) {
+            pq_decline(l, "state of codes");
+            return;
+        }
         if (stored != v->dtype) {
             value = add_boundary(l, gv, stored, PQ_CPU_NONE);
             // the flip reads the bytes as u8
@@ -210,12 +234,11 @@ copy_value(pq_lower *l, uint32_t from, uint32_t to)
 static void
 end_outputs(pq_lower *l, const uint32_t *bindings)
 {
-    uint32_t inputs = ptqc_gb_count(l->g, PTQC_GB_INPUTS);
     uint32_t outputs = ptqc_gb_count(l->g, PTQC_GB_OUTPUTS);
     for (uint32_t i = 0; i < outputs && pq_lower_ok(l); i++) {
         uint32_t gv = ptqc_gb_u32_at(l->g, PTQC_GB_OUTPUTS, i);
         const ptqc_gb_value *v = ptqc_gb_value_at(l->g, gv);
-        uint32_t to = bindings[inputs + i];
+        uint32_t to = bindings[given_count(l) + i];
         pq_ref from = pq_use_identity(l, gv);
         if (!pq_lower_ok(l)) {
             return;
@@ -286,12 +309,9 @@ pq_lower_entry(pq_lower *l)
 {
     pq_lower_begin(l);
     l->node = UINT32_MAX;
-    if (ptqc_gb_count(l->g, PTQC_GB_STATES) > 0) {
-        pq_decline(l, "state values");
-    }
     uint32_t *bindings = pq_lower_ok(l) ? add_bindings(l) : NULL;
     if (pq_lower_ok(l)) {
-        begin_inputs(l, bindings);
+        begin_given(l, bindings);
         pq_lower_fuse(l);
     }
     uint32_t nodes = ptqc_gb_count(l->g, PTQC_GB_NODES);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lowering of matmul and attention.
+// Lowering of matmul.
 //
 // MATMUL step (constant weights): inputs a [.., K], packed weights, init,
-// mult, bias, residual, row scales; output [.., N]. Parameters:
+// mult, bias, residual, row scales, zero points of the weights (codes);
+// output [.., N]. Parameters:
 //     [0] k  [1] n  [2] weight format  [3] asymmetric  [4] group
 //     [5..] epilogue
 // BMM step (both at run time): inputs a, b, bias, residual; output.
@@ -179,7 +180,7 @@ emit_weights(pq_lower *l, const weights *w)
 
 // [n] 4-byte elements, padded to whole strips.
 static uint32_t
-emit_columns(pq_lower *l, int64_t n, const void *values)
+emit_columns(pq_lower *l, int64_t n, const void *values, uint32_t dtype)
 {
     if (values == NULL || !pq_lower_ok(l)) {
         return PQ_CPU_NONE;
@@ -191,7 +192,7 @@ emit_columns(pq_lower *l, int64_t n, const void *values)
         return PQ_CPU_NONE;
     }
     memcpy(padded, values, (size_t)n * 4);
-    return pq_emit_array(l, PTQC_F32, padded, (uint32_t)count);
+    return pq_emit_array(l, dtype, padded, (uint32_t)count);
 }
 
 static uint32_t
@@ -234,7 +235,7 @@ write_matmul(pq_lower *l, const weights *w, const pq_lower_epilogue *e,
     pq_step_begin(l, PQ_STEP_MATMUL, "matmul k%lld n%lld %s",
                   (long long)w->shape.k, (long long)w->shape.n,
                   FORMATS[w->shape.format]);
-    for (uint32_t i = 0; i < 7; i++) {
+    for (uint32_t i = 0; i < 8; i++) {
         pq_step_in(l, args[i]);
     }
     pq_step_out(l, out);
@@ -275,15 +276,16 @@ lower_constant(pq_lower *l)
                                                 : perm[i];
     }
     bool codes = e.is_integer;
-    uint32_t args[7] = {
+    uint32_t args[8] = {
         codes ? pq_use(l, pq_in_index(l, 0), perm).value
               : pq_use_real(l, pq_in_index(l, 0), perm).value,
         emit_weights(l, &w),
         codes ? emit_init(l, &w, &e) : PQ_CPU_NONE,
-        emit_columns(l, w.shape.n, e.mult),
-        emit_columns(l, w.shape.n, e.bias),
+        emit_columns(l, w.shape.n, e.mult, PTQC_F32),
+        emit_columns(l, w.shape.n, e.bias, PTQC_F32),
         pq_use(l, pq_in_index(l, 3), out_perm).value,
         PQ_CPU_NONE,
+        emit_columns(l, w.shape.n, e.weight_zero, PTQC_I32),
     };
     if (e.is_dynamic) {
         const ptqc_gb_value *s = pq_in(l, 4);
@@ -335,10 +337,8 @@ order_of_b(const pq_lower *l, uint32_t gv, uint8_t *perm)
     }
 }
 
-// The order in which a following transpose leaves the result in the graph's
-// own order, so that it costs nothing.
-static void
-order_of_result(const pq_lower *l, uint8_t *perm)
+void
+pq_lower_result_order(const pq_lower *l, uint8_t *perm)
 {
     uint32_t gv = pq_out_index(l, 0);
     const ptqc_gb_value *v = ptqc_gb_value_at(l->g, gv);
@@ -396,7 +396,7 @@ lower_both(pq_lower *l)
     order_of_a(l, pq_in_index(l, 0), trans_a ? a->rank - 2 : a->rank - 1,
                perm_a);
     order_of_b(l, pq_in_index(l, 1), perm_b);
-    order_of_result(l, perm_y);
+    pq_lower_result_order(l, perm_y);
     pq_ref ra = pq_use_real(l, pq_in_index(l, 0), perm_a);
     pq_ref rb = pq_use_real(l, pq_in_index(l, 1), perm_b);
     pq_ref rr = pq_use(l, pq_in_index(l, 3), perm_y);
@@ -438,10 +438,4 @@ pq_lower_matmul(pq_lower *l)
     } else {
         lower_both(l);
     }
-}
-
-void
-pq_lower_attention(pq_lower *l)
-{
-    pq_decline(l, "no fused kernel; matmul, softmax, matmul have them");
 }

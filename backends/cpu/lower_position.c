@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Lowering of what language models need: attention, rope, updates of states.
+//
+// Parameters; a map is 4 bits per logical axis: its physical axis. The last
+// logical axis is innermost everywhere.
+//     ROPE       x, positions, inv_freq -> y
+//                [0] map of x and y [1] interleaved
+//     KV_UPDATE  state, x, positions -> state       [0] map of x
+//     ATTENTION  q, k, v, mask, positions -> y
+//                [0..3] maps of q, k, v, y [4] scale [5] causal
+#include <math.h>
+#include <string.h>
+
+#include "lower.h"
+
+// An order of the value that is there already and has the last axis
+// innermost, else the graph's.
+static void
+order_of(const pq_lower *l, uint32_t gv, uint8_t *perm)
+{
+    const pq_lower_value *s = &l->values[gv];
+    uint32_t rank = ptqc_gb_value_at(l->g, gv)->rank;
+    pq_perm_identity(perm, rank);
+    for (uint32_t i = 0; i < s->form_count; i++) {
+        if (s->forms[i].perm[rank - 1] == rank - 1) {
+            memcpy(perm, s->forms[i].perm, rank);
+            return;
+        }
+    }
+}
+
+static int64_t
+axis_map(const pq_ref *ref)
+{
+    uint64_t map = 0;
+    for (uint32_t i = 0; i < ref->rank; i++) {
+        map |= (uint64_t)pq_ref_axis(ref, i) << (4 * i);
+    }
+    return (int64_t)map;
+}
+
+static bool
+has_rank(pq_lower *l, const ptqc_gb_value *v, uint32_t rank)
+{
+    if (v == NULL || v->rank != rank) {
+        pq_decline(l, "rank");
+        return false;
+    }
+    return true;
+}
+
+static uint32_t
+use_positions(pq_lower *l, uint32_t i)
+{
+    const ptqc_gb_value *v = pq_in(l, i);
+    if (v == NULL || v->dtype != PTQC_I32 || v->rank != 2) {
+        pq_decline(l, "positions have to be i32 of rank 2");
+        return PQ_CPU_NONE;
+    }
+    return pq_use_identity(l, pq_in_index(l, i)).value;
+}
+
+void
+pq_lower_rope(pq_lower *l)
+{
+    const ptqc_gb_value *f = pq_in(l, 2);
+    int64_t mode = pq_attr_i64(l, "mode", 0);
+    if (!has_rank(l, pq_in(l, 0), 4) || !has_rank(l, f, 1)) {
+        return;
+    }
+    if (f->dtype != PTQC_F32 || mode < 0 || mode > 1) {
+        pq_decline(l, "frequencies or mode");
+        return;
+    }
+    uint8_t perm[PTQC_MAX_RANK];
+    order_of(l, pq_in_index(l, 0), perm);
+    pq_ref x = pq_use_real(l, pq_in_index(l, 0), perm);
+    uint32_t positions = use_positions(l, 1);
+    uint32_t frequencies = pq_use_identity(l, pq_in_index(l, 2)).value;
+    pq_ref y = pq_define_real(l, pq_out_index(l, 0), perm);
+    pq_step_begin(l, PQ_STEP_ROPE, "rope");
+    pq_step_in(l, x.value);
+    pq_step_in(l, positions);
+    pq_step_in(l, frequencies);
+    pq_step_out(l, y.value);
+    pq_step_i64(l, axis_map(&y));
+    pq_step_i64(l, mode);
+    pq_end_real(l, pq_out_index(l, 0), &y);
+}
+
+// The result is the state, where it lies.
+void
+pq_lower_kv_update(pq_lower *l)
+{
+    const ptqc_gb_value *state = pq_in(l, 0);
+    if (!has_rank(l, state, 4) || !has_rank(l, pq_in(l, 1), 4)) {
+        return;
+    }
+    if (pq_gv_is_quantized(l, state) ||
+        (state->dtype != PTQC_F32 && state->dtype != PTQC_F16 &&
+         state->dtype != PTQC_BF16)) {
+        pq_decline(l, "states have to be f32, f16 or bf16");
+        return;
+    }
+    uint8_t perm[PTQC_MAX_RANK], identity[PTQC_MAX_RANK];
+    pq_perm_identity(identity, PTQC_MAX_RANK);
+    order_of(l, pq_in_index(l, 1), perm);
+    pq_ref from = pq_use_identity(l, pq_in_index(l, 0));
+    pq_ref x = pq_use_real(l, pq_in_index(l, 1), perm);
+    uint32_t positions = use_positions(l, 2);
+    if (!pq_lower_ok(l)) {
+        return;
+    }
+    pq_define_view(l, pq_out_index(l, 0), from.value, identity);
+    pq_ref to = pq_use_identity(l, pq_out_index(l, 0));
+    x.rank = 4;
+    memcpy(x.perm, perm, 4);
+    pq_step_begin(l, PQ_STEP_KV_UPDATE, "kv_update");
+    pq_step_in(l, from.value);
+    pq_step_in(l, x.value);
+    pq_step_in(l, positions);
+    pq_step_out(l, to.value);
+    pq_step_i64(l, axis_map(&x));
+}
+
+// k or v: floats as they lie, codes as f32.
+static pq_ref
+use_source(pq_lower *l, uint32_t i)
+{
+    const ptqc_gb_value *v = pq_in(l, i);
+    uint8_t perm[PTQC_MAX_RANK];
+    if (!has_rank(l, v, 4)) {
+        return (pq_ref){.value = PQ_CPU_NONE};
+    }
+    order_of(l, pq_in_index(l, i), perm);
+    bool is_float =
+        v->dtype == PTQC_F32 || v->dtype == PTQC_F16 || v->dtype == PTQC_BF16;
+    pq_ref ref = is_float && !pq_gv_is_quantized(l, v)
+                     ? pq_use(l, pq_in_index(l, i), perm)
+                     : pq_use_real(l, pq_in_index(l, i), perm);
+    ref.rank = v->rank;
+    memcpy(ref.perm, perm, v->rank);
+    return ref;
+}
+
+// The mask in f32, its last axis as long as there are keys.
+static uint32_t
+use_mask(pq_lower *l)
+{
+    const ptqc_gb_value *v = pq_in(l, 3), *k = pq_in(l, 1);
+    if (v == NULL) {
+        return PQ_CPU_NONE;
+    }
+    int64_t a, b;
+    bool whole = v->rank >= 1 && v->rank <= 4;
+    if (whole) {
+        uint32_t da = pq_gv_dim(l, v, v->rank - 1), db = pq_gv_dim(l, k, 2);
+        whole = da == db ||
+                (pq_dim_known(l, da, &a) && pq_dim_known(l, db, &b) && a == b);
+    }
+    if (!whole) {
+        pq_decline(l, "mask that is broadcast over the keys");
+        return PQ_CPU_NONE;
+    }
+    uint8_t perm[PTQC_MAX_RANK];
+    pq_perm_identity(perm, PTQC_MAX_RANK);
+    return pq_use_real(l, pq_in_index(l, 3), perm).value;
+}
+
+static float
+read_scale(pq_lower *l)
+{
+    int64_t d;
+    if (ptqc_gb_find_attr(l->g, pq_lower_node(l), "scale") != NULL) {
+        return pq_attr_f32(l, "scale", 1.0f);
+    }
+    if (!pq_gv_dim_const(l, pq_in(l, 0), 3, &d)) {
+        pq_decline(l, "scale of an unknown size");
+        return 1.0f;
+    }
+    return 1.0f / sqrtf((float)d);
+}
+
+void
+pq_lower_attention(pq_lower *l)
+{
+    bool causal = pq_attr_i64(l, "causal", 0) != 0;
+    bool has_positions = pq_in(l, 4) != NULL;
+    if (!has_rank(l, pq_in(l, 0), 4) || !has_rank(l, pq_out(l, 0), 4)) {
+        return;
+    }
+    if (causal && has_positions) {
+        pq_decline(l, "causal and positions");
+        return;
+    }
+    uint8_t perm[PTQC_MAX_RANK], y_perm[PTQC_MAX_RANK];
+    order_of(l, pq_in_index(l, 0), perm);
+    pq_ref q = pq_use_real(l, pq_in_index(l, 0), perm);
+    q.rank = 4;
+    memcpy(q.perm, perm, 4);
+    pq_ref k = use_source(l, 1), v = use_source(l, 2);
+    uint32_t mask = pq_lower_ok(l) ? use_mask(l) : PQ_CPU_NONE;
+    uint32_t positions = has_positions ? use_positions(l, 4) : PQ_CPU_NONE;
+    float scale = read_scale(l);
+    pq_lower_result_order(l, y_perm);
+    pq_ref y = pq_define_real(l, pq_out_index(l, 0), y_perm);
+    if (!pq_lower_ok(l)) {
+        return;
+    }
+    pq_step_begin(l, PQ_STEP_ATTENTION, "attention");
+    pq_step_in(l, q.value);
+    pq_step_in(l, k.value);
+    pq_step_in(l, v.value);
+    pq_step_in(l, mask);
+    pq_step_in(l, positions);
+    pq_step_out(l, y.value);
+    pq_step_i64(l, axis_map(&q));
+    pq_step_i64(l, axis_map(&k));
+    pq_step_i64(l, axis_map(&v));
+    pq_step_i64(l, axis_map(&y));
+    pq_step_f32(l, scale);
+    pq_step_i64(l, causal);
+    pq_end_real(l, pq_out_index(l, 0), &y);
+}
