@@ -92,12 +92,20 @@ pq_tok_regex_create(ptqc_ctx *ctx, const char *what, ptqc_status bad,
     return PTQC_OK;
 }
 
+void
+pq_tok_matcher_reset(pq_tok_matcher *m, pq_str text)
+{
+    m->text = text;
+    m->at = 0;
+    m->budget += (uint64_t)text.n * STEPS_PER_BYTE;
+}
+
 ptqc_status
 pq_tok_matcher_init(pq_tok_matcher *m, ptqc_ctx *ctx, const pq_tok_regex *re,
                     pq_str text)
 {
-    *m = (pq_tok_matcher){.ctx = ctx, .re = re, .text = text};
-    m->budget = STEPS_BASE + (uint64_t)text.n * STEPS_PER_BYTE;
+    *m = (pq_tok_matcher){.ctx = ctx, .re = re, .budget = STEPS_BASE};
+    pq_tok_matcher_reset(m, text);
     m->memory = pcre2_general_context_create(take, give, ctx);
     PQ_TRY_ALLOC(m->memory);
     m->match = pcre2_match_context_create(m->memory);

@@ -29,6 +29,8 @@ typedef struct pq_tok_matcher {
 PTQC_MUST_USE ptqc_status pq_tok_matcher_init(pq_tok_matcher *m, ptqc_ctx *ctx,
                                               const pq_tok_regex *re,
                                               pq_str text);
+// Goes over to another text of the same source: what it may cost is added up.
+void pq_tok_matcher_reset(pq_tok_matcher *m, pq_str text);
 void pq_tok_matcher_deinit(pq_tok_matcher *m);
 // *out_found false: no more.
 PTQC_MUST_USE ptqc_status pq_tok_matcher_next(pq_tok_matcher *m,

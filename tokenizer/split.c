@@ -196,26 +196,21 @@ cut_text(pq_tok_pieces *p, pq_tok_span span, pq_str wanted)
 }
 
 static ptqc_status
-cut_regex(pq_tok_pieces *p, pq_tok_span span, const pq_tok_regex *re)
+cut_matches(pq_tok_pieces *p, pq_tok_span span, pq_tok_matcher *m)
 {
-    pq_tok_matcher m;
     bool found = true;
     size_t at = 0, start, end;
-    ptqc_status st;
-    PQ_TRY_OR(done, pq_tok_matcher_init(&m, p->ctx, re, text_of(p, span)));
+    pq_tok_matcher_reset(m, text_of(p, span));
     for (;;) {
-        PQ_TRY_OR(done, pq_tok_matcher_next(&m, &found, &start, &end));
+        PQ_TRY(pq_tok_matcher_next(m, &found, &start, &end));
         if (!found) {
             break;
         }
-        PQ_TRY_OR(done, add_cut(p, span.at + at, span.at + start, false));
-        PQ_TRY_OR(done, add_cut(p, span.at + start, span.at + end, true));
+        PQ_TRY(add_cut(p, span.at + at, span.at + start, false));
+        PQ_TRY(add_cut(p, span.at + start, span.at + end, true));
         at = end;
     }
-    st = add_cut(p, span.at + at, span.at + span.n, false);
-done:
-    pq_tok_matcher_deinit(&m);
-    return st;
+    return add_cut(p, span.at + at, span.at + span.n, false);
 }
 
 static ptqc_status
@@ -235,24 +230,46 @@ scan_words(pq_tok_pieces *p, pq_tok_scan_kind kind)
 typedef ptqc_status split_fn(pq_tok_pieces *p, const pq_tok_step *step);
 
 static ptqc_status
+emit_pattern(pq_tok_pieces *p, const pq_tok_step *step)
+{
+    if ((step->flags & PQ_TOK_STEP_INVERT) != 0) {
+        for (uint32_t k = 0; k < p->cut_count; k++) {
+            p->cuts[k].is_match = !p->cuts[k].is_match;
+        }
+    }
+    return emit_cuts(p, (pq_tok_behavior)step->number);
+}
+
+static ptqc_status
+split_regex(pq_tok_pieces *p, const pq_tok_step *step)
+{
+    pq_tok_matcher m;
+    ptqc_status st;
+    pq_str none = {"", 0};
+    PQ_TRY_OR(done, pq_tok_matcher_init(&m, p->ctx, step->regex, none));
+    for (uint32_t i = 0; i < p->count; i++) {
+        p->cut_count = 0;
+        PQ_TRY_OR(done, cut_matches(p, p->at[i], &m));
+        PQ_TRY_OR(done, emit_pattern(p, step));
+    }
+done:
+    pq_tok_matcher_deinit(&m);
+    return st;
+}
+
+static ptqc_status
 split_pattern(pq_tok_pieces *p, const pq_tok_step *step)
 {
     if (step->scan != PQ_TOK_SCAN_NONE) {
         return scan_words(p, (pq_tok_scan_kind)step->scan);
     }
+    if (step->regex != NULL) {
+        return split_regex(p, step);
+    }
     for (uint32_t i = 0; i < p->count; i++) {
         p->cut_count = 0;
-        if (step->regex != NULL) {
-            PQ_TRY(cut_regex(p, p->at[i], step->regex));
-        } else {
-            PQ_TRY(cut_text(p, p->at[i], step->a));
-        }
-        if ((step->flags & PQ_TOK_STEP_INVERT) != 0) {
-            for (uint32_t k = 0; k < p->cut_count; k++) {
-                p->cuts[k].is_match = !p->cuts[k].is_match;
-            }
-        }
-        PQ_TRY(emit_cuts(p, (pq_tok_behavior)step->number));
+        PQ_TRY(cut_text(p, p->at[i], step->a));
+        PQ_TRY(emit_pattern(p, step));
     }
     return PTQC_OK;
 }

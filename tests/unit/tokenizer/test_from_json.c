@@ -8,97 +8,92 @@
 #define BPE "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2}"
 #define AB  BPE ",\"merges\":[\"a b\"]}"
 
+static const struct {
+    ptqc_status status;
+    const char *json, *says;
+} cases[] = {
+    {PTQC_E_INPUT, "", "t.json"},
+    {PTQC_E_INPUT, "[]", "the model"},
+    {PTQC_E_INPUT, "{\"model\":7}", "the model"},
+    {PTQC_E_UNSUPPORTED, "{\"model\":{\"type\":\"X\"}}", "'X'"},
+    {PTQC_E_INPUT, "{\"model\":{\"type\":\"BPE\"}}", "the vocabulary"},
+    {PTQC_E_INPUT, "{\"model\":{\"type\":\"BPE\",\"vocab\":{}}}", "0 tokens"},
+    {PTQC_E_INPUT, "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":-1}}}",
+     "id of a token"},
+    {PTQC_E_INPUT, "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":\"b\"}}}",
+     "id of a token"},
+    {PTQC_E_INPUT, "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":99999999}}}",
+     "id of a token"},
+    {PTQC_E_INPUT,
+     "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":0},"
+     "\"merges\":[]}}",
+     "token 0 is both"},
+    {PTQC_E_INPUT, BPE "}}", "merges"},
+    {PTQC_E_INPUT, BPE ",\"merges\":[\"ab\"]}}", "merge 0"},
+    {PTQC_E_INPUT, BPE ",\"merges\":[\"a x\"]}}", "merge 0"},
+    {PTQC_E_INPUT, BPE ",\"merges\":[\"a b c\"]}}", "merge 0"},
+    {PTQC_E_INPUT, BPE ",\"merges\":[[\"a\"]]}}", "merge 0"},
+    {PTQC_E_INPUT, BPE ",\"merges\":[\"b a\"]}}", "'ba'"},
+    {PTQC_E_INPUT, BPE ",\"merges\":[],\"unk_token\":\"?\"}}", "'?'"},
+    {PTQC_E_UNSUPPORTED, BPE ",\"merges\":[],\"dropout\":0.5}}", "dropout"},
+    {PTQC_E_UNSUPPORTED, BPE ",\"merges\":[],\"end_of_word_suffix\":\"</w>\"}}",
+     "end_of_word_suffix"},
+    {PTQC_E_INPUT, AB ",\"added_tokens\":[{\"id\":1,\"content\":\"c\"}]}",
+     "token 1 is both"},
+    {PTQC_E_UNSUPPORTED, AB ",\"normalizer\":{\"type\":\"Precompiled\"}}",
+     "normalizer 'Precompiled'"},
+    {PTQC_E_INPUT, AB ",\"normalizer\":{\"type\":\"Prepend\"}}", "'prepend'"},
+    {PTQC_E_INPUT,
+     AB ",\"normalizer\":{\"type\":\"Replace\",\"content\":\"\","
+        "\"pattern\":{\"String\":\"\"}}}",
+     "no characters"},
+    {PTQC_E_INPUT,
+     AB ",\"pre_tokenizer\":{\"type\":\"Split\",\"behavior\":\"Isolated\","
+        "\"pattern\":{\"Regex\":\"(a\"}}}",
+     "regular expression '(a'"},
+    {PTQC_E_INPUT,
+     AB ",\"pre_tokenizer\":{\"type\":\"Split\",\"behavior\":\"Odd\","
+        "\"pattern\":{\"String\":\"a\"}}}",
+     "'behavior'"},
+    {PTQC_E_UNSUPPORTED,
+     AB ",\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":"
+        "[{\"type\":\"ByteLevel\"},{\"type\":\"Whitespace\"}]}}",
+     "ByteLevel"},
+    {PTQC_E_UNSUPPORTED, AB ",\"pre_tokenizer\":{\"type\":\"Nope\"}}",
+     "'Nope'"},
+    {PTQC_E_UNSUPPORTED, AB ",\"decoder\":{\"type\":\"CTC\"}}", "'CTC'"},
+    {PTQC_E_UNSUPPORTED,
+     AB ",\"decoder\":{\"type\":\"Strip\",\"content\":\" \",\"start\":0,"
+        "\"stop\":1}}",
+     "strips the end"},
+    {PTQC_E_UNSUPPORTED,
+     AB ",\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":"
+        "\"ByteLevel\"},{\"type\":\"Fuse\"}]}}",
+     "sequence of decoders"},
+    {PTQC_E_INPUT,
+     AB ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":"
+        "[{\"SpecialToken\":{\"id\":\"q\"}}],\"special_tokens\":{}}}",
+     "special token"},
+    {PTQC_E_INPUT,
+     AB ",\"post_processor\":{\"type\":\"BertProcessing\",\"sep\":[\"a\","
+        "0],\"cls\":[\"a\",77]}}",
+     "token 77"},
+    {PTQC_E_INPUT, "{\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"a\":0}}}",
+     "unknown token"},
+    {PTQC_E_INPUT, "{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\"]]}}",
+     "entry of the vocabulary"},
+    {PTQC_E_INPUT,
+     "{\"model\":{\"type\":\"Unigram\",\"unk_id\":1,\"vocab\":"
+     "[[\"a\",0]]}}",
+     "unk_id"},
+    {PTQC_E_INPUT,
+     "{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",1e300]]}}", "score"},
+};
+
 static void
 refused(void **state)
 {
     fixture *f = *state;
-    static const struct {
-        ptqc_status status;
-        const char *json, *says;
-    } cases[] = {
-        {PTQC_E_INPUT, "", "t.json"},
-        {PTQC_E_INPUT, "[]", "the model"},
-        {PTQC_E_INPUT, "{\"model\":7}", "the model"},
-        {PTQC_E_UNSUPPORTED, "{\"model\":{\"type\":\"X\"}}", "'X'"},
-        {PTQC_E_INPUT, "{\"model\":{\"type\":\"BPE\"}}", "the vocabulary"},
-        {PTQC_E_INPUT, "{\"model\":{\"type\":\"BPE\",\"vocab\":{}}}",
-         "0 tokens"},
-        {PTQC_E_INPUT, "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":-1}}}",
-         "id of a token"},
-        {PTQC_E_INPUT, "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":\"b\"}}}",
-         "id of a token"},
-        {PTQC_E_INPUT,
-         "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":99999999}}}",
-         "id of a token"},
-        {PTQC_E_INPUT,
-         "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":0},"
-         "\"merges\":[]}}",
-         "token 0 is both"},
-        {PTQC_E_INPUT, BPE "}}", "merges"},
-        {PTQC_E_INPUT, BPE ",\"merges\":[\"ab\"]}}", "merge 0"},
-        {PTQC_E_INPUT, BPE ",\"merges\":[\"a x\"]}}", "merge 0"},
-        {PTQC_E_INPUT, BPE ",\"merges\":[\"a b c\"]}}", "merge 0"},
-        {PTQC_E_INPUT, BPE ",\"merges\":[[\"a\"]]}}", "merge 0"},
-        {PTQC_E_INPUT, BPE ",\"merges\":[\"b a\"]}}", "'ba'"},
-        {PTQC_E_INPUT, BPE ",\"merges\":[],\"unk_token\":\"?\"}}", "'?'"},
-        {PTQC_E_UNSUPPORTED, BPE ",\"merges\":[],\"dropout\":0.5}}", "dropout"},
-        {PTQC_E_UNSUPPORTED,
-         BPE ",\"merges\":[],\"end_of_word_suffix\":\"</w>\"}}",
-         "end_of_word_suffix"},
-        {PTQC_E_INPUT, AB ",\"added_tokens\":[{\"id\":1,\"content\":\"c\"}]}",
-         "token 1 is both"},
-        {PTQC_E_UNSUPPORTED, AB ",\"normalizer\":{\"type\":\"Precompiled\"}}",
-         "normalizer 'Precompiled'"},
-        {PTQC_E_INPUT, AB ",\"normalizer\":{\"type\":\"Prepend\"}}",
-         "'prepend'"},
-        {PTQC_E_INPUT,
-         AB ",\"normalizer\":{\"type\":\"Replace\",\"content\":\"\","
-            "\"pattern\":{\"String\":\"\"}}}",
-         "no characters"},
-        {PTQC_E_INPUT,
-         AB ",\"pre_tokenizer\":{\"type\":\"Split\",\"behavior\":\"Isolated\","
-            "\"pattern\":{\"Regex\":\"(a\"}}}",
-         "regular expression '(a'"},
-        {PTQC_E_INPUT,
-         AB ",\"pre_tokenizer\":{\"type\":\"Split\",\"behavior\":\"Odd\","
-            "\"pattern\":{\"String\":\"a\"}}}",
-         "'behavior'"},
-        {PTQC_E_UNSUPPORTED,
-         AB ",\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":"
-            "[{\"type\":\"ByteLevel\"},{\"type\":\"Whitespace\"}]}}",
-         "ByteLevel"},
-        {PTQC_E_UNSUPPORTED, AB ",\"pre_tokenizer\":{\"type\":\"Nope\"}}",
-         "'Nope'"},
-        {PTQC_E_UNSUPPORTED, AB ",\"decoder\":{\"type\":\"CTC\"}}", "'CTC'"},
-        {PTQC_E_UNSUPPORTED,
-         AB ",\"decoder\":{\"type\":\"Strip\",\"content\":\" \",\"start\":0,"
-            "\"stop\":1}}",
-         "strips the end"},
-        {PTQC_E_UNSUPPORTED,
-         AB ",\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":"
-            "\"ByteLevel\"},{\"type\":\"Fuse\"}]}}",
-         "sequence of decoders"},
-        {PTQC_E_INPUT,
-         AB ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":"
-            "[{\"SpecialToken\":{\"id\":\"q\"}}],\"special_tokens\":{}}}",
-         "special token"},
-        {PTQC_E_INPUT,
-         AB ",\"post_processor\":{\"type\":\"BertProcessing\",\"sep\":[\"a\","
-            "0],\"cls\":[\"a\",77]}}",
-         "token 77"},
-        {PTQC_E_INPUT,
-         "{\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"a\":0}}}",
-         "unknown token"},
-        {PTQC_E_INPUT, "{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\"]]}}",
-         "entry of the vocabulary"},
-        {PTQC_E_INPUT,
-         "{\"model\":{\"type\":\"Unigram\",\"unk_id\":1,\"vocab\":"
-         "[[\"a\",0]]}}",
-         "unk_id"},
-        {PTQC_E_INPUT,
-         "{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",1e300]]}}",
-         "score"},
-    };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         pq_test_sink_clear(&f->sink);
         assert_null(from_text(f->ctx, cases[i].json));
