@@ -24,10 +24,8 @@ load_half(const uint8_t *p)
 
 // To nibble 2 j = element 2 j, low nibble first.
 static void
-split_q4_0(const uint8_t *block, uint8_t *codes, float *scale)
+split_nibbles(const uint8_t *qs, uint8_t *codes)
 {
-    const uint8_t *qs = block + 2;
-    *scale = load_half(block);
     for (int j = 0; j < 8; j++) {
         uint8_t a = qs[2 * j], b = qs[2 * j + 1];
         codes[j] = (uint8_t)((a & 15u) | (uint32_t)b << 4);
@@ -43,6 +41,20 @@ expand_q4_0(const uint8_t *block, float *out)
         out[i] = d * (float)((block[2 + i] & 15) - 8);
         out[i + 16] = d * (float)((block[2 + i] >> 4) - 8);
     }
+}
+
+static void
+split_q4_0(const uint8_t *block, uint8_t *codes, float *scale)
+{
+    *scale = load_half(block);
+    split_nibbles(block + 2, codes);
+}
+
+static void
+split_q4_1(const uint8_t *block, uint8_t *codes, float *scale)
+{
+    *scale = load_half(block);
+    split_nibbles(block + 4, codes);
 }
 
 static void
@@ -125,13 +137,14 @@ typedef struct numbered_type {
 static const numbered_type types[] = {
 #define PLAIN(number, text, plain, size)                                       \
     {number, {{.name = text, .elements = 1, .bytes = size}, PTQC_##plain}},
-#define CODES(number, text, n, size, format, zero, decoder)                    \
+#define CODES(number, text, n, size, format, zero, minimum, decoder)           \
     {number,                                                                   \
      {{.name = text,                                                           \
        .elements = n,                                                          \
        .bytes = size,                                                          \
        .codes = PTQC_##format,                                                 \
        .zero_point = zero,                                                     \
+       .minimum_at = minimum,                                                  \
        .split = split_##decoder,                                               \
        .expand = expand_##decoder},                                            \
       PTQC_DTYPE_NONE}},

@@ -25,7 +25,8 @@ typedef struct pq_llm_builder {
     uint32_t layer;                // of the L_TENSOR roles
     pq_dim batch, tokens, context; // B, T, C
     pq_value_id token_ids, positions;
-    pq_const_id middles; // zero points, as many as the last weight had
+    pq_value_id sums_of, sums; // of groups of the last x that needed them
+    pq_const_id middles;       // zero points, as many as the last weight had
     uint64_t middles_count;
     int32_t middle;
 } pq_llm_builder;
@@ -49,8 +50,14 @@ PTQC_MUST_USE ptqc_status pq_llm_require(pq_llm_builder *b, pq_llm_role role,
 PTQC_MUST_USE ptqc_status pq_llm_constant(pq_llm_builder *b, pq_llm_tensor *t,
                                           pq_value_id *out);
 // A matrix as operand of a product: the constant as stored, or what
-// dequantize makes of its codes.
+// dequantize makes of its codes, without their minima.
 PTQC_MUST_USE ptqc_status pq_llm_matrix(pq_llm_builder *b, pq_llm_tensor *t,
+                                        pq_value_id *out);
+// The minima of a matrix of codes [N, K], f16 [N, K / group]; the null value
+// when it has none. x w^T is then x codes^T + sums(x) minima^T, where sums(x)
+// are those of groups of x.
+PTQC_MUST_USE ptqc_status pq_llm_minima(pq_llm_builder *b,
+                                        const pq_llm_tensor *t,
                                         pq_value_id *out);
 // A vector, widened to f32.
 PTQC_MUST_USE ptqc_status pq_llm_vector(pq_llm_builder *b, pq_llm_tensor *t,

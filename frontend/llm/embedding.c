@@ -109,7 +109,27 @@ gather_codes(pq_llm_builder *b, const pq_llm_tensor *table, pq_value_id codes,
                             out);
 }
 
-// Only the rows that are needed become numbers: scale * (code - zero point).
+// The minima of the chosen rows onto x [B, T, groups, group].
+static ptqc_status
+add_minima(pq_llm_builder *b, const pq_llm_tensor *table, pq_value_id *x)
+{
+    const pq_dim dims[4] = {
+        b->batch, b->tokens,
+        pq_dim_const(b->g, table->dims[1] / table->block->elements),
+        pq_dim_const(b->g, 1)};
+    pq_value_id minima;
+    PQ_TRY(pq_llm_minima(b, table, &minima));
+    if (pq_value_is_none(minima)) {
+        return PTQC_OK;
+    }
+    PQ_TRY(gather(b, minima, &minima));
+    PQ_TRY(pq_llm_cast(b, minima, PTQC_F32, &minima));
+    PQ_TRY(pq_llm_reshape(b, minima, dims, 4, &minima));
+    return pq_build_binary(b->g, (pq_op_id){0}, PQ_OP_ADD, *x, minima, x);
+}
+
+// Only the rows that are needed become numbers: scale * (code - zero point),
+// plus a minimum where there is one.
 static ptqc_status
 embed_codes(pq_llm_builder *b, pq_llm_tensor *table, pq_value_id *out)
 {
@@ -131,6 +151,7 @@ embed_codes(pq_llm_builder *b, pq_llm_tensor *table, pq_value_id *out)
     dims[3] = pq_dim_const(b->g, 1);
     PQ_TRY(pq_llm_reshape(b, scales, dims, 4, &scales));
     PQ_TRY(pq_build_binary(b->g, (pq_op_id){0}, PQ_OP_MUL, x, scales, &x));
+    PQ_TRY(add_minima(b, table, &x));
     dims[2] = pq_dim_const(b->g, table->dims[1]);
     return pq_llm_reshape(b, x, dims, 3, out);
 }

@@ -39,20 +39,69 @@ find_bias(pq_llm_builder *b, const linear *l, pq_value_id *out)
     return pq_llm_vector(b, t, out);
 }
 
+// Sums of groups of x [B, T, K]: [B, T, K / group].
 static ptqc_status
-product(pq_llm_builder *b, const linear *l, pq_value_id x, pq_value_id w,
+sum_groups(pq_llm_builder *b, pq_value_id x, int64_t group, pq_value_id *out)
+{
+    static const int64_t last = 3;
+    const pq_type *type = &pq_graph_value(b->g, x)->type;
+    pq_dim dims[4] = {b->batch, b->tokens, {0}, pq_dim_const(b->g, group)};
+    pq_builder op;
+    if (!pq_value_equal(b->sums_of, x)) { // q, k and v have one x
+        dims[2] = pq_dim_make(b->g, PQ_DIM_DIV, type->dims[2], dims[3]);
+        b->sums_of = x;
+        PQ_TRY(pq_llm_reshape(b, x, dims, 4, &x));
+        pq_build_begin(&op, b->g, (pq_op_id){0}, PQ_OP_REDUCE_SUM, (pq_str){0});
+        pq_build_input(&op, x);
+        pq_build_i64s(&op, PQ_ATTR_AXES, &last, 1);
+        pq_build_i64(&op, PQ_ATTR_KEEPDIMS, 0);
+        PQ_TRY(pq_build_end(&op, NULL, &b->sums, NULL));
+    }
+    *out = b->sums;
+    return PTQC_OK;
+}
+
+// What the minima of t's blocks add to x t^T, plus `residual` (or nothing).
+// *out is `residual` when there are no minima.
+static ptqc_status
+add_minima(pq_llm_builder *b, const pq_llm_tensor *t, pq_value_id x,
+           pq_value_id residual, pq_value_id *out)
+{
+    pq_value_id minima;
+    pq_builder op;
+    PQ_TRY(pq_llm_minima(b, t, &minima));
+    *out = residual;
+    if (pq_value_is_none(minima)) {
+        return PTQC_OK;
+    }
+    PQ_TRY(sum_groups(b, x, t->block->elements, &x));
+    pq_build_begin(&op, b->g, (pq_op_id){0}, PQ_OP_MATMUL, (pq_str){0});
+    pq_build_input(&op, x);
+    pq_build_input(&op, minima);
+    pq_build_input(&op, PQ_NO_VALUE); // no bias
+    pq_build_input(&op, residual);
+    pq_build_i64(&op, PQ_ATTR_TRANS_B, 1);
+    return pq_build_end(&op, NULL, out, NULL);
+}
+
+// x t^T + bias + residual, then act.
+static ptqc_status
+product(pq_llm_builder *b, const linear *l, pq_value_id x, pq_llm_tensor *t,
         pq_value_id *out)
 {
+    pq_value_id w, residual;
     pq_value_id bias;
     pq_str name;
     pq_builder op;
+    PQ_TRY(pq_llm_matrix(b, t, &w));
+    PQ_TRY(add_minima(b, t, x, l->residual, &residual));
     PQ_TRY(find_bias(b, l, &bias));
     PQ_TRY(pq_llm_own_name(b, l->role, &name));
     pq_build_begin(&op, b->g, (pq_op_id){0}, PQ_OP_MATMUL, name);
     pq_build_input(&op, x);
     pq_build_input(&op, w);
     pq_build_input(&op, bias);
-    pq_build_input(&op, l->residual);
+    pq_build_input(&op, residual);
     pq_build_i64(&op, PQ_ATTR_TRANS_B, 1);
     if (l->act != PQ_OP_NONE) {
         pq_build_i64(&op, PQ_ATTR_ACT, l->act);
@@ -65,10 +114,8 @@ run_linear(pq_llm_builder *b, const linear *l, pq_value_id x, pq_value_id *out)
 {
     const int64_t dims[2] = {l->out, l->in};
     pq_llm_tensor *t;
-    pq_value_id w;
     PQ_TRY(pq_llm_require(b, l->role, PQ_LLM_WEIGHT, dims, 2, &t));
-    PQ_TRY(pq_llm_matrix(b, t, &w));
-    return product(b, l, x, w, out);
+    return product(b, l, x, t, out);
 }
 
 static ptqc_status
@@ -265,7 +312,7 @@ add_logits(pq_llm_builder *b, pq_llm_tensor *embedding, pq_value_id h)
 {
     const linear l = {.role = PQ_LLM_OUTPUT};
     pq_llm_tensor *t = NULL;
-    pq_value_id w, logits;
+    pq_value_id logits;
     if (!b->params->is_tied) {
         PQ_TRY(pq_llm_look_up(b, PQ_LLM_OUTPUT, PQ_LLM_WEIGHT, &t));
         if (t != NULL || b->params->naming == PQ_LLM_HUGGING_FACE) {
@@ -273,9 +320,8 @@ add_logits(pq_llm_builder *b, pq_llm_tensor *embedding, pq_value_id h)
                                   embedding->dims, 2, &t));
         }
     }
-    PQ_TRY(pq_llm_matrix(b, t != NULL ? t : embedding, &w));
     PQ_TRY(run_norm(b, PQ_LLM_NORM, h, &h));
-    PQ_TRY(product(b, &l, h, w, &logits));
+    PQ_TRY(product(b, &l, h, t != NULL ? t : embedding, &logits));
     PQ_TRY(pq_graph_add_output(b->g, logits));
     return pq_graph_set_output_name(b->g, 0, PQ_STR("logits"));
 }

@@ -17,10 +17,11 @@
 typedef struct pq_llm_block {
     const char *name;         // "Q4_0"
     uint32_t elements, bytes; // of one block
-    // Codes that stay codes, w = scale * (code - zero_point), one scale per
-    // block; NONE: the elements become f16.
+    // Codes that stay codes, w = scale * (code - zero_point) + minimum, one
+    // scale per block; NONE: the elements become f16.
     ptqc_dtype codes;
     int32_t zero_point;
+    uint32_t minimum_at; // byte of a block's minimum, f16; 0: there is none
     // One block to codes (dense, first element in the lowest bits) and scale.
     void (*split)(const uint8_t *block, uint8_t *out_codes, float *out_scale);
     // One block to elements; NULL: the type is known and not supported.

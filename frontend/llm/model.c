@@ -393,8 +393,8 @@ tell_expanded(const pq_model *model, const pq_llm_tensors *tensors)
             if (pq_str_equal(t->type, type) && t->is_used && t->block != NULL &&
                 t->block->codes == PTQC_DTYPE_NONE) {
                 pq_say(model->ctx, PTQC_SEVERITY_INFO,
-                       "%.*s: the %llu tensors of type %.*s become f16: their "
-                       "codes have no integer zero point",
+                       "%.*s: the %llu tensors of type %.*s become f16: "
+                       "their codes are not kept yet",
                        PQ_STR_ARG(model->files[0].path),
                        (unsigned long long)model->tensor_types[k].count,
                        PQ_STR_ARG(type));

@@ -2,9 +2,10 @@
 //
 // Weights of a file as constants of the graph. Plain matrices stay where they
 // are mapped, in their own type. Codes in blocks become rows of codes
-//   real[n][k] = scale[n][k / 32] * (code[n][k] - zero_point)
-// with the scales beside them (f32, exact); blocks that such codes cannot
-// express become f16, rounded to nearest even, or f32 where f16 would
+//   real[n][k] = scale[n][k / 32] * (code[n][k] - zero_point) + min[n][k / 32]
+// with the scales beside them (f32, exact). Minima (f16, as stored) are a
+// matrix of their own, since zero points are integers. Blocks that such codes
+// cannot express become f16, rounded to nearest even, or f32 where f16 would
 // overflow. Vectors become f32.
 #include <math.h>
 #include <string.h>
@@ -179,7 +180,7 @@ add_quant(pq_llm_builder *b, const pq_llm_tensor *t, const float *scales,
                              .granularity = PQ_GRAN_GROUP,
                              .axis = 1,
                              .group = block->elements,
-                             .symmetric = true}};
+                             .symmetric = block->minimum_at == 0}};
     const pq_constant c = {.dtype = PTQC_F32,
                            .rank = 2,
                            .dims = dims,
@@ -264,6 +265,48 @@ pq_llm_matrix(pq_llm_builder *b, pq_llm_tensor *t, pq_value_id *out)
     return pq_quant_is_none(pq_graph_value(b->g, *out)->quant)
                ? PTQC_OK
                : dequantize(b, *out, out);
+}
+
+static ptqc_status
+minima_name(pq_llm_builder *b, const pq_llm_tensor *t, pq_str *out)
+{
+    static const char ending[] = ".minima";
+    char *name =
+        pq_arena_alloc(pq_graph_arena(b->g), t->name.n + sizeof ending);
+    PQ_TRY_ALLOC(name);
+    memcpy(name, t->name.p, t->name.n);
+    memcpy(name + t->name.n, ending, sizeof ending);
+    *out = pq_str_of(name);
+    return PTQC_OK;
+}
+
+ptqc_status
+pq_llm_minima(pq_llm_builder *b, const pq_llm_tensor *t, pq_value_id *out)
+{
+    const pq_llm_block *block = t->block;
+    pq_str name;
+    *out = PQ_NO_VALUE;
+    if (block == NULL || block->minimum_at == 0) {
+        return PTQC_OK;
+    }
+    PQ_TRY(minima_name(b, t, &name));
+    *out = pq_graph_find_value(b->g, name);
+    if (!pq_value_is_none(*out)) {
+        return PTQC_OK;
+    }
+    uint64_t count = t->count / block->elements;
+    uint16_t *p = pq_arena_array(pq_graph_arena(b->g), count, sizeof *p);
+    PQ_TRY_ALLOC(p);
+    for (uint64_t i = 0; i < count; i++) {
+        p[i] = pq_load_le16(t->p + i * block->bytes + block->minimum_at);
+    }
+    note_non_finite(b, t, "minima",
+                    count_non_finite(PTQC_F16, (const uint8_t *)p, count),
+                    count);
+    pq_llm_tensor minima = {.name = name,
+                            .rank = 2,
+                            .dims = {t->dims[0], t->dims[1] / block->elements}};
+    return add_constant(b, &minima, PTQC_F16, p, count * sizeof *p, out);
 }
 
 ptqc_status

@@ -100,7 +100,7 @@ types(void **state)
         ptqc_dtype dtype; // of the weights
         bool has_codes;
     } cases[] = {{0, PTQC_F32, false}, {1, PTQC_F16, false},
-                 {2, PTQC_U4, true},   {3, PTQC_F16, false},
+                 {2, PTQC_U4, true},   {3, PTQC_U4, true},
                  {8, PTQC_I8, true},   {30, PTQC_BF16, false}};
     ptqc_ctx *ctx = pq_test_ctx_create(&sink, NULL, 1);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
