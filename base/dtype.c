@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/checked.h"
 
 typedef struct dtype_fact {
@@ -88,4 +89,38 @@ pq_dtype_bytes(ptqc_dtype t, const int64_t *dims, unsigned rank, size_t *out)
         return false;
     }
     return pq_mul_size(rows, row_bytes / 8, out);
+}
+
+bool
+pq_dtype_load_integer(ptqc_dtype t, const void *p, int64_t *out)
+{
+    switch (t) {
+    case PTQC_I8:
+        *out = *(const int8_t *)p;
+        return true;
+    case PTQC_U8:
+    case PTQC_BOOL:
+        *out = *(const uint8_t *)p;
+        return true;
+    case PTQC_I16:
+        *out = (int16_t)pq_load_le16(p);
+        return true;
+    case PTQC_U16:
+        *out = pq_load_le16(p);
+        return true;
+    case PTQC_I32:
+        *out = (int32_t)pq_load_le32(p);
+        return true;
+    case PTQC_U32:
+        *out = pq_load_le32(p);
+        return true;
+    case PTQC_I64:
+        *out = (int64_t)pq_load_le64(p);
+        return true;
+    case PTQC_U64:
+        *out = (int64_t)pq_load_le64(p);
+        return *out >= 0;
+    default: // floats and packed types
+        return false;
+    }
 }

@@ -16,40 +16,6 @@
 
 // ---- constants --------------------------------------------------------------
 
-static bool
-load_integer(ptqc_dtype t, const uint8_t *p, int64_t *out)
-{
-    switch (t) {
-    case PTQC_I8:
-        *out = (int8_t)*p;
-        return true;
-    case PTQC_U8:
-    case PTQC_BOOL:
-        *out = *p;
-        return true;
-    case PTQC_I16:
-        *out = (int16_t)pq_load_le16(p);
-        return true;
-    case PTQC_U16:
-        *out = pq_load_le16(p);
-        return true;
-    case PTQC_I32:
-        *out = (int32_t)pq_load_le32(p);
-        return true;
-    case PTQC_U32:
-        *out = pq_load_le32(p);
-        return true;
-    case PTQC_I64:
-        *out = (int64_t)pq_load_le64(p);
-        return true;
-    case PTQC_U64:
-        *out = (int64_t)pq_load_le64(p);
-        return *out >= 0;
-    default: // floats and packed types
-        return false;
-    }
-}
-
 // An integer that survives; -0 does not.
 static bool
 load_whole(ptqc_dtype t, const uint8_t *p, int64_t *out)
@@ -60,7 +26,7 @@ load_whole(ptqc_dtype t, const uint8_t *p, int64_t *out)
     } else if (t == PTQC_F64) {
         x = pq_load_f64(p);
     } else {
-        return load_integer(t, p, out);
+        return pq_dtype_load_integer(t, p, out);
     }
     if (!(fabs(x) <= 0x1p24) || x != floor(x) || (x == 0 && signbit(x))) {
         return false;
@@ -95,8 +61,7 @@ pq_constant_elements(pq_graph *g, pq_value *v)
     v->element_count = v->elements != NULL ? count : 0;
 }
 
-// ---- scalar rules
-// -------------------------------------------------------------
+// ---- scalar rules ----------------------------------------------------------
 
 // Each gives the null dim when the result is not known.
 static const pq_dim unknown = {0};
@@ -313,8 +278,7 @@ reduce_two(pq_graph *g, pq_opcode code, pq_dim x, pq_dim y)
     }
 }
 
-// ---- shapes
-// ------------------------------------------------------------------
+// ---- shapes ----------------------------------------------------------------
 
 typedef struct shape {
     uint32_t rank, count; // count: elements, at most PQ_MAX_ELEMENTS

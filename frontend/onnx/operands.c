@@ -35,36 +35,11 @@ pq_onnx_wants(const pq_onnx_call *c, uint32_t i)
 
 // ---- numbers known before running ------------------------------------------
 
+// Element i of an array; false: no integer, or beyond 63 bits.
 static bool
 load_integer(ptqc_dtype dtype, const uint8_t *p, size_t i, int64_t *out)
 {
-    switch ((int)dtype) {
-    case PTQC_I64:
-    case PTQC_U64:
-        *out = (int64_t)pq_load_le64(p + 8 * i);
-        return true;
-    case PTQC_I32:
-        *out = (int32_t)pq_load_le32(p + 4 * i);
-        return true;
-    case PTQC_U32:
-        *out = (int64_t)pq_load_le32(p + 4 * i);
-        return true;
-    case PTQC_I16:
-        *out = (int16_t)pq_load_le16(p + 2 * i);
-        return true;
-    case PTQC_U16:
-        *out = (int64_t)pq_load_le16(p + 2 * i);
-        return true;
-    case PTQC_I8:
-        *out = (int8_t)p[i];
-        return true;
-    case PTQC_U8:
-    case PTQC_BOOL:
-        *out = p[i];
-        return true;
-    default:
-        return false;
-    }
+    return pq_dtype_load_integer(dtype, p + pq_dtype_bits(dtype) / 8 * i, out);
 }
 
 static bool
@@ -280,8 +255,7 @@ pq_onnx_is_known(const pq_onnx_call *c, pq_value_id v)
     return value->elements != NULL;
 }
 
-// ---- axes
-// ---------------------------------------------------------------------
+// ---- axes -------------------------------------------------------------------
 
 ptqc_status
 pq_onnx_axis(pq_onnx_call *c, int64_t axis, uint32_t rank, int64_t *out)

@@ -87,13 +87,43 @@ test_bytes_refuses(void **state)
     assert_false(pq_dtype_bytes(PTQC_U8, (int64_t[]){big, big, 1}, 3, &n));
 }
 
+static void
+check_integer(ptqc_dtype t, uint64_t bits, int64_t expected)
+{
+    uint8_t bytes[16];
+    int64_t x = 0;
+    memcpy(bytes + 1, &bits, sizeof bits); // misaligned
+    assert_true(pq_dtype_load_integer(t, bytes + 1, &x));
+    assert_int_equal(x, expected);
+}
+
+static void
+test_integers(void **state)
+{
+    (void)state;
+    const uint64_t ones = UINT64_MAX;
+    int64_t x;
+    check_integer(PTQC_I8, ones, -1);
+    check_integer(PTQC_U8, ones, 255);
+    check_integer(PTQC_BOOL, 1, 1);
+    check_integer(PTQC_I16, ones, -1);
+    check_integer(PTQC_U16, ones, 65535);
+    check_integer(PTQC_I32, 0x80000000u, INT32_MIN);
+    check_integer(PTQC_U32, ones, UINT32_MAX);
+    check_integer(PTQC_I64, ones, -1);
+    check_integer(PTQC_U64, ones >> 1, INT64_MAX);
+    assert_false(pq_dtype_load_integer(PTQC_U64, &ones, &x));
+    assert_false(pq_dtype_load_integer(PTQC_F32, &ones, &x));
+    assert_false(pq_dtype_load_integer(PTQC_I4, &ones, &x));
+    assert_false(pq_dtype_load_integer(PTQC_F8E4M3, &ones, &x));
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names_and_bits),
-        cmocka_unit_test(test_families),
-        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_names_and_bits), cmocka_unit_test(test_families),
+        cmocka_unit_test(test_integers),       cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_bytes_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
