@@ -152,18 +152,14 @@ ptqc_model_ops(const ptqc_model *m, ptqc_count_fn fn, void *user)
     }
 }
 
-// "i8 channel": how quantized values of the graph are stored.
-static const char *const pq_granularity_names[] = {"none", "tensor", "channel",
-                                                   "group", "token"};
-
+// "i8 channel", "u4 group 128": how a quantized value is stored.
 static void
-scheme_text(const pq_graph *g, const pq_quant *q, pq_strbuf *out)
+add_scheme_text(const pq_scheme *s, pq_strbuf *out)
 {
-    (void)g;
-    pq_strbuf_addf(out, "%s %s", pq_dtype_name(q->scheme.format),
-                   pq_granularity_names[q->scheme.granularity]);
-    if (q->scheme.granularity == PQ_GRAN_GROUP) {
-        pq_strbuf_addf(out, " %u", q->scheme.group);
+    pq_strbuf_addf(out, "%s %s", pq_dtype_name(s->format),
+                   pq_granularity_name(s->granularity));
+    if (s->granularity == PQ_GRAN_GROUP) {
+        pq_strbuf_addf(out, " %u", s->group);
     }
 }
 
@@ -184,7 +180,7 @@ pq_graph_schemes(const pq_graph *g, ptqc_count_fn fn, void *user)
         pq_strbuf text;
         uint64_t count = 0;
         pq_strbuf_init(&text, ctx);
-        scheme_text(g, q, &text);
+        add_scheme_text(&q->scheme, &text);
         const char *key = pq_arena_strndup(&keys, text.p, text.n);
         pq_strbuf_deinit(&text);
         if (key != NULL) {

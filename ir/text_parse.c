@@ -229,8 +229,7 @@ parse_list(parser *p, item_fn parse_item)
     return pq_lex_expect(&p->x, ']');
 }
 
-// ---- types
-// --------------------------------------------------------------------
+// ---- types -----------------------------------------------------------------
 
 static ptqc_status
 parse_dtype(parser *p, ptqc_dtype *out)
@@ -303,8 +302,7 @@ parse_typed_value(parser *p, typed_value *out)
                                      : PTQC_OK;
 }
 
-// ---- symbols, constants, quantization
-// ---------------------------------------------
+// ---- symbols, constants, quantization --------------------------------------
 
 static ptqc_status
 parse_symbol(parser *p)
@@ -422,17 +420,8 @@ parse_constant(parser *p)
 static ptqc_status
 parse_granularity(parser *p, pq_granularity *out)
 {
-    static const char *const names[] = {
-        [PQ_GRAN_NONE] = "none",       [PQ_GRAN_TENSOR] = "tensor",
-        [PQ_GRAN_CHANNEL] = "channel", [PQ_GRAN_GROUP] = "group",
-        [PQ_GRAN_TOKEN] = "token",
-    };
-    pq_str word = pq_lex_word(&p->x);
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (pq_str_equal_z(word, names[i])) {
-            *out = (pq_granularity)i;
-            return PTQC_OK;
-        }
+    if (pq_granularity_parse(pq_lex_word(&p->x), out)) {
+        return PTQC_OK;
     }
     return pq_lex_fail(&p->x, "expected a granularity");
 }
@@ -504,8 +493,7 @@ parse_quant(parser *p)
                : PTQC_OK;
 }
 
-// ---- values and ops
-// -----------------------------------------------------------
+// ---- values and ops --------------------------------------------------------
 
 // The value of an input or a state, which no op makes.
 static ptqc_status
@@ -796,8 +784,7 @@ parse_output(parser *p)
                                     name);
 }
 
-// ---- the graph
-// ------------------------------------------------------------------
+// ---- the graph -------------------------------------------------------------
 
 static ptqc_status
 parse_stage(parser *p)

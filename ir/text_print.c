@@ -18,8 +18,7 @@ typedef struct printer {
     uint32_t *quant_number; // owned, [quants]
 } printer;
 
-// ---- names
-// --------------------------------------------------------------------
+// ---- names -----------------------------------------------------------------
 
 static bool
 is_word_char(char c)
@@ -167,8 +166,7 @@ print_dims(const printer *p, const pq_dim *dims, uint32_t n)
     pq_strbuf_add_z(p->out, "]");
 }
 
-// ---- values and ops
-// -----------------------------------------------------------
+// ---- values and ops --------------------------------------------------------
 
 static void
 print_typed_value(const printer *p, pq_value_id id)
@@ -247,8 +245,7 @@ print_op(const printer *p, const pq_op *op)
     pq_strbuf_add_z(out, op->attr_count != 0 ? "}\n" : "\n");
 }
 
-// ---- tables
-// -------------------------------------------------------------------
+// ---- tables ----------------------------------------------------------------
 
 static void
 print_symbols(const printer *p)
@@ -301,12 +298,6 @@ print_constant(const printer *p, uint32_t index)
     pq_strbuf_add_z(out, "]\n");
 }
 
-static const char *const granularity_names[] = {
-    [PQ_GRAN_NONE] = "none",       [PQ_GRAN_TENSOR] = "tensor",
-    [PQ_GRAN_CHANNEL] = "channel", [PQ_GRAN_GROUP] = "group",
-    [PQ_GRAN_TOKEN] = "token",
-};
-
 static void
 print_quant(const printer *p, uint32_t index)
 {
@@ -314,7 +305,7 @@ print_quant(const printer *p, uint32_t index)
     const pq_scheme *s = &q->scheme;
     pq_strbuf_addf(p->out, "quant q%u = {format = %s, granularity = %s",
                    p->quant_number[index], pq_dtype_name(s->format),
-                   granularity_names[s->granularity]);
+                   pq_granularity_name(s->granularity));
     pq_strbuf_addf(p->out, ", axis = %u, group = %u", s->axis, s->group);
     pq_strbuf_addf(p->out, ", symmetric = %d, dynamic = %d", s->symmetric,
                    s->dynamic);
@@ -387,8 +378,7 @@ number_tables(printer *p)
     number(p->quant_number, g->quants.count);
 }
 
-// ---- the graph
-// ------------------------------------------------------------------
+// ---- the graph -------------------------------------------------------------
 
 static const char *const stage_names[] = {
     [PQ_STAGE_FLOAT] = "float",

@@ -6,6 +6,30 @@
 
 #include "quant/format.h"
 
+static const char *const granularity_names[PQ_GRAN_COUNT] = {
+    [PQ_GRAN_NONE] = "none",       [PQ_GRAN_TENSOR] = "tensor",
+    [PQ_GRAN_CHANNEL] = "channel", [PQ_GRAN_GROUP] = "group",
+    [PQ_GRAN_TOKEN] = "token",
+};
+
+const char *
+pq_granularity_name(pq_granularity granularity)
+{
+    return granularity_names[granularity];
+}
+
+bool
+pq_granularity_parse(pq_str text, pq_granularity *out)
+{
+    for (int i = 0; i < PQ_GRAN_COUNT; i++) {
+        if (pq_str_equal_z(text, granularity_names[i])) {
+            *out = (pq_granularity)i;
+            return true;
+        }
+    }
+    return false;
+}
+
 // What a word like "w8a8" stands for. act_bits 16 = float activations.
 typedef struct pq_scheme_word {
     const char *text;

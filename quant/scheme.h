@@ -18,7 +18,11 @@ typedef enum pq_granularity { // numbers as PTQC_GRAN_* of backend.h
     PQ_GRAN_CHANNEL, // one per index of axis
     PQ_GRAN_GROUP,   // one per (index of axis 0, `group` indices of axis)
     PQ_GRAN_TOKEN,   // one per row of the last axis, dynamic
+    PQ_GRAN_COUNT
 } pq_granularity;
+
+const char *pq_granularity_name(pq_granularity granularity); // "channel"
+bool pq_granularity_parse(pq_str text, pq_granularity *out);
 
 typedef struct pq_scheme {
     ptqc_dtype format; // of the codes: I8 U8 I4 U4 I32 ...

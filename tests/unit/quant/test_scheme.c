@@ -115,6 +115,20 @@ ranges(void **state)
     assert_true(min == 0 && max == 0);
 }
 
+static void
+granularity_names(void **state)
+{
+    (void)state;
+    pq_granularity found;
+    for (int i = 0; i < PQ_GRAN_COUNT; i++) {
+        pq_str name = pq_str_of(pq_granularity_name((pq_granularity)i));
+        assert_true(pq_granularity_parse(name, &found));
+        assert_int_equal(found, i);
+    }
+    assert_false(pq_granularity_parse(PQ_STR("rows"), &found));
+    assert_false(pq_granularity_parse(PQ_STR(""), &found));
+}
+
 int
 main(void)
 {
@@ -122,6 +136,7 @@ main(void)
         cmocka_unit_test(spellings),
         cmocka_unit_test(meaning),
         cmocka_unit_test(ranges),
+        cmocka_unit_test(granularity_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
