@@ -55,6 +55,9 @@ static ptqc_be_status
 take_program(void *user, const ptqc_hdr *record)
 {
     pq_program_sink *sink = user;
+    if (sink->st != PTQC_OK) {
+        return PTQC_BE_RESOURCE; // said; the plugin did not stop
+    }
     if (record->type == PTQC_REC_CONSTANT) {
         ptqc_packed_constant c;
         pq_record_read(&c, sizeof c, record);
@@ -67,18 +70,6 @@ take_program(void *user, const ptqc_hdr *record)
     return sink->st == PTQC_OK ? PTQC_BE_OK : PTQC_BE_RESOURCE;
 }
 
-static const void *
-map_constant(void *user, uint64_t id, uint64_t *out_bytes)
-{
-    const pq_graph *g = user;
-    if (id == 0 || id >= pq_graph_constant_count(g)) {
-        return NULL;
-    }
-    const pq_constant *c = pq_graph_constant(g, (pq_const_id){(uint32_t)id});
-    *out_bytes = c->bytes;
-    return c->p;
-}
-
 static ptqc_status
 compile_block(pq_graph *g, const pq_target *target, ptqc_bytes block,
               pq_program_sink *sink)
@@ -87,7 +78,7 @@ compile_block(pq_graph *g, const pq_target *target, ptqc_bytes block,
     ptqc_entry entry = {.name = {"main", 4}, .graph = block};
     ptqc_call call;
     pq_call_init(&call, sink->ctx, target->plugin);
-    call.constant_map = map_constant;
+    call.constant_map = pq_block_constant;
     call.constant_user = g;
     ptqc_be_status st = target->plugin->table->vt->compile(
         &call, target->plugin->instance,

@@ -10,7 +10,7 @@
 #include "compiler/place.h"
 #include "passes/pipeline.h"
 
-#define PQ_WHERE_LIMIT 16u
+#define PQ_WHERE_LIMIT 16u // ptqc_problem.where: names of nodes shown
 
 typedef struct pq_checker {
     ptqc_ctx *ctx;
@@ -50,14 +50,6 @@ tell_import_problem(pq_checker *c, const pq_import_problem *p)
 
 // ---- targets --------------------------------------------------------------
 
-static bool
-is_like(const pq_graph *g, const pq_decline *a, const pq_decline *b)
-{
-    return a->target == b->target &&
-           pq_graph_op(g, a->op)->code == pq_graph_op(g, b->op)->code &&
-           strcmp(a->reason, b->reason) == 0;
-}
-
 // One problem for decline i and all like it; earlier ones were told before.
 static void
 tell_decline(pq_checker *c, const pq_graph *g, const pq_targets *targets,
@@ -65,16 +57,15 @@ tell_decline(pq_checker *c, const pq_graph *g, const pq_targets *targets,
 {
     const pq_decline *d = &p->declines[i];
     const char *where[PQ_WHERE_LIMIT];
-    ptqc_problem problem = {.code = "placed-elsewhere", .where = where};
-    for (uint32_t k = 0; k < p->decline_count; k++) {
-        if (!is_like(g, d, &p->declines[k])) {
-            continue;
-        }
-        if (k < i) {
-            return;
-        }
-        problem.count++;
-        if (problem.where_count < PQ_WHERE_LIMIT) {
+    ptqc_problem problem = {.code = "placed-elsewhere",
+                            .count = pq_decline_count_like(g, p, i),
+                            .where = where};
+    if (problem.count == 0) {
+        return;
+    }
+    for (uint32_t k = i;
+         k < p->decline_count && problem.where_count < PQ_WHERE_LIMIT; k++) {
+        if (pq_decline_is_like(g, d, &p->declines[k])) {
             where[problem.where_count++] =
                 dup_str(c, pq_graph_op(g, p->declines[k].op)->name);
         }

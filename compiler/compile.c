@@ -5,6 +5,7 @@
 
 #include "ptqc/compile.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "compiler/build.h"
@@ -33,8 +34,8 @@ static const ptqc_compile_desc pq_default_desc;
 
 // ---- recipe ---------------------------------------------------------------
 
-// ptqc_observer_kind -> ours; the default is what measured best on the
-// convolutional models of docs/accuracy.md.
+// ptqc_observer_kind -> ours; the default is what kept most accuracy on
+// convolutional models.
 static const pq_observer_kind pq_observers[] = {
     [PTQC_OBSERVER_DEFAULT] = PQ_OBSERVER_MSE,
     [PTQC_OBSERVER_MINMAX] = PQ_OBSERVER_MINMAX,
@@ -59,7 +60,10 @@ make_recipe(ptqc_ctx *ctx, const ptqc_compile_desc *desc, pq_arena *arena,
                        percentile);
     }
     if ((size_t)desc->observer >= sizeof pq_observers / sizeof *pq_observers) {
-        return PQ_FAIL(ctx, PTQC_E_USAGE, "unknown observer");
+        return PQ_FAIL(ctx, PTQC_E_USAGE,
+                       "observer: expected 0 to %zu, found %u",
+                       sizeof pq_observers / sizeof *pq_observers - 1,
+                       (unsigned)desc->observer);
     }
     pq_str *keep = pq_arena_array(arena, desc->keep_count, sizeof *keep);
     PQ_TRY_ALLOC(keep);
@@ -95,16 +99,15 @@ ptqc_compile_check_desc(ptqc_ctx *ctx, const ptqc_compile_desc *desc)
 // Samples of the public API as passes read them.
 typedef struct pq_sample_adapter {
     const ptqc_compile_desc *desc;
-    ptqc_tensor tensors[256];
+    ptqc_tensor *tensors; // [count]
+    uint32_t count;       // of the graph's inputs
 } pq_sample_adapter;
 
 static ptqc_status
 get_sample(void *user, uint64_t index, pq_tensor *tensors, uint32_t count)
 {
     pq_sample_adapter *a = user;
-    if (count > sizeof a->tensors / sizeof *a->tensors) {
-        return PTQC_E_UNSUPPORTED;
-    }
+    assert(count == a->count);
     memset(a->tensors, 0, count * sizeof *a->tensors);
     PQ_TRY(a->desc->samples(a->desc->samples_user, index, a->tensors, count));
     for (uint32_t i = 0; i < count; i++) {
@@ -123,7 +126,11 @@ get_sample(void *user, uint64_t index, pq_tensor *tensors, uint32_t count)
 static ptqc_status
 run_passes(pq_compile *c)
 {
-    pq_sample_adapter adapter = {.desc = c->desc};
+    pq_sample_adapter adapter = {.desc = c->desc,
+                                 .count = pq_graph_input_count(c->graph)};
+    adapter.tensors =
+        pq_arena_array(&c->arena, adapter.count, sizeof *adapter.tensors);
+    PQ_TRY_ALLOC(adapter.tensors);
     pq_samples samples = {
         .get = get_sample, .user = &adapter, .limit = c->desc->sample_limit};
     pq_session_runner_env runner = {.ctx = c->ctx,

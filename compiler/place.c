@@ -30,18 +30,6 @@ typedef struct pq_offer {
     ptqc_status st;
 } pq_offer;
 
-static const void *
-map_constant(void *user, uint64_t id, uint64_t *out_bytes)
-{
-    const pq_graph *g = user;
-    if (id == 0 || id >= pq_graph_constant_count(g)) {
-        return NULL;
-    }
-    const pq_constant *c = pq_graph_constant(g, (pq_const_id){(uint32_t)id});
-    *out_bytes = c->bytes;
-    return c->p;
-}
-
 static ptqc_status
 keep_decline(pq_offer *offer, const ptqc_verdict *v)
 {
@@ -70,7 +58,7 @@ static ptqc_be_status
 take_verdict(void *user, const ptqc_hdr *record)
 {
     pq_offer *offer = user;
-    if (record->type == PTQC_REC_VERDICT) {
+    if (offer->st == PTQC_OK && record->type == PTQC_REC_VERDICT) {
         ptqc_verdict v;
         pq_record_read(&v, sizeof v, record);
         offer->st = keep_decline(offer, &v);
@@ -98,7 +86,7 @@ offer_to(pq_offer *offer, uint32_t target)
     ptqc_sink sink = {.emit = take_verdict, .user = offer};
     ptqc_call call;
     pq_call_init(&call, offer->targets->ctx, t->plugin);
-    call.constant_map = map_constant;
+    call.constant_map = pq_block_constant;
     call.constant_user = offer->g;
     ptqc_be_status st = t->plugin->table->vt->check(
         &call, t->plugin->instance,
@@ -355,4 +343,30 @@ pq_placement_deinit(pq_placement *p)
         pq_arena_deinit(&p->arena);
     }
     *p = (pq_placement){0};
+}
+
+// ---- telling of declines --------------------------------------------------
+
+bool
+pq_decline_is_like(const pq_graph *g, const pq_decline *a, const pq_decline *b)
+{
+    return a->target == b->target &&
+           pq_graph_op(g, a->op)->code == pq_graph_op(g, b->op)->code &&
+           strcmp(a->reason, b->reason) == 0;
+}
+
+uint32_t
+pq_decline_count_like(const pq_graph *g, const pq_placement *p, uint32_t i)
+{
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < p->decline_count; k++) {
+        if (!pq_decline_is_like(g, &p->declines[i], &p->declines[k])) {
+            continue;
+        }
+        if (k < i) {
+            return 0;
+        }
+        n++;
+    }
+    return n;
 }

@@ -37,5 +37,11 @@ typedef struct pq_placement {
 PTQC_MUST_USE ptqc_status pq_place(pq_graph *g, pq_targets *targets,
                                    pq_placement *out);
 void pq_placement_deinit(pq_placement *p);
+// Whether two declines say the same: the kind of op, target and reason.
+bool pq_decline_is_like(const pq_graph *g, const pq_decline *a,
+                        const pq_decline *b);
+// Declines like number i from i on; 0 when an earlier one is like it.
+uint32_t pq_decline_count_like(const pq_graph *g, const pq_placement *p,
+                               uint32_t i);
 
 #endif

@@ -58,36 +58,6 @@ pq_report_note(void *user, pq_str where, const char *what, const char *why)
 
 // ---- placement ------------------------------------------------------------
 
-// Whether an earlier decline had the same op, target and reason.
-static bool
-was_said(const pq_graph *g, const pq_placement *p, uint32_t i)
-{
-    const pq_decline *d = &p->declines[i];
-    pq_opcode code = pq_graph_op(g, d->op)->code;
-    for (uint32_t k = 0; k < i; k++) {
-        const pq_decline *e = &p->declines[k];
-        if (e->target == d->target && pq_graph_op(g, e->op)->code == code &&
-            strcmp(e->reason, d->reason) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static uint64_t
-count_like(const pq_graph *g, const pq_placement *p, uint32_t i)
-{
-    const pq_decline *d = &p->declines[i];
-    pq_opcode code = pq_graph_op(g, d->op)->code;
-    uint64_t n = 0;
-    for (uint32_t k = i; k < p->decline_count; k++) {
-        const pq_decline *e = &p->declines[k];
-        n += e->target == d->target && pq_graph_op(g, e->op)->code == code &&
-             strcmp(e->reason, d->reason) == 0;
-    }
-    return n;
-}
-
 void
 pq_report_say_placement(pq_report *r, const pq_graph *g,
                         const pq_targets *targets,
@@ -95,14 +65,14 @@ pq_report_say_placement(pq_report *r, const pq_graph *g,
 {
     for (uint32_t i = 0; i < placement->decline_count; i++) {
         const pq_decline *d = &placement->declines[i];
-        if (!targets->all[d->target].is_asked || was_said(g, placement, i)) {
+        uint32_t count = pq_decline_count_like(g, placement, i);
+        if (!targets->all[d->target].is_asked || count == 0) {
             continue;
         }
         const pq_target *home =
             &targets->all[placement->target_of[d->op.index]];
         pq_say(r->ctx, PTQC_SEVERITY_WARNING,
-               "%llu x %s runs on %s instead of %s: %s",
-               (unsigned long long)count_like(g, placement, i),
+               "%u x %s runs on %s instead of %s: %s", count,
                pq_op_info_of(pq_graph_op(g, d->op)->code)->name,
                home->plugin->name, targets->all[d->target].plugin->name,
                d->reason);
@@ -161,8 +131,8 @@ write_placement(pq_json_writer *w, const pq_metadata_desc *desc)
     pq_jw_begin_array(w, "declined");
     for (uint32_t i = 0; i < p->decline_count; i++) {
         const pq_decline *d = &p->declines[i];
-        if (!desc->targets->all[d->target].is_asked ||
-            was_said(desc->graph, p, i)) {
+        uint32_t count = pq_decline_count_like(desc->graph, p, i);
+        if (!desc->targets->all[d->target].is_asked || count == 0) {
             continue;
         }
         pq_jw_begin_object(w, NULL);
@@ -172,7 +142,7 @@ write_placement(pq_json_writer *w, const pq_metadata_desc *desc)
                 pq_op_info_of(pq_graph_op(desc->graph, d->op)->code)->name));
         pq_jw_str(w, "by",
                   pq_str_of(desc->targets->all[d->target].plugin->name));
-        pq_jw_i64(w, "count", (int64_t)count_like(desc->graph, p, i));
+        pq_jw_i64(w, "count", count);
         pq_jw_str(w, "reason", pq_str_of(d->reason));
         pq_jw_end_object(w);
     }

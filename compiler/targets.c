@@ -176,7 +176,7 @@ static ptqc_be_status
 take_rule(void *user, const ptqc_hdr *record)
 {
     pq_rule_sink *sink = user;
-    if (record->type == PTQC_REC_RULE) {
+    if (sink->st == PTQC_OK && record->type == PTQC_REC_RULE) {
         ptqc_rule rule;
         pq_record_read(&rule, sizeof rule, record);
         sink->st = keep_rule(sink, &rule);
@@ -196,10 +196,10 @@ collect_rules(pq_targets *t)
         sink.target = i;
         pq_call_init(&call, t->ctx, target->plugin);
         ptqc_str text = {target->text.target.p, target->text.target.n};
-        st = pq_call_end(&call,
-                         target->plugin->table->vt->rules(
-                             &call, target->plugin->instance, text, &be_sink),
-                         "list rules");
+        ptqc_be_status answer = target->plugin->table->vt->rules(
+            &call, target->plugin->instance, text, &be_sink);
+        st = sink.st != PTQC_OK ? sink.st
+                                : pq_call_end(&call, answer, "list rules");
     }
     if (st == PTQC_OK) {
         t->caps.rules = pq_arena_memdup(&t->arena, sink.rules,

@@ -47,6 +47,9 @@ PTQC_MUST_USE ptqc_status pq_block_write(pq_graph *g, const pq_block_desc *desc,
 // when it knows none.
 typedef const void *(*pq_constant_map_fn)(void *user, uint64_t id,
                                           uint64_t *out_bytes);
+// The map of a written block's constants: user is the pq_graph it was written
+// from. For plugins too (ptqc_call).
+const void *pq_block_constant(void *user, uint64_t id, uint64_t *out_bytes);
 PTQC_MUST_USE ptqc_status pq_block_read(ptqc_ctx *ctx, const void *bytes,
                                         size_t count, pq_constant_map_fn map,
                                         void *user, pq_graph **out);

@@ -189,8 +189,7 @@ write_dim_list(block_writer *w, const pq_dim *dims, uint32_t n,
     return PTQC_OK;
 }
 
-// ---- constants, quantization, values
-// ------------------------------------------
+// ---- constants, quantization, values ---------------------------------------
 
 static ptqc_status
 write_constant(block_writer *w, pq_const_id id, uint32_t *out)
@@ -495,8 +494,7 @@ write_outputs(block_writer *w)
     return PTQC_OK;
 }
 
-// ---- the block
-// ----------------------------------------------------------------
+// ---- the block -------------------------------------------------------------
 
 static void
 mark_boundary_dims(block_writer *w)
@@ -651,4 +649,16 @@ done:
     pq_free(g->ctx, w.dims);
     pq_free(g->ctx, w.is_mine);
     return st;
+}
+
+const void *
+pq_block_constant(void *user, uint64_t id, uint64_t *out_bytes)
+{
+    const pq_graph *g = user;
+    if (id == 0 || id >= pq_graph_constant_count(g)) {
+        return NULL;
+    }
+    const pq_constant *c = pq_graph_constant(g, (pq_const_id){(uint32_t)id});
+    *out_bytes = c->bytes;
+    return c->p;
 }
