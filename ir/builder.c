@@ -12,7 +12,6 @@
 #include "ir/infer.h"
 
 enum {
-    MAX_INPUTS = sizeof((pq_builder *)0)->inputs / sizeof(pq_value_id),
     MAX_ATTRS = sizeof((pq_builder *)0)->attrs / sizeof(pq_attr),
 };
 
@@ -48,7 +47,7 @@ pq_build_input(pq_builder *b, pq_value_id v)
     if (b->st != PTQC_OK) {
         return;
     }
-    if (b->input_count == MAX_INPUTS || v.index >= b->g->values.count) {
+    if (b->input_count == PQ_MAX_INPUTS || v.index >= b->g->values.count) {
         fail(b, "too many inputs or no such value");
         return;
     }
@@ -239,8 +238,7 @@ normalize_axes(pq_builder *b)
     }
 }
 
-// ---- insertion
-// ----------------------------------------------------------------
+// ---- insertion -------------------------------------------------------------
 
 static pq_value_id
 add_output(pq_builder *b, const pq_infer_out *out, pq_str name, pq_op_id op,

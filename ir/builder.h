@@ -14,7 +14,7 @@ typedef struct pq_builder {
     pq_op_id before; // insertion point; none = at the end
     pq_opcode code;
     pq_str name;
-    pq_value_id inputs[256];
+    pq_value_id inputs[PQ_MAX_INPUTS];
     uint32_t input_count;
     pq_attr attrs[24];
     uint32_t attr_count;

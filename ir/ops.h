@@ -43,10 +43,13 @@ typedef enum pq_attr_kind {
     PQ_KIND_DTYPE,
 } pq_attr_kind;
 
+// Most inputs of any op; max_inputs of those that take any number up to it.
+#define PQ_MAX_INPUTS 255
+
 typedef struct pq_op_info {
     const char *name;
     pq_op_class cls;
-    uint8_t min_inputs, max_inputs, outputs; // 255 = any number
+    uint8_t min_inputs, max_inputs, outputs;
 } pq_op_info;
 
 const pq_op_info *pq_op_info_of(pq_opcode code);

@@ -98,8 +98,8 @@ bool
 pq_admits_op(const pq_graph *g, const pq_caps *caps, const pq_op *op,
              const pq_scheme *inputs, const pq_scheme *output)
 {
-    pq_scheme real[256];
-    for (uint32_t i = 0; i < op->input_count && i < 256; i++) {
+    pq_scheme real[PQ_MAX_INPUTS];
+    for (uint32_t i = 0; i < op->input_count; i++) {
         bool is_codes = inputs[i].granularity != PQ_GRAN_NONE;
         real[i] = is_codes ? real_of(&inputs[i]) : inputs[i];
     }

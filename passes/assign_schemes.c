@@ -8,6 +8,8 @@
 // from end to end, while float streams (residuals between norms) stay float
 // and only the operands of products are quantized.
 
+#include <assert.h>
+
 #include "passes/admit.h"
 #include "passes/match.h"
 #include "passes/plan.h"
@@ -21,7 +23,8 @@ typedef struct pq_deviation {
     uint32_t count;
 } pq_deviation;
 
-#define PQ_DEVIATION_KINDS 16
+// Room for all: the texts of this file times the kinds of products.
+#define PQ_DEVIATION_KINDS 32
 // Smaller groups, where the asked one does not fit, are not made up.
 #define PQ_LEAST_GROUP 16
 
@@ -52,9 +55,7 @@ warn(pq_assign *a, const pq_op *op, const char *what, const char *why)
            (a->deviations[i].why != why || a->deviations[i].code != op->code)) {
         i++;
     }
-    if (i == PQ_DEVIATION_KINDS) {
-        return;
-    }
+    assert(i < PQ_DEVIATION_KINDS);
     if (i == a->deviation_count) {
         a->deviation_count++;
         a->deviations[i] =

@@ -64,7 +64,7 @@ static const pq_caps_operand *
 input_operand(const pq_caps_rule *rule, uint32_t index)
 {
     const pq_caps_operand *found = find_operand(rule, false, index);
-    bool is_variadic = pq_op_info_of(rule->op)->max_inputs == 255;
+    bool is_variadic = pq_op_info_of(rule->op)->max_inputs == PQ_MAX_INPUTS;
     for (uint32_t i = index; found == NULL && is_variadic && i > 0; i--) {
         found = find_operand(rule, false, i - 1);
     }

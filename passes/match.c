@@ -24,12 +24,6 @@ pq_producer(const pq_graph *g, pq_value_id v, pq_opcode code)
     return op != NULL && op->code == code ? op : NULL;
 }
 
-const pq_op *
-pq_sole_producer(const pq_graph *g, pq_value_id v, pq_opcode code)
-{
-    return pq_op_is_none(pq_single_user(g, v)) ? NULL : pq_producer(g, v, code);
-}
-
 bool
 pq_is_constant(const pq_graph *g, pq_value_id v)
 {
@@ -77,14 +71,6 @@ pq_is_scalar(const pq_graph *g, pq_value_id v, float x)
 {
     float found;
     return pq_scalar_of(g, v, &found) && memcmp(&found, &x, sizeof x) == 0;
-}
-
-bool
-pq_is_near(const pq_graph *g, pq_value_id v, double x)
-{
-    float found;
-    return pq_scalar_of(g, v, &found) &&
-           fabs((double)found - x) <= 4e-6 * fabs(x);
 }
 
 int64_t

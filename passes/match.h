@@ -10,8 +10,6 @@
 // The op that makes v, when it is of this code; else NULL.
 const pq_op *pq_producer(const pq_graph *g, pq_value_id v, pq_opcode code);
 pq_op_id pq_producer_id(const pq_graph *g, pq_value_id v);
-// As pq_producer, when v has no other use than one operand.
-const pq_op *pq_sole_producer(const pq_graph *g, pq_value_id v, pq_opcode code);
 bool pq_is_constant(const pq_graph *g, pq_value_id v);
 // A floating-point constant (not codes).
 bool pq_is_float_constant(const pq_graph *g, pq_value_id v);
@@ -22,8 +20,6 @@ bool pq_is_codes(const pq_graph *g, pq_value_id v);
 bool pq_scalar_of(const pq_graph *g, pq_value_id v, float *out);
 // A one-element f32 constant equal to x, exactly.
 bool pq_is_scalar(const pq_graph *g, pq_value_id v, float x);
-// ... or within a few parts in 10^6.
-bool pq_is_near(const pq_graph *g, pq_value_id v, double x);
 // Elements of a f32 constant as aligned floats in the arena; NULL: out of
 // memory. Mapped constants need not be aligned.
 float *pq_copy_floats(const pq_graph *g, pq_value_id v, pq_arena *arena);

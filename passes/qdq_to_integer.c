@@ -355,7 +355,7 @@ operands_have_type(const pq_graph *g, const pq_op *op, ptqc_dtype type)
 static bool
 admits_codes(const pq_to_integer *c, const pq_op *op, pq_value_id y)
 {
-    pq_scheme inputs[256]; // most inputs an op may have
+    pq_scheme inputs[PQ_MAX_INPUTS];
     for (uint32_t i = 0; i < op->input_count; i++) {
         pq_value_id codes = pq_is_data_operand(c->g, op, i)
                                 ? byte_codes_of(c->g, op->inputs[i])
