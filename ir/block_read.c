@@ -435,8 +435,7 @@ read_node(block_reader *r, const ptqc_gb_node *n)
     return PTQC_OK;
 }
 
-// ---- the block
-// ----------------------------------------------------------------
+// ---- the block -------------------------------------------------------------
 
 static ptqc_status
 read_outputs(block_reader *r)

@@ -197,8 +197,7 @@ read_poly(const pq_graph *g, pq_dim d, poly *out)
     return read_sum(g, d, 1, out);
 }
 
-// ---- exact divisions
-// ----------------------------------------------------------
+// ---- exact divisions -------------------------------------------------------
 
 static int64_t
 gcd(int64_t a, int64_t b)
@@ -307,8 +306,7 @@ cancel_divisions(pq_graph *g, poly *p)
     return true;
 }
 
-// ---- writing an expression
-// ----------------------------------------------------
+// ---- writing an expression -------------------------------------------------
 
 // The product without its sign.
 static pq_dim

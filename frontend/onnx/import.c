@@ -398,8 +398,7 @@ import_outputs(pq_onnx_importer *im, const pq_onnx_scope *scope,
     return st;
 }
 
-// ---- all of it
-// ----------------------------------------------------------------
+// ---- all of it -------------------------------------------------------------
 
 static ptqc_status
 import_main(pq_onnx_importer *im, pq_onnx_scope *scope)

@@ -36,8 +36,6 @@ typedef struct pq_onnx_op {
 } pq_onnx_op;
 
 const pq_onnx_op *pq_onnx_op_find(pq_str domain, pq_str name);
-// Rows in order; NULL behind the last.
-const pq_onnx_op *pq_onnx_op_at(size_t index);
 
 // Names visible to a node. A name whose value could not be imported is
 // poisoned: nodes that read it are skipped without a message of their own.
@@ -107,8 +105,7 @@ struct pq_onnx_call {
     bool is_poisoned;      // outputs are unknown, and it has been said
 };
 
-// ---- graphs (import.c, nodes.c)
-// ----------------------------------------------
+// ---- graphs (import.c, nodes.c) --------------------------------------------
 
 // Imports the nodes in order; every output is defined in the scope.
 PTQC_MUST_USE ptqc_status pq_onnx_import_nodes(pq_onnx_importer *im,
@@ -144,8 +141,7 @@ pq_str pq_onnx_op_label(pq_arena *arena, const pq_onnx_node *node);
 // "" and "ai.onnx" are one domain.
 bool pq_onnx_domain_equal(pq_str a, pq_str b);
 
-// ---- messages held back (import.c)
-// --------------------------------------------
+// ---- messages held back (import.c) -----------------------------------------
 
 // Puts "what 'name' (detail): " in front of the message that is held back.
 void pq_onnx_prefix(pq_onnx_importer *im, const char *what, pq_str name,
@@ -154,8 +150,7 @@ void pq_onnx_prefix(pq_onnx_importer *im, const char *what, pq_str name,
 PTQC_MUST_USE ptqc_status pq_onnx_add_problem(pq_onnx_importer *im, pq_str op,
                                               pq_str place);
 
-// ---- what the file says about itself (facts.c)
-// --------------------------------
+// ---- what the file says about itself (facts.c) -----------------------------
 
 // Fills the facts of im->model from the decoded file; the file may be closed
 // before the model ends.
@@ -163,8 +158,7 @@ PTQC_MUST_USE ptqc_status pq_onnx_collect_facts(pq_onnx_importer *im);
 // Groups the problems by operator and reason, in order of occurrence.
 PTQC_MUST_USE ptqc_status pq_onnx_collect_problems(pq_onnx_importer *im);
 
-// ---- tensors (tensor.c, external_data.c)
-// --------------------------------------
+// ---- tensors (tensor.c, external_data.c) -----------------------------------
 
 // Adds the tensor to the graph's constants; non-finite elements are counted
 // and warned of under `name`. E_UNSUPPORTED for types ptqc does not have.
@@ -219,8 +213,7 @@ PTQC_MUST_USE ptqc_status pq_onnx_attrs_check(pq_onnx_call *c);
 // E_INPUT when an attribute is given twice; asked before the others.
 PTQC_MUST_USE ptqc_status pq_onnx_attrs_unique(pq_onnx_call *c);
 
-// ---- operands (operands.c)
-// ------------------------------------------------------
+// ---- operands (operands.c) -------------------------------------------------
 
 pq_value_id pq_onnx_input(const pq_onnx_call *c, uint32_t i); // none: absent
 const pq_type *pq_onnx_type_of(const pq_onnx_call *c, pq_value_id v);
@@ -263,8 +256,7 @@ PTQC_MUST_USE ptqc_status pq_onnx_dim_check(pq_onnx_call *c, pq_dim d);
 PTQC_MUST_USE ptqc_status pq_onnx_product(pq_onnx_call *c, const pq_dim *dims,
                                           uint32_t n, pq_dim *out);
 
-// ---- building (operands.c)
-// --------------------------------------------------------
+// ---- building (operands.c) -------------------------------------------------
 
 // Begins an op with the node's name.
 void pq_onnx_begin(pq_onnx_call *c, pq_builder *b, pq_opcode code);

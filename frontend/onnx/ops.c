@@ -41,9 +41,3 @@ pq_onnx_op_find(pq_str domain, pq_str name)
     }
     return NULL;
 }
-
-const pq_onnx_op *
-pq_onnx_op_at(size_t index)
-{
-    return index < sizeof ops / sizeof ops[0] ? &ops[index] : NULL;
-}

@@ -30,8 +30,7 @@ PTQC_MUST_USE ptqc_status pq_onnx_slice_constant(pq_onnx_call *c, pq_value_id x,
                                                  int64_t axis, int64_t start,
                                                  int64_t end, pq_value_id *out);
 
-// ---- quantization (quantize.c)
-// ------------------------------------------------
+// ---- quantization (quantize.c) ----------------------------------------------
 
 // What a scale and a zero point operand say about codes.
 typedef struct pq_onnx_quant_desc {

@@ -195,16 +195,10 @@ pq_onnx_import_clip(pq_onnx_call *c)
     return clip_by_attrs(c, low, high);
 }
 
-ptqc_status
-pq_onnx_import_cast(pq_onnx_call *c)
+// saturate: the attribute of Cast and CastLike.
+static ptqc_status
+cast_to(pq_onnx_call *c, ptqc_dtype dtype, int64_t saturate)
 {
-    int64_t to = 0, saturate = 1;
-    ptqc_dtype dtype = PTQC_DTYPE_NONE;
-    pq_str round_mode = PQ_STR("up");
-    PQ_TRY(pq_onnx_attr_i64(c, "to", &to));
-    PQ_TRY(pq_onnx_attr_range(c, "saturate", 0, 1, &saturate));
-    PQ_TRY(pq_onnx_attr_str(c, "round_mode", &round_mode)); // of e8m0 only
-    PQ_TRY(pq_onnx_dtype(c->ctx, to, &dtype));
     bool is_f8 = dtype == PTQC_F8E4M3 || dtype == PTQC_F8E5M2;
     if (is_f8 && saturate == 0) {
         return PQ_ONNX_FAIL(c, PTQC_E_UNSUPPORTED,
@@ -218,6 +212,19 @@ pq_onnx_import_cast(pq_onnx_call *c)
 }
 
 ptqc_status
+pq_onnx_import_cast(pq_onnx_call *c)
+{
+    int64_t to = 0, saturate = 1;
+    ptqc_dtype dtype = PTQC_DTYPE_NONE;
+    pq_str round_mode = PQ_STR("up");
+    PQ_TRY(pq_onnx_attr_i64(c, "to", &to));
+    PQ_TRY(pq_onnx_attr_range(c, "saturate", 0, 1, &saturate));
+    PQ_TRY(pq_onnx_attr_str(c, "round_mode", &round_mode)); // of e8m0 only
+    PQ_TRY(pq_onnx_dtype(c->ctx, to, &dtype));
+    return cast_to(c, dtype, saturate);
+}
+
+ptqc_status
 pq_onnx_import_cast_like(pq_onnx_call *c)
 {
     int64_t saturate = 1;
@@ -225,16 +232,7 @@ pq_onnx_import_cast_like(pq_onnx_call *c)
     PQ_TRY(pq_onnx_attr_range(c, "saturate", 0, 1, &saturate));
     PQ_TRY(pq_onnx_attr_str(c, "round_mode", &round_mode));
     ptqc_dtype dtype = pq_onnx_type_of(c, pq_onnx_input(c, 1))->dtype;
-    bool is_f8 = dtype == PTQC_F8E4M3 || dtype == PTQC_F8E5M2;
-    if (is_f8 && saturate == 0) {
-        return PQ_ONNX_FAIL(c, PTQC_E_UNSUPPORTED,
-                            "casting to 8-bit floats without saturation is "
-                            "not supported");
-    }
-    if (dtype == pq_onnx_type_of(c, pq_onnx_input(c, 0))->dtype) {
-        return pq_onnx_import_identity(c);
-    }
-    return pq_onnx_cast(c, pq_onnx_input(c, 0), dtype, &c->outputs[0]);
+    return cast_to(c, dtype, saturate);
 }
 
 // ---- two inputs and more ----------------------------------------------------

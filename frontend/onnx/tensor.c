@@ -396,8 +396,7 @@ pq_onnx_tensor_constant(pq_onnx_importer *im, const pq_onnx_tensor *t,
     return add_constant(&r, &t->dims, out);
 }
 
-// ---- sparse
-// -------------------------------------------------------------------
+// ---- sparse ----------------------------------------------------------------
 
 // Position of entry i in the dense tensor: indices are [entries] positions
 // or [entries, rank] coordinates, ascending (SparseTensorProto).
