@@ -3,18 +3,22 @@
 // The .ptqc container, version 1: what is in the file and how it is read and
 // written. All numbers little-endian, all sections 64-byte aligned.
 //
-//   0        64       table                              data
-//   +--------+--------+------+-------+------+-------+----+--------------+
-//   | header | section table | META  | IFACE | PLAN | ...| constants    |
-//   +--------+---------------+-------+-------+------+----+--------------+
+//   +-----------------------------+------+-------+- ... -+-----------+------+
+//   | header with section table   | META | IFACE |       | TOKENIZER | DATA |
+//   +-----------------------------+------+-------+- ... -+-----------+------+
 //
-// META   JSON text: version, provenance, recipe, report
-// IFACE  a graph block without nodes: every boundary value of the plan with
-//        its symbolic dims; its inputs/outputs are the artifact's
-// PLAN   programs and steps, below
-// BLOBS  the plugins' programs
-// CONSTS table of pq_file_constant
-// DATA   the constants' bytes, each 64-byte aligned, one copy per content
+// META       JSON text: version, provenance, recipe, report
+// IFACE      a graph block without nodes: every boundary value of the plan
+//            with its symbolic dims; its inputs/outputs are the artifact's
+// PROGRAMS   table of pq_file_program
+// STEPS      table of pq_file_step: the plan
+// OPERANDS   u32 indices that steps have slices of
+// TEXT       names of plugins and targets
+// BLOBS      the plugins' programs
+// CONSTANTS  table of pq_file_constant
+// REFS       u32 indices into CONSTANTS that programs have slices of
+// TOKENIZER  a language model's tokenizer, or nothing
+// DATA       the constants' bytes, each 64-byte aligned, one copy per content
 //
 // The header holds the SHA-256 of everything before DATA (with that field
 // zero); each constant has its XXH3-64. Everything is checked at open.
@@ -115,12 +119,10 @@ ptqc_bytes pq_artifact_blob(const ptqc_artifact *a,
 
 // ---- writing --------------------------------------------------------------
 
-// Collects an artifact in memory except constants, which are written as they
-// come: so the DATA section is last and streamed. Constants with equal bytes
-// are stored once.
+// Collects an artifact in memory, constants included (copied; those with equal
+// bytes once).
 typedef struct pq_container pq_container;
 
-// Exactly one of path and memory: path NULL writes into memory.
 PTQC_MUST_USE ptqc_status pq_container_create(ptqc_ctx *ctx,
                                               pq_container **out);
 void pq_container_destroy(pq_container *c); // NULL allowed

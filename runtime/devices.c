@@ -40,14 +40,12 @@ tell_device(void *user, const ptqc_hdr *record)
 
 // A plugin that cannot be loaded is one unusable device, not a failure.
 static void
-tell_failure(pq_device_adapter *a)
+tell_failure(pq_device_adapter *a, const char *reason)
 {
     a->fn(a->user, &(ptqc_device_info){.id = a->plugin->name,
                                        .name = "",
                                        .target = a->plugin->name,
-                                       .reason = a->plugin->failure != NULL
-                                                     ? a->plugin->failure
-                                                     : "cannot be loaded"});
+                                       .reason = reason});
 }
 
 ptqc_status
@@ -62,7 +60,9 @@ ptqc_list_devices(ptqc_ctx *ctx, const ptqc_backend_dirs *dirs,
         pq_plugin *plugin = pq_plugins_at(set, i);
         adapter.plugin = plugin;
         if (pq_plugin_load(set, plugin) != PTQC_OK) {
-            tell_failure(&adapter);
+            tell_failure(&adapter, plugin->failure != NULL
+                                       ? plugin->failure
+                                       : "cannot be loaded"); // out of memory
             continue;
         }
         ptqc_sink sink = {.emit = tell_device, .user = &adapter};
@@ -70,7 +70,9 @@ ptqc_list_devices(ptqc_ctx *ctx, const ptqc_backend_dirs *dirs,
         pq_call_init(&call, ctx, plugin);
         if (plugin->table->vt->devices(&call, plugin->instance, &sink) !=
             PTQC_BE_OK) {
-            tell_failure(&adapter);
+            tell_failure(&adapter, call.text[0] != '\0'
+                                       ? call.text
+                                       : "its devices cannot be listed");
         }
     }
     pq_arena_deinit(&adapter.arena);

@@ -47,8 +47,8 @@ keep_error(ptqc_call *call, const ptqc_diag *d)
     if (call->text[0] != '\0') {
         return; // the first error is the cause
     }
-    snprintf(call->text, sizeof call->text, "%.*s", (int)d->text.n, d->text.p);
-    snprintf(call->hint, sizeof call->hint, "%.*s", (int)d->hint.n, d->hint.p);
+    snprintf(call->text, sizeof call->text, "%.*s", PQ_STR_ARG(d->text));
+    snprintf(call->hint, sizeof call->hint, "%.*s", PQ_STR_ARG(d->hint));
 }
 
 static void
@@ -69,8 +69,8 @@ host_diag(ptqc_call *call, const ptqc_diag *record)
         d.severity < sizeof map / sizeof *map && d.severity > PTQC_SEV_ERROR
             ? map[d.severity]
             : PTQC_SEVERITY_DEBUG;
-    pq_say(call->ctx, severity, "plugin %s: %.*s", call->plugin, (int)d.text.n,
-           d.text.p);
+    pq_say(call->ctx, severity, "plugin %s: %.*s", call->plugin,
+           PQ_STR_ARG(d.text));
 }
 
 static uint32_t

@@ -241,18 +241,18 @@ pq_plugins_find(pq_plugins *set, pq_str name)
     return NULL;
 }
 
-const ptqc_host *
-pq_plugins_host(const pq_plugins *set)
-{
-    return &set->host;
-}
-
 // ---- loading --------------------------------------------------------------
+
+static void
+keep_failure(pq_plugins *set, pq_plugin *plugin, const char *reason)
+{
+    plugin->failure = pq_arena_strndup(&set->arena, reason, strlen(reason));
+}
 
 static ptqc_status
 cannot_load(pq_plugins *set, pq_plugin *plugin, const char *reason)
 {
-    plugin->failure = pq_arena_strndup(&set->arena, reason, strlen(reason));
+    keep_failure(set, plugin, reason);
     return PQ_FAIL(set->ctx, PTQC_E_BACKEND, "plugin %s: %s", plugin->name,
                    reason);
 }
@@ -311,7 +311,11 @@ pq_plugin_load(pq_plugins *set, pq_plugin *plugin)
         return cannot_load(set, plugin, "everybody may write its file");
     }
     pq_dylib *lib = NULL;
-    PQ_TRY(pq_dylib_open(set->ctx, plugin->path, &lib));
+    ptqc_status opened = pq_dylib_open(set->ctx, plugin->path, &lib);
+    if (opened != PTQC_OK) {
+        keep_failure(set, plugin, "its library cannot be loaded");
+        return opened;
+    }
     void *symbol = pq_dylib_symbol(lib, PTQC_QUERY_SYMBOL);
     pq_dylib_close(lib, false); // stays loaded for good
     if (symbol == NULL) {
@@ -324,6 +328,10 @@ pq_plugin_load(pq_plugins *set, pq_plugin *plugin)
     pq_call_init(&call, set->ctx, plugin);
     ptqc_be_status st =
         plugin->table->vt->create(&call, &set->host, &plugin->instance);
+    if (st < PTQC_BE_OK) {
+        keep_failure(set, plugin,
+                     call.text[0] != '\0' ? call.text : "it does not start");
+    }
     return pq_call_end(&call, st, "start");
 }
 

@@ -38,7 +38,6 @@ PTQC_MUST_USE ptqc_status pq_plugin_load(pq_plugins *set, pq_plugin *plugin);
 // Loads one .so that need not have a manifest (the conformance kit).
 PTQC_MUST_USE ptqc_status pq_plugins_add_file(pq_plugins *set, const char *path,
                                               pq_plugin **out);
-const ptqc_host *pq_plugins_host(const pq_plugins *set);
 
 // One call into a plugin: what ptqc_call is on the host's side. Diagnostics
 // are kept so that a failed call says exactly one error.
