@@ -13,6 +13,7 @@
 // Packed weights (the same at every level). strip = 16 columns, padded with
 // zeros; within a strip ("[]" outermost first):
 //   F32  [K][16] f32
+//   F16, BF16  [K][16] of 2 bytes, padded to 64 bytes
 //   S8   [ceil(K/4)][16][4] s8; a last partial line as strip.h says
 //   W8   per group: [ceil(G/4)][16][4] codes, then [16] f32 scales; after the
 //        strip's last group, when asymmetric, [groups][16] u8 zero points,
@@ -31,10 +32,13 @@
 #include "jit.h"
 #include "step.h"
 
-#define PQ_WEIGHT_F32 0u // activations f32
-#define PQ_WEIGHT_S8  1u // activations u8
-#define PQ_WEIGHT_W8  2u // activations f32, codes of 8 bits
-#define PQ_WEIGHT_W4  3u // activations f32, codes of 4 bits
+#define PQ_WEIGHT_F32   0u // activations f32
+#define PQ_WEIGHT_S8    1u // activations u8
+#define PQ_WEIGHT_W8    2u // activations f32, codes of 8 bits
+#define PQ_WEIGHT_W4    3u // activations f32, codes of 4 bits
+#define PQ_WEIGHT_F16   4u // activations f32
+#define PQ_WEIGHT_BF16  5u // activations f32
+#define PQ_WEIGHT_COUNT 6u
 
 // Rounded up to whole strips.
 static inline int64_t

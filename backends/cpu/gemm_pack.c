@@ -23,6 +23,12 @@ is_codes(const pq_weight_shape *shape)
     return shape->format == PQ_WEIGHT_W8 || shape->format == PQ_WEIGHT_W4;
 }
 
+static int
+is_short(const pq_weight_shape *shape)
+{
+    return shape->format == PQ_WEIGHT_F16 || shape->format == PQ_WEIGHT_BF16;
+}
+
 static int64_t
 line_elements(const pq_weight_shape *shape)
 {
@@ -80,6 +86,9 @@ pq_weight_strip_bytes(const pq_weight_shape *shape)
     switch (shape->format) {
     case PQ_WEIGHT_F32:
         return pq_strip_bytes_f32(&strips);
+    case PQ_WEIGHT_F16:
+    case PQ_WEIGHT_BF16:
+        return (pq_strip_bytes_f32(&strips) / 2 + 63) / 64 * 64;
     case PQ_WEIGHT_S8:
         return pq_strip_bytes_s8(&strips);
     case PQ_WEIGHT_W8:
@@ -198,6 +207,21 @@ pack_code_strip(const pq_weight_shape *shape, const pq_weight_source *source,
     }
 }
 
+// ---- f16 and bf16 ---------------------------------------------------------
+
+static void
+pack_short_strip(const pq_weight_shape *shape, const pq_weight_source *source,
+                 int64_t first, uint16_t *out)
+{
+    const uint16_t *data = source->data;
+    for (int64_t lane = 0; lane < LANES && first + lane < shape->n; lane++) {
+        const uint16_t *from = data + (first + lane) * source->n_stride;
+        for (int64_t k = 0; k < shape->k; k++) {
+            out[k * LANES + lane] = from[k * source->k_stride];
+        }
+    }
+}
+
 void
 pq_weight_pack(const pq_weight_shape *shape, const pq_weight_source *source,
                void *out)
@@ -208,12 +232,17 @@ pq_weight_pack(const pq_weight_shape *shape, const pq_weight_source *source,
         pq_strip_pack_f32(&strips, &from, out);
     } else if (shape->format == PQ_WEIGHT_S8) {
         pq_strip_pack_s8(&strips, &from, out);
-    } else if (is_codes(shape)) {
+    } else if (is_codes(shape) || is_short(shape)) {
         uint8_t *bytes = out;
         int64_t strip = pq_weight_strip_bytes(shape);
         memset(bytes, 0, (size_t)pq_weight_bytes(shape));
         for (int64_t n = 0; n < shape->n; n += LANES) {
-            pack_code_strip(shape, source, n, bytes + n / LANES * strip);
+            uint8_t *to = bytes + n / LANES * strip;
+            if (is_short(shape)) {
+                pack_short_strip(shape, source, n, (uint16_t *)(void *)to);
+            } else {
+                pack_code_strip(shape, source, n, to);
+            }
         }
     }
 }

@@ -227,6 +227,8 @@ void pq_lower_elementwise(pq_lower *l);
 bool pq_lower_is_elementwise(const pq_lower *l, uint32_t node);
 // Marks nodes that are computed inside their consumer.
 void pq_lower_fuse(pq_lower *l);
+// The same for casts of constants that matmul reads as they are.
+void pq_lower_fuse_weights(pq_lower *l);
 #define LOWER(op, fn) void pq_lower_##fn(pq_lower *l);
 #include "lower_ops.def"
 #undef LOWER

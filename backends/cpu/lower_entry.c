@@ -313,6 +313,7 @@ pq_lower_entry(pq_lower *l)
     if (pq_lower_ok(l)) {
         begin_given(l, bindings);
         pq_lower_fuse(l);
+        pq_lower_fuse_weights(l);
     }
     uint32_t nodes = ptqc_gb_count(l->g, PTQC_GB_NODES);
     for (uint32_t i = 0; i < nodes && pq_lower_ok(l); i++) {

@@ -28,10 +28,60 @@ typedef struct weights {
     bool trans; // stored [N][K]
 } weights;
 
+// Operand 1, or the constant under a cast that is left out.
+static const ptqc_gb_value *
+weights_of(const pq_lower *l)
+{
+    uint32_t producer = l->values[pq_in_index(l, 1)].producer;
+    if (producer == PQ_CPU_NONE || !l->fused[producer]) {
+        return pq_in(l, 1);
+    }
+    const ptqc_gb_node *n = ptqc_gb_node_at(l->g, producer);
+    return ptqc_gb_value_at(l->g, ptqc_gb_input(l->g, n, 0));
+}
+
+// Whether a value is cast(constant f16 or bf16) to f32.
+static bool
+is_widened(const pq_lower *l, const ptqc_gb_value *v, uint32_t producer)
+{
+    if (producer == PQ_CPU_NONE || v->dtype != PTQC_F32) {
+        return false;
+    }
+    const ptqc_gb_node *n = ptqc_gb_node_at(l->g, producer);
+    uint32_t from = ptqc_gb_input(l->g, n, 0);
+    if (!ptqc_gb_text_is(l->g, n->op, "cast") || from == PTQC_GB_NONE) {
+        return false;
+    }
+    const ptqc_gb_value *c = ptqc_gb_value_at(l->g, from);
+    return c->constant != PTQC_GB_NONE && c->quant == PTQC_GB_NONE &&
+           (c->dtype == PTQC_F16 || c->dtype == PTQC_BF16);
+}
+
+void
+pq_lower_fuse_weights(pq_lower *l)
+{
+    for (uint32_t i = 0; i < ptqc_gb_count(l->g, PTQC_GB_NODES); i++) {
+        const ptqc_gb_node *n = ptqc_gb_node_at(l->g, i);
+        if (!ptqc_gb_text_is(l->g, n->op, "matmul") || n->input_count < 2) {
+            continue;
+        }
+        uint32_t gv = ptqc_gb_input(l->g, n, 1);
+        if (gv == PTQC_GB_NONE) {
+            continue;
+        }
+        const pq_lower_value *s = &l->values[gv];
+        const ptqc_gb_value *v = ptqc_gb_value_at(l->g, gv);
+        if (s->use_count == 1 && !s->is_output && v->rank == 2 &&
+            is_widened(l, v, s->producer)) {
+            l->fused[s->producer] = 1;
+        }
+    }
+}
+
 static bool
 read_weight_dims(pq_lower *l, weights *w)
 {
-    const ptqc_gb_value *v = pq_in(l, 1);
+    const ptqc_gb_value *v = weights_of(l);
     int64_t rows, cols;
     w->trans = pq_attr_i64(l, "trans_b", 0) != 0;
     if (!pq_gv_dim_const(l, v, v->rank - 2, &rows) ||
@@ -67,7 +117,7 @@ static bool
 read_scale_strides(pq_lower *l, const ptqc_gb_quant *q, int64_t count,
                    weights *w)
 {
-    const ptqc_gb_value *v = pq_in(l, 1);
+    const ptqc_gb_value *v = weights_of(l);
     uint32_t k_axis = w->trans ? v->rank - 1 : v->rank - 2;
     uint32_t n_axis = w->trans ? v->rank - 2 : v->rank - 1;
     int64_t k = w->shape.k, n = w->shape.n;
@@ -92,7 +142,7 @@ read_scale_strides(pq_lower *l, const ptqc_gb_quant *q, int64_t count,
 static void
 read_weight_only(pq_lower *l, weights *w)
 {
-    const ptqc_gb_value *v = pq_in(l, 1);
+    const ptqc_gb_value *v = weights_of(l);
     const ptqc_gb_quant *q = ptqc_gb_quant_at(l->g, v->quant);
     int64_t scales, zeros;
     w->source.scales = pq_quant_scales(l, q, &scales);
@@ -119,7 +169,7 @@ read_weight_only(pq_lower *l, weights *w)
 static void
 read_weights(pq_lower *l, const pq_lower_epilogue *e, weights *w)
 {
-    const ptqc_gb_value *v = pq_in(l, 1);
+    const ptqc_gb_value *v = weights_of(l);
     int64_t count;
     if (e->is_integer) {
         w->shape.format = PQ_WEIGHT_S8;
@@ -127,8 +177,11 @@ read_weights(pq_lower *l, const pq_lower_epilogue *e, weights *w)
     } else if (pq_gv_is_quantized(l, v)) {
         w->source.data = pq_gv_constant(l, v, &count);
         read_weight_only(l, w);
-    } else if (v->dtype == PTQC_F32) {
-        w->shape.format = PQ_WEIGHT_F32;
+    } else if (v->dtype == PTQC_F32 || v->dtype == PTQC_F16 ||
+               v->dtype == PTQC_BF16) {
+        w->shape.format = v->dtype == PTQC_F32   ? PQ_WEIGHT_F32
+                          : v->dtype == PTQC_F16 ? PQ_WEIGHT_F16
+                                                 : PQ_WEIGHT_BF16;
         w->source.data = pq_gv_constant(l, v, &count);
     } else {
         pq_decline(l, "type of the weights");
@@ -153,14 +206,14 @@ static uint32_t
 emit_weights(pq_lower *l, const weights *w)
 {
     const ptqc_gb_constant *c =
-        ptqc_gb_constant_at(l->g, pq_in(l, 1)->constant);
+        ptqc_gb_constant_at(l->g, weights_of(l)->constant);
     char layout[64];
     snprintf(layout, sizeof layout, "cpu.strip16.%u%s.%s.g%lld.v1",
              w->shape.format, w->shape.asymmetric ? "a" : "",
              w->trans ? "nk" : "kn", (long long)w->shape.group);
     // Codes of one constant may carry other scales elsewhere.
     bool shared =
-        w->shape.format == PQ_WEIGHT_F32 || w->shape.format == PQ_WEIGHT_S8;
+        w->shape.format != PQ_WEIGHT_W8 && w->shape.format != PQ_WEIGHT_W4;
     uint32_t found = shared ? pq_find_packed(l, c, layout) : PQ_CPU_NONE;
     if (found != PQ_CPU_NONE || !pq_lower_ok(l)) {
         return found;
@@ -231,7 +284,8 @@ static void
 write_matmul(pq_lower *l, const weights *w, const pq_lower_epilogue *e,
              const uint32_t *args, uint32_t out)
 {
-    static const char *const FORMATS[] = {"f32", "u8s8", "f32w8", "f32w4"};
+    static const char *const FORMATS[] = {"f32",   "u8s8", "f32w8",
+                                          "f32w4", "f16",  "bf16"};
     pq_step_begin(l, PQ_STEP_MATMUL, "matmul k%lld n%lld %s",
                   (long long)w->shape.k, (long long)w->shape.n,
                   FORMATS[w->shape.format]);
@@ -250,7 +304,7 @@ write_matmul(pq_lower *l, const weights *w, const pq_lower_epilogue *e,
 static void
 lower_constant(pq_lower *l)
 {
-    const ptqc_gb_value *a = pq_in(l, 0), *b = pq_in(l, 1);
+    const ptqc_gb_value *a = pq_in(l, 0), *b = weights_of(l);
     weights w = {0};
     if (a->rank < 2 || pq_out(l, 0)->rank != a->rank ||
         !read_weight_dims(l, &w)) {
@@ -428,7 +482,7 @@ pq_lower_matmul(pq_lower *l)
         pq_decline(l, "operands of rank 1");
         return;
     }
-    bool constant = b->constant != PTQC_GB_NONE;
+    bool constant = weights_of(l)->constant != PTQC_GB_NONE;
     for (uint32_t i = 0; i + 2 < b->rank; i++) {
         int64_t d;
         constant = constant && pq_gv_dim_const(l, b, i, &d) && d == 1;

@@ -162,7 +162,7 @@ is_valid(const pq_product_desc *desc)
 {
     uint32_t kind = desc->epilogue.kind;
     return desc->m > 0 && desc->n > 0 && desc->taps > 0 && desc->run > 0 &&
-           desc->weight <= PQ_WEIGHT_W4 &&
+           desc->weight < PQ_WEIGHT_COUNT &&
            pq_epilogue_is_valid(&desc->epilogue) &&
            (kind == PQ_EPI_FLOAT) == (desc->weight != PQ_WEIGHT_S8);
 }
@@ -179,8 +179,10 @@ pq_product_prepare(pq_jit *jit, ptqc_call *call, const pq_product_desc *desc,
     int64_t line =
         desc->weight == PQ_WEIGHT_S8 ? (desc->run + 3) / 4 : desc->run;
     pq_weight_shape shape = weight_shape(desc);
+    int packed = is_codes(desc) || desc->weight == PQ_WEIGHT_F16 ||
+                 desc->weight == PQ_WEIGHT_BF16;
     out->strip_bytes =
-        is_codes(desc) ? pq_weight_strip_bytes(&shape) : desc->taps * line * 64;
+        packed ? pq_weight_strip_bytes(&shape) : desc->taps * line * 64;
     set_constants(out);
     set_tiling(out, pq_jit_isa(jit));
     return get_kernels(out, jit, call);

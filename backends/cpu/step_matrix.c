@@ -247,7 +247,7 @@ read_matmul(const pq_prep *prep, pq_matmul_desc *d)
     PQ_NEED(prep, a->dims[a->rank - 1] == d->weight.k);
     PQ_NEED(prep, y->dims[y->rank - 1] == d->weight.n);
     int64_t format = pq_prep_i64(prep, 2);
-    PQ_NEED(prep, format >= PQ_WEIGHT_F32 && format <= PQ_WEIGHT_W4);
+    PQ_NEED(prep, format >= 0 && format < PQ_WEIGHT_COUNT);
     d->weight.format = (uint32_t)format;
     d->weight.asymmetric = pq_prep_i64(prep, 3) != 0 ? 1u : 0u;
     d->weight.group = pq_prep_i64(prep, 4);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "emit_real.h"
 #include "gemm.h"
 #include "tile_emit.h"
 
@@ -91,20 +92,37 @@ multiply_f32(pq_tile *t, LLVMValueRef v_x_bytes, int64_t offset,
     }
 }
 
+static int
+is_short(const pq_tile *t)
+{
+    return t->d->weight == PQ_WEIGHT_F16 || t->d->weight == PQ_WEIGHT_BF16;
+}
+
+// 16 weights of one k, `bytes` after the moving pointer, as f32.
+static LLVMValueRef
+load_weights(pq_tile *t, uint32_t strip, int64_t bytes)
+{
+    LLVMValueRef v_at = weight_at(t, strip, bytes);
+    if (!is_short(t)) {
+        return pq_emit_load(t->e, t->e->t_vf32, v_at, PQ_LINE_BYTES);
+    }
+    return pq_emit_load_real(
+        t->e, t->d->weight == PQ_WEIGHT_F16 ? PTQC_F16 : PTQC_BF16, v_at, NULL);
+}
+
 // `count` elements of every row from byte v_x_bytes on.
 static void
 step_f32(pq_tile *t, LLVMValueRef v_x_bytes, uint32_t count)
 {
+    int64_t bytes = is_short(t) ? PQ_LINE_BYTES / 2 : PQ_LINE_BYTES;
     for (uint32_t k = 0; k < count; k++) {
         LLVMValueRef v_w[PQ_TILE_STRIPS_MAX];
         for (uint32_t s = 0; s < t->d->strips; s++) {
-            v_w[s] = pq_emit_load(t->e, t->e->t_vf32,
-                                  weight_at(t, s, PQ_LINE_BYTES * (int64_t)k),
-                                  PQ_LINE_BYTES);
+            v_w[s] = load_weights(t, s, bytes * (int64_t)k);
         }
         multiply_f32(t, v_x_bytes, 4 * (int64_t)k, v_w);
     }
-    advance_weights(t, PQ_LINE_BYTES * (int64_t)count);
+    advance_weights(t, bytes * (int64_t)count);
 }
 
 // `bytes` bytes (1..4) as a dword, the others zero.

@@ -5,7 +5,8 @@
 // the interpreter: bit for bit.
 //
 // In the text, "$f32[2, 3]" after "const c1: " stands for a constant with
-// random elements: f32 in [-1, 1), i8 and u8 any code, i32 in [-500, 500].
+// random elements: floats in [-1, 1), i8, u8, i4, u4 any code, i32 in [-500,
+// 500].
 #ifndef PTQC_TESTS_PLUGIN_CHECK_H
 #define PTQC_TESTS_PLUGIN_CHECK_H
 
@@ -16,6 +17,7 @@
 
 #include "backends/cpu/jit.h"
 #include "base/dtype.h"
+#include "base/float16.h"
 #include "ir/block.h"
 #include "ir/interp/interp.h"
 #include "ir/text.h"
@@ -74,7 +76,41 @@ plugin_random_list(char *out, size_t room, const char *type, int64_t count,
     return n;
 }
 
-// Replaces "$type[dims]" by "type[dims] = [...]".
+// f16 or bf16 in (-1, 1), or any bytes of u4 and i4 (rows of even length).
+static inline size_t
+plugin_random_bytes(char *out, size_t room, const char *type, int64_t count,
+                    pq_test_random *r)
+{
+    bool is_half = strcmp(type, "f16") == 0, is_bf = strcmp(type, "bf16") == 0;
+    size_t bytes = (size_t)(is_half || is_bf ? 2 * count : count / 2);
+    uint8_t *p = malloc(bytes + 1);
+    assert_non_null(p);
+    pq_test_fill_bytes(r, p, bytes);
+    for (size_t i = 0; (is_half || is_bf) && i < bytes; i += 2) {
+        float x = pq_test_random_f32(r, -1.0f, 1.0f);
+        uint16_t half = is_half ? pq_f32_to_f16(x) : pq_f32_to_bf16(x);
+        memcpy(p + i, &half, 2);
+    }
+    static const char digits[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t n = 0, whole = (bytes + 2) / 3 * 4;
+    assert_true(whole + 16 < room);
+    n += (size_t)snprintf(out, room, "base64 \"");
+    for (size_t i = 0; i < bytes; i += 3) {
+        uint32_t bits = (uint32_t)p[i] << 16;
+        bits |= i + 1 < bytes ? (uint32_t)p[i + 1] << 8 : 0;
+        bits |= i + 2 < bytes ? p[i + 2] : 0;
+        out[n++] = digits[bits >> 18];
+        out[n++] = digits[bits >> 12 & 63];
+        out[n++] = i + 1 < bytes ? digits[bits >> 6 & 63] : '=';
+        out[n++] = i + 2 < bytes ? digits[bits & 63] : '=';
+    }
+    out[n++] = '"';
+    free(p);
+    return n;
+}
+
+// Replaces "$type[dims]" by "type[dims] = [...]", or base64.
 static inline size_t
 plugin_expand(const char *from, char *out, size_t room)
 {
@@ -96,11 +132,16 @@ plugin_expand(const char *from, char *out, size_t room)
             count *= strtoll(p, NULL, 10);
             p += strcspn(p, ",]") + 1;
         }
-        n += (size_t)snprintf(out + n, room - n, "%.*s = [",
-                              (int)(end + 1 - from - 1), from + 1);
+        n += (size_t)snprintf(out + n, room - n,
+                              "%.*s = ", (int)(end + 1 - from - 1), from + 1);
+        from = end + 1;
+        if (strstr("f16 bf16 u4 i4", type) != NULL) {
+            n += plugin_random_bytes(out + n, room - n, type, count, &r);
+            continue;
+        }
+        out[n++] = '[';
         n += plugin_random_list(out + n, room - n, type, count, &r);
         out[n++] = ']';
-        from = end + 1;
     }
     out[n] = '\0';
     return n;
