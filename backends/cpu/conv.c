@@ -466,6 +466,9 @@ group_io(const pq_conv *op, const pq_conv_io *io, int64_t group)
     if (ep->flags & PQ_EPI_BIAS) {
         out.epilogue.bias += packed;
     }
+    if (ep->flags & PQ_EPI_WEIGHT_ZERO) {
+        out.epilogue.weight_zero += packed;
+    }
     if (ep->residual != PQ_ELEM_NONE) {
         out.epilogue.residual = (const uint8_t *)io->epilogue.residual +
                                 group * channels * residual_bytes;

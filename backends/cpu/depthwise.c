@@ -185,15 +185,14 @@ is_split(pq_isa isa, int kind)
     return kind == PART_WIDE && pq_isa_vector_bytes(isa) < 64;
 }
 
-// As many outputs as have room for their accumulators; far apart, f32
-// outputs share little.
+// As many outputs as have room for their accumulators (and sums of x); far
+// apart, f32 outputs share little.
 static uint32_t
 pixels_per_round(int kind, const pq_conv_desc *desc)
 {
-    return kind == PART_WIDE && desc->weight == PQ_WEIGHT_F32 &&
-                   desc->stride[2] > 1
-               ? 2
-               : 4;
+    int is_far = kind == PART_WIDE && desc->weight == PQ_WEIGHT_F32 &&
+                 desc->stride[2] > 1;
+    return is_far || (desc->epilogue.flags & PQ_EPI_WEIGHT_ZERO) ? 2 : 4;
 }
 
 static ptqc_be_status
@@ -386,6 +385,9 @@ run_part(const row_job *job, int kind, pq_range blocks, const pixel_run *run)
     }
     if (ep->flags & PQ_EPI_BIAS) {
         args.epilogue.bias += channel;
+    }
+    if (ep->flags & PQ_EPI_WEIGHT_ZERO) {
+        args.epilogue.weight_zero += channel;
     }
     if (ep->residual != PQ_ELEM_NONE) {
         int64_t bytes = ep->residual == PQ_ELEM_F32 ? 4 : 1;

@@ -43,6 +43,10 @@ typedef struct walk {
     LLVMValueRef v_out, v_out_stride, v_residual, v_residual_stride;
     pq_epilogue_values values;
     LLVMValueRef v_acc[PIXELS_MAX][VECTORS_MAX];
+    // PQ_EPI_WEIGHT_ZERO: sums of x as v_acc, the block's zero points of the
+    // weights, the same in the order of v_acc
+    LLVMValueRef v_sum[PIXELS_MAX][VECTORS_MAX];
+    LLVMValueRef v_weight_zero, v_acc_zero[VECTORS_MAX];
     LLVMValueRef v_stack; // accumulators, for an epilogue in a loop
     // is_quartered: channel values in the order of the quarters.
     LLVMValueRef v_quarter_init[4], v_quarter_mult[4], v_quarter_bias[4];
@@ -61,6 +65,12 @@ is_quartered(const walk *w)
     const pq_epilogue *ep = &w->d->epilogue;
     return is_u8(w) && w->vectors == 4 && ep->residual == PQ_ELEM_NONE &&
            pq_epilogue_is_packed(w->e, ep) && !pq_epilogue_is_long(ep);
+}
+
+static int
+has_sums(const walk *w)
+{
+    return (w->d->epilogue.flags & PQ_EPI_WEIGHT_ZERO) != 0;
 }
 
 static LLVMValueRef
@@ -190,12 +200,26 @@ load_weights(walk *w, int64_t group, uint32_t q)
                   concat(e, v_part[2], v_part[3]));
 }
 
+static LLVMValueRef
+ones(pq_emitter *e)
+{
+    LLVMValueRef v_one[64];
+    for (int i = 0; i < 64; i++) {
+        v_one[i] = LLVMConstInt(e->t_i8, 1, 0);
+    }
+    return LLVMConstVector(v_one, 64);
+}
+
 static void
 dot_group(walk *w, uint32_t pixel, int64_t group, const LLVMValueRef *v_x)
 {
     for (uint32_t q = 0; q < w->vectors; q++) {
         w->v_acc[pixel][q] = pq_emit_dot4(w->e, w->v_acc[pixel][q], v_x[q],
                                           load_weights(w, group, q));
+        if (has_sums(w)) {
+            w->v_sum[pixel][q] =
+                pq_emit_dot4(w->e, w->v_sum[pixel][q], v_x[q], ones(w->e));
+        }
     }
 }
 
@@ -401,6 +425,20 @@ start_pixel(walk *w, uint32_t pixel)
             is_quartered(w)
                 ? w->v_quarter_init[q]
                 : LLVMConstNull(is_u8(w) ? w->e->t_vi32 : w->e->t_vf32);
+        w->v_sum[pixel][q] = LLVMConstNull(w->e->t_vi32);
+    }
+}
+
+// The sums of x times the weights' zero points are taken off.
+static void
+subtract_sums(walk *w, uint32_t pixels)
+{
+    LLVMBuilderRef b = w->e->builder;
+    for (uint32_t i = 0; i < pixels * w->vectors; i++) {
+        uint32_t p = i / w->vectors, q = i % w->vectors;
+        LLVMValueRef v_part =
+            LLVMBuildMul(b, w->v_sum[p][q], w->v_acc_zero[q], "");
+        w->v_acc[p][q] = LLVMBuildSub(b, w->v_acc[p][q], v_part, "");
     }
 }
 
@@ -559,6 +597,9 @@ emit_round(walk *w, LLVMValueRef v_index, uint32_t pixels)
     } else {
         sum_f32(w, pixels);
     }
+    if (has_sums(w)) {
+        subtract_sums(w, pixels);
+    }
     finish_outputs(w, v_index, pixels);
 }
 
@@ -573,6 +614,22 @@ static uint32_t
 pointer_count(const walk *w)
 {
     return w->d->kernel_h * (w->d->is_indirect ? w->d->kernel_w : 1);
+}
+
+// Zero points of the weights in the order of the accumulators.
+static void
+load_zeros(walk *w)
+{
+    pq_emitter *e = w->e;
+    if (!has_sums(w)) {
+        return;
+    }
+    if (w->vectors == 4) {
+        load_quarters(w, e->t_vi32, w->v_weight_zero, w->v_acc_zero);
+    } else {
+        w->v_acc_zero[0] =
+            channel_vector(w, e->t_vi32, w->v_weight_zero, pq_emit_i64(e, 0));
+    }
 }
 
 // The block's pointers moved on to its vector v_vector.
@@ -591,6 +648,8 @@ vector_of_block(const walk *block, LLVMValueRef v_vector)
     w.v_init = move_pointer(&w, w.v_init, v_vector, 64);
     w.v_mult = move_pointer(&w, w.v_mult, v_vector, 64);
     w.v_bias = move_pointer(&w, w.v_bias, v_vector, 64);
+    w.v_weight_zero = move_pointer(&w, w.v_weight_zero, v_vector, 64);
+    load_zeros(&w);
     w.v_out =
         move_pointer(&w, w.v_out, v_vector, 16 * pq_epilogue_out_bytes(ep));
     w.v_residual = move_pointer(&w, w.v_residual, v_vector,
@@ -673,6 +732,11 @@ set_block(walk *w, LLVMValueRef v_block)
     w->v_residual =
         block_pointer(w, ep->residual != PQ_ELEM_NONE, EPI(residual), v_block,
                       channels * (ep->residual == PQ_ELEM_F32 ? 4 : 1));
+    w->v_weight_zero =
+        block_pointer(w, has_sums(w), EPI(weight_zero), v_block, 4 * channels);
+    if (!d->is_split) {
+        load_zeros(w);
+    }
     if (is_quartered(w)) {
         load_quarters(w, e->t_vi32, w->v_init, w->v_quarter_init);
         load_quarters(w, e->t_vf32, w->v_mult, w->v_quarter_mult);
@@ -745,7 +809,7 @@ emit_depthwise(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_depthwise_class = {
     .name = "depthwise",
-    .version = 5,
+    .version = 6,
     .desc_bytes = sizeof(pq_depthwise_kernel_desc),
     .emit = emit_depthwise,
 };

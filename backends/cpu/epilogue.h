@@ -72,6 +72,10 @@ typedef enum pq_act {
 // A promise about the arguments: out is u8 and lo + out_zero == 0, so that the
 // lower clamp may be left to saturation. Results are the same.
 #define PQ_EPI_SATURATE 8u
+// The weights have zero points: acc is less weight_zero[c] times the sum of x
+// before all else (integer accumulators). Start values stand for the rest of
+// sum (x - zx) * (w - zw).
+#define PQ_EPI_WEIGHT_ZERO 16u
 
 // Part of descriptors: no padding, compared as bytes.
 typedef struct pq_epilogue {
@@ -99,6 +103,8 @@ typedef struct pq_epilogue_args {
     int32_t out_zero;
     int32_t residual_zero;
     int32_t reserved;
+    const int32_t *weight_zero; // [channels], of the weights as stored
+    const int32_t *row_sum;     // [rows]: sum of x; not of depthwise kernels
 } pq_epilogue_args;
 
 // 1 when the combination is one that the kernels know.

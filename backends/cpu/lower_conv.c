@@ -3,7 +3,8 @@
 // Lowering of conv and conv_transpose.
 //
 // CONV step: inputs x [N][spatial][C], packed weights, init (codes), mult,
-// bias, residual; output [N][spatial][OC]. Parameters:
+// bias, residual, zero points of the weights (codes); output [N][spatial][OC].
+// Parameters:
 //     [0] spatial axes  [1] groups  [2] C  [3] OC  [4..6] kernel
 //     [7..9] stride  [10..12] dilation  [13..15] pad begin (D, H, W each)
 //     [16] weight format  [17] transposed  [18] pad value  [19..] epilogue
@@ -184,7 +185,7 @@ write_step(pq_lower *l, const pq_conv_desc *d, uint32_t spatial,
                   (long long)d->in_channels, (long long)d->out_channels,
                   d->groups > 1 ? " grouped" : "",
                   e->is_integer ? "u8s8" : "f32");
-    for (uint32_t i = 0; i < 6; i++) {
+    for (uint32_t i = 0; i < 7; i++) {
         pq_step_in(l, args[i]);
     }
     pq_step_out(l, out);
@@ -243,7 +244,7 @@ pq_lower_conv(pq_lower *l)
     }
     uint8_t perm[PTQC_MAX_RANK];
     pq_perm_channels_last(perm, pq_in(l, 0)->rank);
-    uint32_t args[6] = {
+    uint32_t args[7] = {
         e.is_integer ? pq_use(l, pq_in_index(l, 0), perm).value
                      : pq_use_real(l, pq_in_index(l, 0), perm).value,
         emit_weights(l, &d, weights),
@@ -251,6 +252,7 @@ pq_lower_conv(pq_lower *l)
         emit_channels(l, &d, e.mult, PTQC_F32),
         emit_channels(l, &d, e.bias, PTQC_F32),
         pq_use(l, pq_in_index(l, 3), perm).value,
+        emit_channels(l, &d, e.weight_zero, PTQC_I32),
     };
     pq_ref out = pq_lower_epilogue_define(l, &e, perm);
     write_step(l, &d, spatial, &e, args, out.value);

@@ -108,9 +108,8 @@ pq_lower_weight_s8(pq_lower *l, const ptqc_gb_value *w)
     if (codes == NULL) {
         return NULL;
     }
-    if ((!is_signed && w->dtype != PTQC_U8) ||
-        !zeros_are(l, w, is_signed ? 0 : 128)) {
-        pq_decline(l, "weights have to be symmetric 8-bit codes");
+    if (!is_signed && w->dtype != PTQC_U8) {
+        pq_decline(l, "weights have to be 8-bit codes");
         return NULL;
     }
     if (is_signed || l->dry) {
@@ -207,6 +206,42 @@ set_bounds(pq_lower_epilogue *e, const pq_codes *y)
     e->args.inv_scale = 1.0f / y->scale;
 }
 
+// Zero points of the weights, and their share of the accumulators' start.
+static void
+read_weight_zeros(pq_lower *l, const ptqc_gb_value *w, int64_t channels,
+                  pq_lower_epilogue *e)
+{
+    int32_t middle = w->dtype == PTQC_U8 ? 128 : 0;
+    int64_t count, elements;
+    if (!pq_lower_ok(l) || zeros_are(l, w, middle) ||
+        pq_gv_constant(l, w, &elements) == NULL) {
+        return;
+    }
+    const int32_t *zeros =
+        pq_quant_zeros(l, ptqc_gb_quant_at(l->g, w->quant), &count);
+    if (zeros != NULL && count != 1 && count != channels) {
+        pq_decline(l, "zero points of the weights");
+        return;
+    }
+    int32_t *zero = pq_mem_array(l->mem, (size_t)channels, sizeof *zero);
+    int32_t *start = pq_mem_array(l->mem, (size_t)channels, sizeof *start);
+    if (zero == NULL || start == NULL) {
+        pq_lower_no_memory(l);
+        return;
+    }
+    uint32_t k_times_x = (uint32_t)(elements / channels) * (uint32_t)e->x_zero;
+    for (int64_t c = 0; c < channels; c++) {
+        int32_t z = zeros == NULL ? 0 : zeros[count == 1 ? 0 : c];
+        uint32_t stored = (uint32_t)z - (uint32_t)middle;
+        uint32_t bias = e->bias_acc == NULL ? 0 : (uint32_t)e->bias_acc[c];
+        zero[c] = (int32_t)stored;
+        start[c] = (int32_t)(bias + k_times_x * stored);
+    }
+    e->weight_zero = zero;
+    e->bias_acc = start;
+    e->ep.flags |= PQ_EPI_WEIGHT_ZERO;
+}
+
 static void
 read_integer(pq_lower *l, int64_t channels, uint32_t axis, pq_lower_epilogue *e)
 {
@@ -233,6 +268,7 @@ read_integer(pq_lower *l, int64_t channels, uint32_t axis, pq_lower_epilogue *e)
         return;
     }
     float *mult = channel_scales(l, w, channels, axis, qx.scale);
+    read_weight_zeros(l, w, channels, e);
     for (int64_t i = 0; plain && mult != NULL && i < channels; i++) {
         mult[i] = mult[i] / qy.scale;
     }

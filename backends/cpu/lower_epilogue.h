@@ -20,14 +20,17 @@ typedef struct pq_lower_epilogue {
     const float *mult;       // [channels] or NULL
     const float *bias;       // [channels] or NULL
     const int32_t *bias_acc; // [channels] or NULL
+    // Zero points of the weights as pq_lower_weight_s8 gives them, [channels];
+    // NULL when all are 0. bias_acc then has K * x_zero * weight_zero[c], too.
+    const int32_t *weight_zero;
 } pq_lower_epilogue;
 
 // Reads operands 0 x, 1 w, 2 bias, 3 residual and output 0. Channels run
 // along axis `channel_axis` of w (scales of w: one, or `channels`).
 void pq_lower_epilogue_read(pq_lower *l, int64_t channels,
                             uint32_t channel_axis, pq_lower_epilogue *out);
-// Codes of the weights as s8, from i8 or u8 with zero point 128; declines
-// others. The result may be the constant's own bytes.
+// Codes of the weights as s8; those of u8 are less 128. The result may be the
+// constant's own bytes.
 const int8_t *pq_lower_weight_s8(pq_lower *l, const ptqc_gb_value *w);
 // Output storage for the epilogue, and what follows the step.
 pq_ref pq_lower_epilogue_define(pq_lower *l, const pq_lower_epilogue *e,

@@ -217,6 +217,9 @@ pq_product_block(const pq_product *p, const pq_product_io *io, int64_t block,
     if (ep->flags & PQ_EPI_BIAS) {
         args->epilogue.bias = io->epilogue.bias + column;
     }
+    if (ep->flags & PQ_EPI_WEIGHT_ZERO) {
+        args->epilogue.weight_zero = io->epilogue.weight_zero + column;
+    }
 }
 
 void
@@ -246,13 +249,72 @@ pq_product_tile(const pq_product *p, const pq_product_io *io, int64_t block,
 
 // ---- the whole ------------------------------------------------------------
 
+static int64_t
+tile_rows(const pq_product *p)
+{
+    return p->tiles.base + (p->tiles.extra > 0);
+}
+
+// Row pointers of a chunk; the sums of its rows follow them.
+static int64_t
+pointer_bytes(const pq_product *p)
+{
+    return p->chunk_tiles * p->desc.taps * tile_rows(p) * 8;
+}
+
+static int
+has_sums(const pq_product *p)
+{
+    return (p->desc.epilogue.flags & PQ_EPI_WEIGHT_ZERO) != 0;
+}
+
 uint64_t
 pq_product_scratch_bytes(const pq_product *p)
 {
-    uint64_t rows = (uint64_t)p->tiles.base + (p->tiles.extra > 0);
-    uint64_t bytes =
-        (uint64_t)p->chunk_tiles * (uint64_t)p->desc.taps * rows * 8;
-    return (bytes + 63) / 64 * 64;
+    int64_t sums = has_sums(p) ? p->chunk_tiles * tile_rows(p) * 4 : 0;
+    return ((uint64_t)(pointer_bytes(p) + sums) + 63) / 64 * 64;
+}
+
+#define WORD_SUMS_MAX 128 // words whose bytes 16 bits can sum in pairs
+
+static uint32_t
+sum_bytes(const uint8_t *bytes, int64_t count)
+{
+    const uint64_t even = UINT64_C(0x00ff00ff00ff00ff);
+    uint32_t sum = 0;
+    while (count >= 8) {
+        int64_t words = count / 8 < WORD_SUMS_MAX ? count / 8 : WORD_SUMS_MAX;
+        uint64_t pairs = 0; // 4 sums of 16 bits
+        for (int64_t i = 0; i < words; i++) {
+            uint64_t word;
+            memcpy(&word, bytes + 8 * i, sizeof word);
+            pairs += (word & even) + (word >> 8 & even);
+        }
+        for (int shift = 0; shift < 64; shift += 16) {
+            sum += (uint32_t)(pairs >> shift & 0xffff);
+        }
+        bytes += 8 * words;
+        count -= 8 * words;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        sum += bytes[i];
+    }
+    return sum;
+}
+
+// Sums of x over all taps, padding included, of a tile's rows.
+static void
+sum_rows(const pq_product *p, int64_t tile, const void *const *rows,
+         int32_t *out)
+{
+    int64_t count = pq_cut_length(&p->tiles, tile);
+    for (int64_t r = 0; r < count; r++) {
+        uint32_t sum = 0;
+        for (int64_t tap = 0; tap < p->desc.taps; tap++) {
+            sum += sum_bytes(rows[tap * count + r], p->desc.run);
+        }
+        out[r] = (int32_t)sum;
+    }
 }
 
 typedef struct pq_walk {
@@ -260,6 +322,7 @@ typedef struct pq_walk {
     const pq_product_io *io;
     const void **pointers; // worker's scratch
     int64_t tile_pointers; // pointers of a tile
+    int32_t *sums;         // worker's scratch; NULL when not wanted
 } pq_walk;
 
 // Pairs [begin, end) of the chunk of `tiles` tiles from `first` on, numbered
@@ -277,6 +340,9 @@ run_pairs(const pq_walk *walk, int64_t first, int64_t tiles, pq_range pairs)
         weights += pq_cut_begin(&p->blocks, block) * p->strip_bytes;
         pq_product_block(p, walk->io, block, weights, &args);
         for (; tile < tiles && at < pairs.end; tile++, at++) {
+            if (walk->sums != NULL) {
+                args.epilogue.row_sum = walk->sums + tile * tile_rows(p);
+            }
             pq_product_tile(p, walk->io, block, first + tile,
                             walk->pointers + tile * walk->tile_pointers, &args);
         }
@@ -289,8 +355,11 @@ pq_product_run(const pq_product *p, const pq_product_io *io,
 {
     int64_t tiles = p->tiles.count, blocks = p->blocks.count;
     pq_range mine = pq_worker_range(worker, tiles * blocks, 1);
-    pq_walk walk = {p, io, worker->scratch,
-                    p->desc.taps * (p->tiles.base + (p->tiles.extra > 0))};
+    pq_walk walk = {p, io, worker->scratch, p->desc.taps * tile_rows(p), NULL};
+    if (has_sums(p)) {
+        uint8_t *scratch = worker->scratch;
+        walk.sums = (int32_t *)(void *)(scratch + pointer_bytes(p));
+    }
     int64_t first = mine.begin / blocks / p->chunk_tiles * p->chunk_tiles;
     for (; first < tiles && first * blocks < mine.end;
          first += p->chunk_tiles) {
@@ -310,7 +379,11 @@ pq_product_run(const pq_product *p, const pq_product_io *io,
             to = (pairs.end - 1) % count + 1;
         }
         for (int64_t t = from; t < to; t++) {
-            rows(user, first + t, t, walk.pointers + t * walk.tile_pointers);
+            const void **pointers = walk.pointers + t * walk.tile_pointers;
+            rows(user, first + t, t, pointers);
+            if (walk.sums != NULL) {
+                sum_rows(p, first + t, pointers, walk.sums + t * tile_rows(p));
+            }
         }
         run_pairs(&walk, first, count, pairs);
     }

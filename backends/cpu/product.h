@@ -64,7 +64,7 @@ typedef struct pq_product_io {
 ptqc_be_status pq_product_prepare(pq_jit *jit, ptqc_call *call,
                                   const pq_product_desc *desc, pq_product *out);
 
-// Pointers of one chunk.
+// Pointers of one chunk, and its sums of rows for PQ_EPI_WEIGHT_ZERO.
 uint64_t pq_product_scratch_bytes(const pq_product *p);
 
 // Writes the row pointers [taps][rows] of the tile to `out`; `index` is the

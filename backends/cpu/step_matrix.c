@@ -67,6 +67,12 @@ is_out_type(const pq_epilogue *ep, const pq_shape *out)
     return out->dtype == (ep->out == PQ_ELEM_U8 ? PTQC_U8 : PTQC_F32);
 }
 
+static bool
+has_zeros(const pq_epilogue *ep)
+{
+    return (ep->flags & PQ_EPI_WEIGHT_ZERO) != 0;
+}
+
 // Input 5 or 3, the residual, may be overwritten when it has the size of the
 // output's elements.
 static uint32_t
@@ -92,12 +98,13 @@ run_conv(const void *state, const pq_run *run)
         .x = run->args[0],
         .weights = run->args[1],
         .init = run->args[2],
-        .out = run->args[6],
+        .out = run->args[7],
         .epilogue = s->args,
     };
     io.epilogue.mult = run->args[3];
     io.epilogue.bias = run->args[4];
     io.epilogue.residual = run->args[5];
+    io.epilogue.weight_zero = run->args[6];
     pq_conv_run(s->conv, &io, run->worker);
 }
 
@@ -170,6 +177,8 @@ check_conv(const pq_prep *prep, const pq_conv_desc *d)
             has_channels(prep->ins[4], (d->epilogue.flags & PQ_EPI_BIAS) != 0,
                          channels));
     PQ_NEED(prep, has_residual(prep->ins[5], &d->epilogue, prep->outs[0]));
+    PQ_NEED(prep,
+            has_channels(prep->ins[6], has_zeros(&d->epilogue), channels));
     return PTQC_BE_OK;
 }
 
@@ -218,7 +227,7 @@ run_matmul(const void *state, const pq_run *run)
         .a_stride = s->a_stride,
         .weights = run->args[1],
         .init = run->args[2],
-        .out = run->args[7],
+        .out = run->args[8],
         .out_stride = s->out_stride,
         .epilogue = s->args,
     };
@@ -226,6 +235,7 @@ run_matmul(const void *state, const pq_run *run)
     io.epilogue.bias = run->args[4];
     io.epilogue.residual = run->args[5];
     io.epilogue.row_scale = run->args[6];
+    io.epilogue.weight_zero = run->args[7];
     pq_matmul_run(s->matmul, &io, run->worker);
 }
 
@@ -277,6 +287,7 @@ check_matmul(const pq_prep *prep, const pq_matmul_desc *d)
     PQ_NEED(prep,
             has_channels(prep->ins[6],
                          (d->epilogue.flags & PQ_EPI_ROW_SCALE) != 0, d->m));
+    PQ_NEED(prep, has_channels(prep->ins[7], has_zeros(&d->epilogue), columns));
     return PTQC_BE_OK;
 }
 

@@ -468,7 +468,7 @@ emit_tile(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_tile_class = {
     .name = "tile",
-    .version = 4,
+    .version = 5,
     .desc_bytes = sizeof(pq_tile_desc),
     .emit = emit_tile,
 };

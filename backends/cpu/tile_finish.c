@@ -16,13 +16,14 @@ epilogue_pointer(pq_tile *t, size_t offset)
 
 // Channel vectors of the strips; NULL where unused.
 static void
-load_channels(pq_tile *t, int is_used, size_t offset, LLVMValueRef *v_out)
+load_channels(pq_tile *t, int is_used, LLVMTypeRef type, size_t offset,
+              LLVMValueRef *v_out)
 {
     LLVMValueRef v_base = is_used ? epilogue_pointer(t, offset) : NULL;
     for (uint32_t s = 0; s < t->d->strips; s++) {
         v_out[s] =
             is_used ? pq_emit_load(
-                          t->e, t->e->t_vf32,
+                          t->e, type,
                           pq_emit_at_const(t->e, v_base, PQ_LINE_BYTES * s), 4)
                     : NULL;
     }
@@ -40,8 +41,9 @@ row_at(pq_tile *t, LLVMValueRef v_base, LLVMValueRef v_stride, uint32_t row)
 typedef struct finish {
     pq_epilogue_values values;
     LLVMValueRef v_mult[PQ_TILE_STRIPS_MAX], v_bias[PQ_TILE_STRIPS_MAX];
+    LLVMValueRef v_zero[PQ_TILE_STRIPS_MAX]; // zero points of the weights
     LLVMValueRef v_out, v_out_stride, v_residual, v_residual_stride;
-    LLVMValueRef v_row_scale, v_mask;
+    LLVMValueRef v_row_scale, v_row_sum, v_mask;
 } finish;
 
 static void
@@ -55,10 +57,12 @@ load_finish(pq_tile *t, finish *f)
         pq_emit_at_const(e, t->v_args,
                          (int64_t)offsetof(pq_tile_args, epilogue)),
         &f->values);
-    load_channels(t, ep->kind != PQ_EPI_FLOAT, offsetof(pq_epilogue_args, mult),
-                  f->v_mult);
-    load_channels(t, (ep->flags & PQ_EPI_BIAS) != 0,
+    load_channels(t, ep->kind != PQ_EPI_FLOAT, e->t_vf32,
+                  offsetof(pq_epilogue_args, mult), f->v_mult);
+    load_channels(t, (ep->flags & PQ_EPI_BIAS) != 0, e->t_vf32,
                   offsetof(pq_epilogue_args, bias), f->v_bias);
+    load_channels(t, (ep->flags & PQ_EPI_WEIGHT_ZERO) != 0, e->t_vi32,
+                  offsetof(pq_epilogue_args, weight_zero), f->v_zero);
     f->v_out =
         pq_emit_field(e, t->v_args, e->t_ptr, offsetof(pq_tile_args, out));
     f->v_out_stride = pq_emit_field(e, t->v_args, e->t_i64,
@@ -75,6 +79,9 @@ load_finish(pq_tile *t, finish *f)
         f->v_row_scale =
             epilogue_pointer(t, offsetof(pq_epilogue_args, row_scale));
     }
+    if (ep->flags & PQ_EPI_WEIGHT_ZERO) {
+        f->v_row_sum = epilogue_pointer(t, offsetof(pq_epilogue_args, row_sum));
+    }
     if (t->d->masked) {
         LLVMValueRef v_columns = pq_emit_field(e, t->v_args, e->t_i64,
                                                offsetof(pq_tile_args, columns));
@@ -86,7 +93,7 @@ load_finish(pq_tile *t, finish *f)
 
 // Addresses and splats that the vectors of a row share.
 typedef struct row_values {
-    LLVMValueRef v_out, v_residual, v_row_scale;
+    LLVMValueRef v_out, v_residual, v_row_scale, v_row_sum;
 } row_values;
 
 static row_values
@@ -101,7 +108,22 @@ load_row(pq_tile *t, const finish *f, uint32_t row)
         LLVMValueRef v_ptr = pq_emit_at_const(e, f->v_row_scale, 4 * row);
         v.v_row_scale = pq_emit_splat(e, pq_emit_load(e, e->t_f32, v_ptr, 4));
     }
+    if (f->v_row_sum != NULL) {
+        LLVMValueRef v_ptr = pq_emit_at_const(e, f->v_row_sum, 4 * row);
+        v.v_row_sum = pq_emit_splat(e, pq_emit_load(e, e->t_i32, v_ptr, 4));
+    }
     return v;
+}
+
+// acc - zero * sum
+static LLVMValueRef
+less_zero(pq_emitter *e, LLVMValueRef v_acc, LLVMValueRef v_zero,
+          LLVMValueRef v_sum)
+{
+    LLVMBuilderRef b = e->builder;
+    return v_zero == NULL
+               ? v_acc
+               : LLVMBuildSub(b, v_acc, LLVMBuildMul(b, v_zero, v_sum, ""), "");
 }
 
 static pq_epilogue_lane
@@ -111,7 +133,7 @@ lane_of(pq_tile *t, const finish *f, const row_values *row, uint32_t index)
     uint32_t s = index % t->d->strips;
     int64_t residual_bytes = ep->residual == PQ_ELEM_F32 ? 64 : 16;
     return (pq_epilogue_lane){
-        .v_acc = t->v_acc[index],
+        .v_acc = less_zero(t->e, t->v_acc[index], f->v_zero[s], row->v_row_sum),
         .v_mult = f->v_mult[s],
         .v_bias = f->v_bias[s],
         .v_row_scale = row->v_row_scale,
@@ -155,9 +177,10 @@ times(pq_tile *t, LLVMValueRef v_index, int64_t bytes)
 
 // base field + strip * 64 bytes, loaded; NULL when unused.
 static LLVMValueRef
-channel_at(pq_tile *t, int is_used, size_t offset, LLVMValueRef v_strip)
+channel_at(pq_tile *t, int is_used, LLVMTypeRef type, size_t offset,
+           LLVMValueRef v_strip)
 {
-    return is_used ? pq_emit_load(t->e, t->e->t_vf32,
+    return is_used ? pq_emit_load(t->e, type,
                                   pq_emit_at(t->e, epilogue_pointer(t, offset),
                                              times(t, v_strip, 64)),
                                   4)
@@ -192,9 +215,9 @@ finish_one(pq_tile *t, const finish *f, LLVMValueRef v_row,
         .v_acc = pq_emit_load(
             e, t->d->weight == PQ_WEIGHT_S8 ? e->t_vi32 : e->t_vf32,
             pq_emit_at(e, t->v_stack, v_at), 64),
-        .v_mult = channel_at(t, ep->kind != PQ_EPI_FLOAT,
+        .v_mult = channel_at(t, ep->kind != PQ_EPI_FLOAT, e->t_vf32,
                              offsetof(pq_epilogue_args, mult), v_strip),
-        .v_bias = channel_at(t, (ep->flags & PQ_EPI_BIAS) != 0,
+        .v_bias = channel_at(t, (ep->flags & PQ_EPI_BIAS) != 0, e->t_vf32,
                              offsetof(pq_epilogue_args, bias), v_strip),
         .v_out = pq_emit_at(e, v_out,
                             times(t, v_strip, 16 * pq_epilogue_out_bytes(ep))),
@@ -211,6 +234,14 @@ finish_one(pq_tile *t, const finish *f, LLVMValueRef v_row,
             e,
             pq_emit_load(e, e->t_f32,
                          pq_emit_at(e, f->v_row_scale, times(t, v_row, 4)), 4));
+    }
+    if (f->v_row_sum != NULL) {
+        LLVMValueRef v_ptr = pq_emit_at(e, f->v_row_sum, times(t, v_row, 4));
+        lane.v_acc = less_zero(
+            e, lane.v_acc,
+            channel_at(t, 1, e->t_vi32, offsetof(pq_epilogue_args, weight_zero),
+                       v_strip),
+            pq_emit_splat(e, pq_emit_load(e, e->t_i32, v_ptr, 4)));
     }
     pq_emit_epilogue(e, ep, &f->values, &lane);
 }

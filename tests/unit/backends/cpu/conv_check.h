@@ -47,7 +47,8 @@ typedef struct conv_sum {
 
 static inline conv_sum
 reference_sum(const pq_conv_desc *d, const void *x, const void *w,
-              int64_t batch, const int64_t *o, int64_t channel)
+              const int32_t *w_zero, int64_t batch, const int64_t *o,
+              int64_t channel)
 {
     int64_t inputs = d->in_channels / d->groups;
     int64_t outputs = d->out_channels / d->groups;
@@ -76,7 +77,8 @@ reference_sum(const pq_conv_desc *d, const void *x, const void *w,
             if (d->weight == PQ_WEIGHT_S8) {
                 sum.whole +=
                     (((const uint8_t *)x)[from] - (int32_t)d->pad_value) *
-                    ((const int8_t *)w)[plane * taps + tap];
+                    (((const int8_t *)w)[plane * taps + tap] -
+                     (w_zero == NULL ? 0 : w_zero[channel]));
             } else {
                 sum.real =
                     fmaf(((const float *)x)[from],
@@ -96,7 +98,8 @@ reference_conv(const pq_conv_desc *d, const void *x, const void *w,
         int64_t o[3] = {p / (d->out[1] * d->out[2]) % d->out[0],
                         p / d->out[2] % d->out[1], p % d->out[2]};
         for (int64_t c = 0; c < d->out_channels; c++) {
-            conv_sum sum = reference_sum(d, x, w, p / volume(d->out), o, c);
+            conv_sum sum = reference_sum(d, x, w, args->weight_zero,
+                                         p / volume(d->out), o, c);
             reference_store(&d->epilogue, args, sum.real, sum.whole + bias[c],
                             c, p, p * d->out_channels + c, out);
         }
@@ -171,6 +174,19 @@ check_conv(pq_jit *jit, const pq_conv_desc *d, const char *method)
     pq_epilogue_args args =
         reference_args(&r, &d->epilogue, d->out_channels,
                        d->batch * volume(d->out), outputs, &data);
+    int64_t k = taps / d->out_channels;
+    int32_t *w_zero = conv_alloc(4 * d->out_channels);
+    int32_t *start = conv_alloc(4 * d->out_channels);
+    for (int64_t c = 0; c < d->out_channels; c++) {
+        static const int32_t ends[4] = {-128, 127, 0, -1};
+        w_zero[c] =
+            c < 4 ? ends[c] : (int32_t)pq_test_random_int(&r, -128, 127);
+        start[c] = bias[c];
+        if (d->epilogue.flags & PQ_EPI_WEIGHT_ZERO) {
+            start[c] += (int32_t)k * (int32_t)d->pad_value * w_zero[c];
+            args.weight_zero = w_zero;
+        }
+    }
     int64_t size = pq_epilogue_out_bytes(&d->epilogue);
     void *want = conv_alloc(outputs * size);
     reference_conv(d, x, w, bias, &args, want);
@@ -178,18 +194,21 @@ check_conv(pq_jit *jit, const pq_conv_desc *d, const char *method)
     int64_t channels = pq_conv_channel_count(d);
     float *mult = conv_alloc(4 * channels), *add = conv_alloc(4 * channels);
     int32_t *init = conv_alloc(4 * channels);
+    int32_t *zeros = conv_alloc(4 * channels);
     void *packed = conv_alloc(pq_conv_weight_bytes(d));
     pq_conv_weight_pack(d, w, packed);
     pq_conv_channel_pack(d, args.mult, mult);
     pq_conv_channel_pack(d, args.bias, add);
+    pq_conv_channel_pack(d, w_zero, zeros);
     if (is_s8) {
-        pq_conv_init_pack(d, (const int8_t *)w, bias, init);
+        pq_conv_init_pack(d, (const int8_t *)w, start, init);
     }
     for (uint32_t workers = 1; workers <= 3; workers += 2) {
         void *out = conv_alloc(outputs * size);
         pq_conv_io io = {x, packed, is_s8 ? init : NULL, out, args};
         io.epilogue.mult = mult;
         io.epilogue.bias = add;
+        io.epilogue.weight_zero = zeros;
         char what[160];
         snprintf(what, sizeof what,
                  "%s %s conv in %d,%d,%d,%d out %d groups %d workers %u",
@@ -208,6 +227,9 @@ check_conv(pq_jit *jit, const pq_conv_desc *d, const char *method)
     free(mult);
     free(add);
     free(init);
+    free(w_zero);
+    free(start);
+    free(zeros);
     free(packed);
     reference_free(&data);
 }
@@ -226,6 +248,8 @@ check_two(pq_jit *jit, pq_conv_desc d, const char *method)
     d.epilogue = (pq_epilogue){PQ_EPI_INTEGER, PQ_ACT_NONE, PQ_ELEM_NONE,
                                PQ_ELEM_U8, PQ_EPI_SATURATE};
     check_conv(jit, &d, method);
+    d.epilogue.flags |= PQ_EPI_WEIGHT_ZERO;
+    check_conv(jit, &d, method);
 }
 
 // Also with residuals and in real arithmetic.
@@ -243,6 +267,8 @@ check_all(pq_jit *jit, pq_conv_desc d, const char *method)
     d.epilogue =
         (pq_epilogue){PQ_EPI_INTEGER, PQ_ACT_NONE, PQ_ELEM_U8, PQ_ELEM_U8, 0};
     check_conv(jit, &d, method);
+    d.epilogue.flags = PQ_EPI_WEIGHT_ZERO;
+    check_conv(jit, &d, method);
     d.epilogue.flags = PQ_EPI_SATURATE;
     check_conv(jit, &d, method);
     d.epilogue.kind = PQ_EPI_REAL;
@@ -252,6 +278,8 @@ check_all(pq_jit *jit, pq_conv_desc d, const char *method)
     check_conv(jit, &d, method);
     d.epilogue = (pq_epilogue){PQ_EPI_REAL, PQ_ACT_SILU, PQ_ELEM_NONE,
                                PQ_ELEM_U8, PQ_EPI_BIAS};
+    check_conv(jit, &d, method);
+    d.epilogue.flags |= PQ_EPI_WEIGHT_ZERO;
     check_conv(jit, &d, method);
 }
 

@@ -33,6 +33,8 @@ typedef struct matmul_data {
     float *scales;   // [groups][n]
     int32_t *zeros;  // [groups][n]
     int32_t *bias;   // [n] S8
+    int32_t *start;  // [n] S8: bias and what zero points of weights add
+    int32_t *w_zero; // [n rounded up] S8
     void *packed;
     int32_t *init;
 } matmul_data;
@@ -97,6 +99,25 @@ make_codes(pq_test_random *r, const matmul_case *c, matmul_data *d,
                                  .scale_n_stride = 1};
 }
 
+// Zero points of S8 weights: 0 unless the epilogue takes them.
+static void
+make_zeros(pq_test_random *r, const matmul_case *c, int32_t zero,
+           matmul_data *d)
+{
+    static const int32_t ends[4] = {127, -128, 0, -1};
+    int has_zeros = (c->epilogue.flags & PQ_EPI_WEIGHT_ZERO) != 0;
+    d->w_zero = alloc64(4 * pq_strip_columns(c->n));
+    d->start = alloc64(4 * c->n);
+    memset(d->w_zero, 0, 4 * (size_t)pq_strip_columns(c->n));
+    for (int64_t i = 0; i < c->n; i++) {
+        if (has_zeros) {
+            d->w_zero[i] =
+                i < 4 ? ends[i] : (int32_t)pq_test_random_int(r, -128, 127);
+        }
+        d->start[i] = d->bias[i] + (int32_t)c->k * zero * d->w_zero[i];
+    }
+}
+
 static void
 make_matmul(pq_test_random *r, const matmul_case *c, int32_t zero,
             matmul_data *d)
@@ -114,11 +135,12 @@ make_matmul(pq_test_random *r, const matmul_case *c, int32_t zero,
         d->bias[i] = (int32_t)pq_test_random_int(r, -5000, 5000);
     }
     d->init = alloc64(4 * pq_strip_columns(c->n));
+    make_zeros(r, c, zero, d);
     source.data = d->real;
     if (c->format == PQ_WEIGHT_S8) {
         pq_test_fill_bytes(r, d->a, (size_t)(c->m * c->k));
         source.data = d->code;
-        pq_weight_init(&shape, &source, d->bias, zero, d->init);
+        pq_weight_init(&shape, &source, d->start, zero, d->init);
     } else if (is_codes(c)) {
         make_codes(r, c, d, &source);
     }
@@ -141,6 +163,8 @@ free_matmul(matmul_data *d)
     free(d->scales);
     free(d->zeros);
     free(d->bias);
+    free(d->start);
+    free(d->w_zero);
     free(d->packed);
     free(d->init);
 }
@@ -156,7 +180,7 @@ reference_matmul(const matmul_case *c, const matmul_data *d, int32_t zero,
             for (int64_t k = 0; k < c->k; k++) {
                 if (c->format == PQ_WEIGHT_S8) {
                     iacc += (((const uint8_t *)d->a)[i * c->k + k] - zero) *
-                            d->code[k * c->n + j];
+                            (d->code[k * c->n + j] - d->w_zero[j]);
                 } else {
                     facc = fmaf(((const float *)d->a)[i * c->k + k],
                                 d->real[k * c->n + j], facc);
@@ -185,6 +209,7 @@ run_matmul(pq_jit *jit, const matmul_case *c, const matmul_data *d,
         .out_stride = c->n * pq_epilogue_out_bytes(&c->epilogue),
         .epilogue = *args,
     };
+    io.epilogue.weight_zero = d->w_zero;
     io.epilogue.residual_stride =
         c->n * (c->epilogue.residual == PQ_ELEM_F32 ? 4 : 1);
     void *scratch = alloc64((int64_t)pq_matmul_scratch_bytes(op));
@@ -275,6 +300,14 @@ s8_level(pq_jit *jit)
         check_matmul(jit, &c);
         c.epilogue = (pq_epilogue){PQ_EPI_REAL, PQ_ACT_NONE, PQ_ELEM_F32,
                                    PQ_ELEM_F32, PQ_EPI_BIAS | PQ_EPI_ROW_SCALE};
+        check_matmul(jit, &c);
+        c.epilogue.flags |= PQ_EPI_WEIGHT_ZERO;
+        check_matmul(jit, &c);
+        c.epilogue.act = PQ_ACT_GELU; // long: finished in a loop
+        check_matmul(jit, &c);
+        c.epilogue =
+            (pq_epilogue){PQ_EPI_INTEGER, PQ_ACT_NONE, PQ_ELEM_U8, PQ_ELEM_U8,
+                          PQ_EPI_SATURATE | PQ_EPI_WEIGHT_ZERO};
         check_matmul(jit, &c);
         c.epilogue = (pq_epilogue){PQ_EPI_REAL, PQ_ACT_LEAKY_RELU, PQ_ELEM_U8,
                                    PQ_ELEM_U8, PQ_EPI_BIAS};

@@ -95,6 +95,82 @@ static const plugin_case product_cases[] = {
      "act = relu}\noutput %y\noutput %scales\n", {9}, 1, 0},
 };
 
+#define ASYM_20                                                                \
+    "const c7: f32[20] = [0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.007, "   \
+    "0.008, 0.009, 0.01, 0.0011, 0.0012, 0.0013, 0.0014, 0.0015, 0.0016, "     \
+    "0.0017, 0.0018, 0.0019, 0.0021]\n"                                        \
+    "const c8: i32[20] = [0, 255, 128, 127, 129, 1, 254, 77, 200, 10, 99, "    \
+    "0, 255, 3, 44, 180, 31, 222, 101, 64]\n"                                  \
+    "const c9: f32[1] = [0.0031]\nconst c10: i32[1] = [-128]\n"
+#define ASYM_QUANTS(axis)                                                      \
+    "quant q4 = {format = u8, granularity = channel, axis = " axis             \
+    ", group = 0, symmetric = 0, dynamic = 0, scale = c7, zero_point = c8}\n"  \
+    "quant q5 = {format = i8, granularity = tensor, axis = 0, group = 0, "     \
+    "symmetric = 0, dynamic = 0, scale = c9, zero_point = c10}\n"
+
+// Weights with zero points, per channel and per tensor.
+static const plugin_case asymmetric_cases[] = {
+    {"conv with padding", "graph \"g\" stage quantized\nsymbol N = [1, 8]\n"
+     TENSOR_CONSTS ASYM_20
+     "const c11: $u8[20, 5, 3, 3]\nconst c12: $i32[20]\n"
+     "const c13: $i8[20, 20, 1, 1]\n"
+     TENSOR_QUANTS ASYM_QUANTS("0")
+     "input %x: f32[N, 5, 9, 7]\n"
+     "%w: u8[20, 5, 3, 3] q4 = c11\n%b: i32[20] = c12\n"
+     "%v: i8[20, 20, 1, 1] q5 = c13\n"
+     "%q: u8[N, 5, 9, 7] q1 = quantize(%x)\n"
+     "%a: i8[N, 20, 9, 7] q2 = conv(%q, %w, %b) {act = relu, "
+     "pads = [1, 1, 1, 1]}\n"
+     "%y: u8[N, 20, 9, 7] q1 = conv(%a, %v, %b, %a) {act = clip, "
+     "act_alpha = -1, act_beta = 2}\n"
+     "%z: f32[N, 20, 9, 7] = dequantize(%y)\noutput %z\noutput %a\n",
+     {2}, 1, 0},
+    {"conv in real arithmetic", "graph \"g\" stage quantized\n"
+     TENSOR_CONSTS ASYM_20
+     "const c11: $u8[20, 5, 3, 3]\nconst c12: $f32[20]\n"
+     TENSOR_QUANTS ASYM_QUANTS("0")
+     "input %x: i8[1, 5, 9, 7] q2\n"
+     "%w: u8[20, 5, 3, 3] q4 = c11\n%b: f32[20] = c12\n"
+     "%a: i8[1, 20, 5, 4] q3 = conv(%x, %w, %b) {act = silu, "
+     "pads = [1, 1, 1, 1], strides = [2, 2]}\n"
+     "%y: f32[1, 20, 3, 3] = conv(%x, %w, %b) {dilations = [2, 2], "
+     "pads = [0, 0, 0, 0], strides = [2, 1]}\n"
+     "output %a\noutput %y\n", {0}, 0, 0},
+    {"depthwise, grouped, transposed", "graph \"g\" stage quantized\n"
+     TENSOR_CONSTS ASYM_20
+     "const c11: $u8[20, 1, 3, 3]\nconst c12: $u8[20, 4, 3, 3]\n"
+     "const c13: $i8[20, 7, 3, 3]\n"
+     TENSOR_QUANTS ASYM_QUANTS("0")
+     "input %x: u8[2, 20, 6, 7] q1\n"
+     "%w: u8[20, 1, 3, 3] q4 = c11\n%v: u8[20, 4, 3, 3] q4 = c12\n"
+     "%t: i8[20, 7, 3, 3] q5 = c13\n"
+     "%a: u8[2, 20, 6, 7] q1 = conv(%x, %w) {group = 20, pads = [1, 1, 1, 1]}\n"
+     "%y: i8[2, 20, 4, 5] q2 = conv(%a, %v) {group = 5}\n"
+     "%z: u8[2, 7, 13, 15] q1 = conv_transpose(%x, %t) {strides = [2, 2]}\n"
+     "output %y\noutput %z\n", {0}, 0, 0},
+    {"matmul static", "graph \"g\" stage quantized\nsymbol T = [1, 50]\n"
+     TENSOR_CONSTS ASYM_20
+     "const c11: $u8[20, 33]\nconst c12: $i32[20]\nconst c13: $i8[20, 33]\n"
+     TENSOR_QUANTS ASYM_QUANTS("0")
+     "input %x: f32[T, 33]\n"
+     "%w: u8[20, 33] q4 = c11\n%b: i32[20] = c12\n%v: i8[20, 33] q5 = c13\n"
+     "%q: i8[T, 33] q2 = quantize(%x)\n"
+     "%a: i8[T, 20] q3 = matmul(%q, %w, %b) {trans_b = 1}\n"
+     "%y: f32[T, 20] = matmul(%q, %v, %b) {trans_b = 1, act = gelu}\n"
+     "output %a\noutput %y\n", {11}, 1, 0},
+    {"matmul dynamic", "graph \"g\" stage quantized\nsymbol T = [1, 50]\n"
+     TENSOR_CONSTS ASYM_20
+     "const c11: $u8[20, 33]\nconst c12: $f32[20]\n"
+     TENSOR_QUANTS ASYM_QUANTS("0")
+     "quant q6 = {format = i8, granularity = token, axis = 0, group = 0, "
+     "symmetric = 1, dynamic = 1}\n"
+     "input %x: f32[2, T, 33]\n"
+     "%w: u8[20, 33] q4 = c11\n%b: f32[20] = c12\n"
+     "%rows: i8[2, T, 33] q6, %scales: f32[2, T, 1] = dynamic_quantize(%x)\n"
+     "%y: f32[2, T, 20] = matmul(%rows, %w, %b, _, %scales) {trans_b = 1, "
+     "act = relu}\noutput %y\noutput %scales\n", {9}, 1, 0},
+};
+
 #define LIST_8(x) x ", " x ", " x ", " x ", " x ", " x ", " x ", " x
 // Per 32 of the 72 inner elements of 8 rows: three groups, the last shorter.
 static const plugin_case weight_only_cases[] = {
@@ -177,6 +253,13 @@ test_products(void **state)
 }
 
 static void
+test_asymmetric(void **state)
+{
+    (void)state;
+    PLUGIN_CHECK(asymmetric_cases);
+}
+
+static void
 test_weight_only(void **state)
 {
     (void)state;
@@ -195,6 +278,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_products),
+        cmocka_unit_test(test_asymmetric),
         cmocka_unit_test(test_weight_only),
         cmocka_unit_test(test_codes),
     };
