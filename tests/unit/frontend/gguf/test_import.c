@@ -18,6 +18,7 @@ typedef struct shape {
     bool has_output, has_bias;
     const char *extra_key, *extra_text;
     uint32_t extra_number; // when there is no text
+    uint32_t divisors;     // rope_freqs, elements; 0: none
 } shape;
 
 static ptqc_status
@@ -50,6 +51,9 @@ make_model(const shape *s)
     gguf_tensor(&file, "output_norm.weight", 0, 32, 0);
     if (s->has_output) {
         gguf_tensor(&file, "output.weight", s->type, 32, 3);
+    }
+    if (s->divisors != 0) {
+        gguf_tensor(&file, "rope_freqs.weight", 0, s->divisors, 0);
     }
     gguf_tensor(&file, "blk.0.attn_norm.weight", 0, 32, 0);
     gguf_tensor(&file, "blk.0.attn_q.weight", s->type, 32, 32);
@@ -208,6 +212,70 @@ keys(void **state)
     ptqc_ctx_destroy(ctx);
 }
 
+// The first bytes of a tensor of the file.
+static uint8_t *
+tensor_bytes(ptqc_ctx *ctx, const char *name)
+{
+    pq_gguf f;
+    pq_arena arena;
+    pq_arena_init(&arena, ctx);
+    assert_int_equal(pq_gguf_read(ctx, &arena, "t", file.p, file.n, &f),
+                     PTQC_OK);
+    const pq_llm_tensor *t = pq_llm_tensor_find(&f.tensors, pq_str_of(name));
+    assert_non_null(t);
+    uint8_t *p = file.p + (t->p - file.p);
+    pq_gguf_deinit(&f);
+    pq_arena_deinit(&arena);
+    return p;
+}
+
+static void
+divisors(void **state)
+{
+    (void)state;
+    ptqc_ctx *ctx = pq_test_ctx_create(&sink, NULL, 1);
+    pq_model *m;
+    make_model(&(shape){.divisors = 4});
+    assert_int_equal(import(ctx, &m), PTQC_E_INPUT); // zeros
+    assert_non_null(strstr(sink.text, "above 0, found 0"));
+    uint8_t *p = tensor_bytes(ctx, "rope_freqs.weight");
+    for (int i = 0; i < 4; i++) {
+        pq_store_f32(p + 4 * i, i < 2 ? 1.0f : 8.0f);
+    }
+    m = expect_model(ctx);
+    assert_true(frequency(m->graph, 0) == 1.0f);
+    assert_true(frequency(m->graph, 2) == 0.00125f);
+    assert_int_equal(sink.warning_count, 0);
+    pq_model_destroy(m);
+    make_model(&(shape){.divisors = 3});
+    assert_int_equal(import(ctx, &m), PTQC_E_INPUT);
+    assert_non_null(strstr(sink.text, "expected f32 [4]"));
+    ptqc_ctx_destroy(ctx);
+}
+
+// Scales, minima and elements that are not finite are counted.
+static void
+non_finite(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t type;
+        size_t at;
+        uint64_t count;
+    } cases[] = {{1, 2, 1}, {30, 0, 1}, {2, 18, 1}, {3, 2, 1}, {8, 0, 1}};
+    ptqc_ctx *ctx = pq_test_ctx_create(&sink, NULL, 1);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        make_model(&(shape){.type = cases[i].type});
+        uint8_t *p = tensor_bytes(ctx, "blk.0.ffn_up.weight");
+        pq_store_le16(p + cases[i].at, 0x7f80); // NaN in f16, inf in bf16
+        pq_model *m = expect_model(ctx);
+        assert_int_equal(m->non_finite_count, cases[i].count);
+        assert_int_equal(sink.warning_count, 1);
+        pq_model_destroy(m);
+    }
+    ptqc_ctx_destroy(ctx);
+}
+
 static void
 types_not_supported(void **state)
 {
@@ -276,7 +344,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(types),      cmocka_unit_test(output_and_bias),
-        cmocka_unit_test(keys),       cmocka_unit_test(types_not_supported),
+        cmocka_unit_test(keys),       cmocka_unit_test(divisors),
+        cmocka_unit_test(non_finite), cmocka_unit_test(types_not_supported),
         cmocka_unit_test(truncation), cmocka_unit_test(allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

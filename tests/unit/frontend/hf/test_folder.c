@@ -365,14 +365,35 @@ missing_files(void **state)
     ptqc_ctx_destroy(ctx);
 }
 
+static ptqc_status
+import_body(ptqc_ctx *ctx, void *user)
+{
+    const pq_test_folder *folder = user;
+    pq_model *m = NULL;
+    ptqc_status st = pq_import_check(ctx, folder->path,
+                                     &(pq_import_options){.no_hash = true}, &m);
+    pq_model_destroy(m);
+    return st;
+}
+
+static void
+allocations(void **state)
+{
+    (void)state;
+    pq_test_folder folder;
+    make_shards(&folder);
+    write_index(&folder, "a.safetensors", "b.safetensors");
+    assert_true(pq_test_alloc_sweep(import_body, &folder) > 20);
+    pq_test_folder_remove(&folder);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(configs),
-        cmocka_unit_test(scalings),
-        cmocka_unit_test(shards),
-        cmocka_unit_test(missing_files),
+        cmocka_unit_test(configs),     cmocka_unit_test(scalings),
+        cmocka_unit_test(shards),      cmocka_unit_test(missing_files),
+        cmocka_unit_test(allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
