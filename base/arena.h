@@ -11,7 +11,7 @@
 typedef struct pq_arena_block pq_arena_block;
 
 typedef struct pq_arena {
-    ptqc_ctx *ctx;         // borrowed
+    ptqc_ctx *ctx;          // borrowed
     pq_arena_block *blocks; // owned, newest first
 } pq_arena;
 

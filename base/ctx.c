@@ -335,8 +335,7 @@ struct pq_pool *
 pq_ctx_pool(ptqc_ctx *ctx)
 {
     if (ctx->pool == NULL) {
-        if (pq_pool_create(ctx, ptqc_ctx_threads(ctx), &ctx->pool) !=
-            PTQC_OK) {
+        if (pq_pool_create(ctx, ptqc_ctx_threads(ctx), &ctx->pool) != PTQC_OK) {
             return NULL;
         }
     }

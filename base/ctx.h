@@ -20,7 +20,7 @@ void *pq_alloc_array(ptqc_ctx *ctx, size_t count, size_t size);
 // NULL, p stays valid. count_old must be the count p was made with.
 void *pq_realloc_array(ptqc_ctx *ctx, void *p, size_t count_old,
                        size_t count_new, size_t size);
-void pq_free(ptqc_ctx *ctx, void *p); // NULL allowed
+void pq_free(ptqc_ctx *ctx, void *p);         // NULL allowed
 uint64_t pq_live_bytes(const ptqc_ctx *ctx);  // of all blocks not yet freed
 uint64_t pq_memory_left(const ptqc_ctx *ctx); // UINT64_MAX without a limit
 
@@ -28,8 +28,10 @@ uint64_t pq_memory_left(const ptqc_ctx *ctx); // UINT64_MAX without a limit
 // `return pq_fail(...)`. Strings from files may be passed as they are: the
 // text is escaped (control, bidirectional and malformed bytes as \xNN) and
 // cut at 2 KiB. Other severities than ERROR go through pq_say.
-__attribute__((format(printf, 3, 4))) ptqc_status
-pq_fail(ptqc_ctx *ctx, ptqc_status status, const char *format, ...);
+__attribute__((format(printf, 3, 4))) ptqc_status pq_fail(ptqc_ctx *ctx,
+                                                          ptqc_status status,
+                                                          const char *format,
+                                                          ...);
 __attribute__((format(printf, 3, 4))) void
 pq_say(ptqc_ctx *ctx, ptqc_severity severity, const char *format, ...);
 // Calls of pq_fail so far: tells whether a foreign callee has said its error.

@@ -29,8 +29,7 @@ PTQC_MUST_USE ptqc_status pq_map_open(ptqc_ctx *ctx, const char *path,
 // `beside`: no absolute path, no "..", no symbolic link anywhere, regular
 // files with one link only. PTQC_E_INPUT when it tries to leave.
 PTQC_MUST_USE ptqc_status pq_map_open_beside(ptqc_ctx *ctx, const char *beside,
-                                             const char *relative,
-                                             pq_map *out);
+                                             const char *relative, pq_map *out);
 void pq_map_close(pq_map *map); // zeroed map allowed
 
 // *out_found = false (and OK) when nothing is there.
