@@ -344,7 +344,46 @@ get_step(reader *r, const pq_cpu_entry *e, pq_cpu_step *s)
          "label of a step");
 }
 
-// An output is written: it must be a temporary, a view of one, or a binding.
+// The value whose storage `v` shares.
+static uint32_t
+storage_of(const pq_cpu_entry *e, uint32_t v)
+{
+    while (e->values[v].place == PQ_PLACE_VIEW) {
+        v = e->values[v].index;
+    }
+    return v;
+}
+
+static bool
+is_shared(const pq_cpu_entry *e, uint32_t a, uint32_t b)
+{
+    const pq_cpu_value *x = &e->values[storage_of(e, a)];
+    const pq_cpu_value *y = &e->values[storage_of(e, b)];
+    return x == y || (x->place == PQ_PLACE_BINDING &&
+                      y->place == PQ_PLACE_BINDING && x->index == y->index);
+}
+
+// An output is written: it must be a temporary, a view of one, or a binding,
+// and nothing else that the step touches (the state that an update changes
+// apart). What the planner merges comes later.
+static void
+check_output(reader *r, const pq_cpu_entry *e, const pq_cpu_step *s,
+             uint32_t index)
+{
+    uint32_t out = e->args[s->first_arg + index];
+    if (out == PQ_CPU_NONE) {
+        return;
+    }
+    need(r, e->values[storage_of(e, out)].place != PQ_PLACE_CONSTANT,
+         "a step writes a constant");
+    for (uint32_t i = 0; i < index; i++) {
+        uint32_t v = e->args[s->first_arg + i];
+        bool in_place = s->kind == PQ_STEP_KV_UPDATE && i == 0;
+        need(r, in_place || v == PQ_CPU_NONE || !is_shared(e, v, out),
+             "a step writes its operand");
+    }
+}
+
 static void
 check_operands(reader *r, const pq_cpu_entry *e, const pq_cpu_step *s)
 {
@@ -352,14 +391,9 @@ check_operands(reader *r, const pq_cpu_entry *e, const pq_cpu_step *s)
     for (uint32_t i = 0; i < count && r->st == PTQC_BE_OK; i++) {
         uint32_t v = e->args[s->first_arg + i];
         need(r, v == PQ_CPU_NONE || v < e->value_count, "operand of a step");
-        if (r->st != PTQC_BE_OK || v == PQ_CPU_NONE || i < s->input_count) {
-            continue;
+        if (r->st == PTQC_BE_OK && i >= s->input_count) {
+            check_output(r, e, s, i);
         }
-        while (e->values[v].place == PQ_PLACE_VIEW) {
-            v = e->values[v].index;
-        }
-        need(r, e->values[v].place != PQ_PLACE_CONSTANT,
-             "a step writes a constant");
     }
 }
 
