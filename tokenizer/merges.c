@@ -61,6 +61,13 @@ put(pq_tokenizer *t, pq_tok_merge merge)
     t->merge_slots[slot_of(t, merge.pair)] = merge;
 }
 
+static bool
+is_present(const pq_tokenizer *t, pq_token id)
+{
+    return id >= 0 && (uint32_t)id < t->token_count &&
+           (t->tokens[id].flags & PQ_TOK_PRESENT) != 0;
+}
+
 static ptqc_status
 index_list(pq_tokenizer *t, const char *what, ptqc_status bad)
 {
@@ -68,9 +75,9 @@ index_list(pq_tokenizer *t, const char *what, ptqc_status bad)
     PQ_TRY(make_slots(t, t->merge_count));
     for (uint32_t i = 0; i < t->merge_count; i++) {
         pq_token left = t->merges[i][0], right = t->merges[i][1];
-        if (left < 0 || (uint32_t)left >= t->token_count || right < 0 ||
-            (uint32_t)right >= t->token_count) {
-            return PQ_FAIL(t->ctx, bad, "%s: merge %u of tokens %d and %d",
+        if (!is_present(t, left) || !is_present(t, right)) {
+            return PQ_FAIL(t->ctx, bad,
+                           "%s: merge %u of %d and %d, which are not tokens",
                            what, i, left, right);
         }
         pq_str a = t->tokens[left].text, b = t->tokens[right].text;
