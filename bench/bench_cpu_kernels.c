@@ -7,7 +7,11 @@
 // The peak of u8s8 without VNNI is that of widening to 16 bits and pmaddwd.
 //
 //     bench_cpu_kernels [--level avx2|avx512|vnni] [--threads N]
-//                       [--rounds N] [--filter TEXT]
+//                       [--rounds N] [--filter TEXT] [--decode MIB]
+//
+// --decode adds products of one token with MIB of weights each (more than the
+// caches hold) and attention of one token; their operations are bytes and
+// their peak is a plain read of as many.
 //
 // A row is the median and the best of the rounds; all cases of a round run
 // one after the other, so that a disturbance hits them alike. 1 multiply-add
@@ -19,6 +23,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "backends/cpu/attention.h"
 #include "backends/cpu/conv.h"
 #include "backends/cpu/emit.h"
 #include "backends/cpu/gemm.h"
@@ -160,6 +165,39 @@ emit_peak(pq_emitter *e, const void *desc)
     return PTQC_BE_OK;
 }
 
+// void kernel(int64_t bytes, const void *p, void *out): adds up 64-byte lines.
+static ptqc_be_status
+emit_read(pq_emitter *e, const void *desc)
+{
+    (void)desc;
+    LLVMTypeRef params[3] = {e->t_i64, e->t_ptr, e->t_ptr};
+    pq_emit_function(e, params, 3);
+    LLVMValueRef v_acc[4];
+    for (uint32_t i = 0; i < 4; i++) {
+        v_acc[i] = LLVMConstNull(e->t_vi32);
+    }
+    pq_loop loop;
+    pq_emit_loop_begin(e, &loop, pq_emit_i64(e, 0), pq_emit_param(e, 0), 256,
+                       v_acc, 4);
+    for (uint32_t i = 0; i < 4; i++) {
+        LLVMValueRef v_at = pq_emit_at_const(
+            e, pq_emit_at(e, pq_emit_param(e, 1), loop.v_index), 64 * i);
+        v_acc[i] = LLVMBuildAdd(e->builder, loop.v_carried[i],
+                                pq_emit_load(e, e->t_vi32, v_at, 64), "");
+    }
+    pq_emit_loop_end(e, &loop, v_acc);
+    for (uint32_t i = 1; i < 4; i++) {
+        loop.v_carried[0] =
+            LLVMBuildAdd(e->builder, loop.v_carried[0], loop.v_carried[i], "");
+    }
+    pq_emit_store(e, loop.v_carried[0], pq_emit_param(e, 2), 64);
+    pq_emit_return(e);
+    return PTQC_BE_OK;
+}
+
+static const pq_kernel_class read_class = {"bench_read", 1, sizeof(peak_desc),
+                                           emit_read};
+
 static const pq_kernel_class peak_class = {"bench_peak", 1, sizeof(peak_desc),
                                            emit_peak};
 
@@ -188,9 +226,11 @@ typedef struct bench_case {
         pq_matmul_io matmul;
         pq_conv_io conv;
         pq_bmm_io bmm;
+        pq_attention_io attention;
     } io;
     double operations;
-    int peak; // index of the case that is its peak
+    double bytes; // decode: instead of operations
+    int peak;     // index of the case that is its peak
     void *out;
     int64_t out_bytes;
     double seconds[ROUNDS_MAX];
@@ -203,6 +243,7 @@ typedef struct bench {
     int count;
     uint64_t scratch_bytes;
     const char *filter;
+    int64_t decode_bytes; // 0: no such rows
 } bench;
 
 static void
@@ -224,6 +265,27 @@ run_bmm(void *user, const pq_worker *worker)
 {
     bench_case *c = user;
     pq_bmm_run(c->op, &c->io.bmm, worker);
+}
+
+static void
+run_attention(void *user, const pq_worker *worker)
+{
+    bench_case *c = user;
+    pq_attention_run(c->op, &c->io.attention, worker);
+}
+
+typedef struct read_case {
+    void (*kernel)(int64_t bytes, const void *p, void *out);
+    const uint8_t *p;
+    int64_t bytes;
+} read_case;
+
+static void
+run_read_case(void *user, const pq_worker *worker)
+{
+    const read_case *r = ((bench_case *)user)->op;
+    pq_range mine = pq_worker_range(worker, r->bytes, 4096);
+    r->kernel(mine.end - mine.begin, r->p + mine.begin, worker->scratch);
 }
 
 static void
@@ -443,6 +505,114 @@ add_conv(bench *b, uint32_t weight, const conv_shape *s)
 }
 
 static void
+add_read(bench *b)
+{
+    bench_case *c = new_case(b, "peak read");
+    read_case *op = malloc(sizeof *op);
+    peak_desc desc = {0};
+    void (*entry)(void);
+    check(pq_jit_get(b->jit, NULL, &read_class, &desc, &entry));
+    op->kernel = (void (*)(int64_t, const void *, void *))entry;
+    op->bytes = b->decode_bytes;
+    op->p = fill(op->bytes, 0);
+    c->op = op;
+    c->work = run_read_case;
+    c->peak = b->count - 1;
+    c->bytes = (double)op->bytes;
+}
+
+// One token through weights of `group` (0: none) that fill decode_bytes.
+static void
+add_decode(bench *b, const char *name, uint32_t format, int64_t group, int peak)
+{
+    bench_case *c = new_case(b, name);
+    if (c == NULL) {
+        return;
+    }
+    pq_matmul_desc desc = {
+        .m = 1,
+        .weight = {.k = 4096, .n = 16, .format = format, .group = group},
+        .epilogue = {PQ_EPI_FLOAT, PQ_ACT_NONE, PQ_ELEM_NONE, PQ_ELEM_F32, 0}};
+    int64_t strip = pq_weight_bytes(&desc.weight);
+    desc.weight.n = b->decode_bytes / strip * 16;
+    pq_matmul *op;
+    check(pq_matmul_prepare(b->jit, NULL, &desc, &op));
+    need_scratch(b, pq_matmul_scratch_bytes(op));
+    c->work = run_matmul;
+    c->op = op;
+    c->peak = peak;
+    c->bytes = (double)pq_weight_bytes(&desc.weight);
+    c->out_bytes = 4 * desc.weight.n;
+    c->out = fill(c->out_bytes, 0);
+    c->io.matmul =
+        (pq_matmul_io){.a = fill(4 * desc.weight.k, 1),
+                       .a_stride = 4 * desc.weight.k,
+                       .weights = fill(pq_weight_bytes(&desc.weight), 1),
+                       .out = c->out,
+                       .out_stride = 4 * desc.weight.n};
+}
+
+// One token of many sequences: 8 heads of keys, 4 queries each.
+static void
+add_attention(bench *b, int64_t keys, int64_t d, int peak)
+{
+    char name[64];
+    snprintf(name, sizeof name, "decode attention f16 %d keys of %d", (int)keys,
+             (int)d);
+    bench_case *c = new_case(b, name);
+    if (c == NULL) {
+        return;
+    }
+    int64_t batch = b->decode_bytes / (8 * keys * d * 2 * 2);
+    batch = batch > 0 ? batch : 1;
+    pq_attention_strides kv = {8 * keys * d * 2, keys * d * 2, d * 2};
+    pq_attention_strides q = {32 * d * 4, d * 4, d * 4};
+    pq_attention_desc desc = {.batch = batch,
+                              .heads = 32,
+                              .kv_heads = 8,
+                              .tq = 1,
+                              .tk = keys,
+                              .d = d,
+                              .dv = d,
+                              .k_dtype = PTQC_F16,
+                              .v_dtype = PTQC_F16,
+                              .scale = 0.1f,
+                              .q = q,
+                              .k = kv,
+                              .v = kv,
+                              .y = q};
+    pq_attention *op;
+    check(pq_attention_prepare(b->jit, NULL, &desc, &op));
+    need_scratch(b, pq_attention_scratch_bytes(op));
+    c->work = run_attention;
+    c->op = op;
+    c->peak = peak;
+    c->bytes = 2.0 * (double)(batch * kv.batch);
+    c->out_bytes = batch * q.batch;
+    c->out = fill(c->out_bytes, 0);
+    // f32 in [-0.5, 0.5): no half of one is an infinity or NaN of f16
+    c->io.attention = (pq_attention_io){.q = fill(batch * q.batch, 1),
+                                        .k = fill(batch * kv.batch, 1),
+                                        .v = fill(batch * kv.batch, 1),
+                                        .y = c->out};
+}
+
+static void
+add_decode_cases(bench *b)
+{
+    add_read(b);
+    int peak = b->count - 1;
+    add_decode(b, "decode f32", PQ_WEIGHT_F32, 0, peak);
+    add_decode(b, "decode f16", PQ_WEIGHT_F16, 0, peak);
+    add_decode(b, "decode w8 g128", PQ_WEIGHT_W8, 128, peak);
+    add_decode(b, "decode w8 g32", PQ_WEIGHT_W8, 32, peak);
+    add_decode(b, "decode w4 g128", PQ_WEIGHT_W4, 128, peak);
+    add_decode(b, "decode w4 g32", PQ_WEIGHT_W4, 32, peak);
+    add_attention(b, 512, 64, peak);
+    add_attention(b, 2048, 128, peak);
+}
+
+static void
 add_cases(bench *b)
 {
     static const conv_shape shapes[] = {
@@ -459,6 +629,9 @@ add_cases(bench *b)
     };
     add_peak(b, 0);
     add_peak(b, 1);
+    if (b->decode_bytes > 0) {
+        add_decode_cases(b);
+    }
     for (uint32_t format = 0; format <= PQ_WEIGHT_W4; format++) {
         add_matmul(b, format, 480, 2048, 5632);
         add_matmul(b, format, 128, 768, 768);
@@ -514,10 +687,11 @@ report(bench *b, int rounds)
         const bench_case *c = &b->cases[i];
         const bench_case *p = &b->cases[c->peak];
         double median = c->seconds[rounds / 2], best = c->seconds[0];
-        double peak = p->operations / p->seconds[0];
+        double work = c->bytes > 0 ? c->bytes : c->operations;
+        double peak = (c->bytes > 0 ? p->bytes : p->operations) / p->seconds[0];
         printf("%-34s %9.4f %9.4f %8.1f %6.3f %6.3f\n", c->name, 1e3 * median,
-               1e3 * best, 1e-9 * c->operations / median,
-               c->operations / median / peak, c->operations / best / peak);
+               1e3 * best, 1e-9 * work / median, work / median / peak,
+               work / best / peak);
         for (int64_t k = 0; k < c->out_bytes; k++) {
             sum += ((const uint8_t *)c->out)[k];
         }
@@ -544,6 +718,8 @@ main(int argc, char **argv)
             rounds = atoi(argv[i + 1]);
         } else if (strcmp(argv[i], "--filter") == 0) {
             b.filter = argv[i + 1];
+        } else if (strcmp(argv[i], "--decode") == 0) {
+            b.decode_bytes = (int64_t)atoi(argv[i + 1]) << 20;
         }
     }
     if (level < 0 || rounds < 1 || rounds > ROUNDS_MAX || t.count < 1 ||
