@@ -142,12 +142,6 @@ cli_array_read_raw(cli *c, const char *path, ptqc_dtype dtype,
     return PTQC_OK;
 }
 
-int64_t
-cli_array_samples(const cli_array *a)
-{
-    return a->tensor.rank > 0 ? a->tensor.dims[0] : 0;
-}
-
 size_t
 cli_array_elements(const ptqc_tensor *t)
 {

@@ -24,7 +24,6 @@ ptqc_status cli_array_read_raw(cli *c, const char *path, ptqc_dtype dtype,
                                cli_array *out);
 void cli_array_deinit(cli_array *a); // zeroed array allowed
 // Elements along the first axis; 0 for scalars.
-int64_t cli_array_samples(const cli_array *a);
 // Element i as a number.
 double cli_array_number(const cli_array *a, size_t i);
 size_t cli_array_elements(const ptqc_tensor *t);

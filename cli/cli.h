@@ -79,7 +79,8 @@ cli_given(const cli *c, cli_option option)
 
 // ---- output.c -------------------------------------------------------------
 
-// Prints "ptqc: error: ..." and returns status.
+// Prints "ptqc: error: ..." with control bytes escaped (texts from files and
+// the command line may be passed as they are); returns status.
 __attribute__((format(printf, 3, 4))) ptqc_status cli_fail(cli *c,
                                                            ptqc_status status,
                                                            const char *format,

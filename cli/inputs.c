@@ -196,7 +196,16 @@ fill_random(ptqc_tensor *t, uint64_t *state)
     }
 }
 
-// --shape DIM=N for a symbolic dim, else 1.
+// Whether `setting` is "DIM=..." for the symbolic dim d.
+static bool
+is_shape_of(const char *setting, const ptqc_tensor_info *info, uint32_t d)
+{
+    size_t n = info->dims[d] < 0 ? strlen(info->dim_names[d]) : 0;
+    return n > 0 && strncmp(setting, info->dim_names[d], n) == 0 &&
+           setting[n] == '=';
+}
+
+// --shape DIM=N for a symbolic dim, else 1; -1: N is no number.
 static int64_t
 dim_value(const cli *c, const ptqc_tensor_info *info, uint32_t d)
 {
@@ -204,14 +213,39 @@ dim_value(const cli *c, const ptqc_tensor_info *info, uint32_t d)
     if (info->dims[d] >= 0) {
         return info->dims[d];
     }
-    size_t n = strlen(info->dim_names[d]);
     for (uint32_t i = 0; i < v->count; i++) {
-        if (strncmp(v->list[i], info->dim_names[d], n) == 0 &&
-            v->list[i][n] == '=') {
-            return strtoll(v->list[i] + n + 1, NULL, 10);
+        if (is_shape_of(v->list[i], info, d)) {
+            const char *number = v->list[i] + strlen(info->dim_names[d]) + 1;
+            char *end;
+            int64_t x = strtoll(number, &end, 10);
+            return end != number && *end == '\0' ? x : -1;
         }
     }
     return 1;
+}
+
+// Every --shape names a symbolic dim of some input.
+static ptqc_status
+check_shapes(cli *c, const ptqc_artifact *artifact)
+{
+    const cli_value *v = cli_get(c, CLI_SHAPE);
+    for (uint32_t i = 0; i < v->count; i++) {
+        bool is_known = false;
+        for (uint32_t k = 0; k < ptqc_artifact_input_count(artifact); k++) {
+            ptqc_tensor_info info;
+            ptqc_artifact_input(artifact, k, &info);
+            for (uint32_t d = 0; d < info.rank; d++) {
+                is_known |= is_shape_of(v->list[i], &info, d);
+            }
+        }
+        if (!is_known) {
+            return cli_fail(c, PTQC_E_USAGE,
+                            "--shape %s: expected DIM=N with a symbolic "
+                            "dimension of an input",
+                            v->list[i]);
+        }
+    }
+    return PTQC_OK;
 }
 
 ptqc_status
@@ -219,7 +253,11 @@ cli_inputs_random(cli *c, const ptqc_artifact *artifact, cli_inputs *out)
 {
     uint64_t state = (uint64_t)cli_get(c, CLI_SEED)->integer;
     *out = (cli_inputs){0};
-    ptqc_status st = make_inputs(c, artifact, out);
+    ptqc_status st = check_shapes(c, artifact);
+    if (st != PTQC_OK) {
+        return st;
+    }
+    st = make_inputs(c, artifact, out);
     for (uint32_t i = 0; i < out->count && st == PTQC_OK; i++) {
         ptqc_tensor_info info;
         ptqc_artifact_input(artifact, i, &info);

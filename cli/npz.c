@@ -123,10 +123,12 @@ extract(cli *c, const char *what, const uint8_t *p, size_t n, const member *m,
     if (start > n || n - start < m->packed) {
         return bad_npz(c, what, "a .npz member is cut off");
     }
-    if ((m->method != 0 && m->method != 8) ||
-        (m->method == 0 && m->packed != m->size) ||
-        m->size / RATIO_LIMIT > m->packed) {
+    if (m->method != 0 && m->method != 8) {
         return bad_npz(c, what, "a .npz member is neither stored nor deflated");
+    }
+    if ((m->method == 0 && m->packed != m->size) ||
+        m->size / RATIO_LIMIT > m->packed) {
+        return bad_npz(c, what, "the sizes of a .npz member contradict");
     }
     uint8_t *to = malloc(m->size > 0 ? m->size : 1);
     if (to == NULL) {

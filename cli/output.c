@@ -11,12 +11,13 @@
 ptqc_status
 cli_fail(cli *c, ptqc_status status, const char *format, ...)
 {
+    char text[2048], escaped[4096];
     va_list args;
     va_start(args, format);
-    fputs("ptqc: error: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    fprintf(stderr, "ptqc: error: %s\n",
+            cli_escape(text, escaped, sizeof escaped));
     c->error_count++;
     return status;
 }
