@@ -33,27 +33,17 @@ static ptqc_status
 replace_by_unary(pq_graph *g, pq_op_id id, pq_opcode code, pq_value_id x,
                  bool *out_changed)
 {
-    pq_builder b;
-    pq_value_id v;
-    pq_build_begin(&b, g, id, code, pq_graph_op(g, id)->name);
-    pq_build_input(&b, x);
-    PQ_TRY(pq_build_end(&b, NULL, &v, NULL));
     *out_changed = true;
-    return pq_replace_op(g, id, v);
+    return pq_replace_by(g, id, code, &x, 1);
 }
 
 static ptqc_status
 replace_by_binary(pq_graph *g, pq_op_id id, pq_opcode code, pq_value_id x,
                   pq_value_id y, bool *out_changed)
 {
-    pq_builder b;
-    pq_value_id v;
-    pq_build_begin(&b, g, id, code, pq_graph_op(g, id)->name);
-    pq_build_input(&b, x);
-    pq_build_input(&b, y);
-    PQ_TRY(pq_build_end(&b, NULL, &v, NULL));
+    const pq_value_id inputs[] = {x, y};
     *out_changed = true;
-    return pq_replace_op(g, id, v);
+    return pq_replace_by(g, id, code, inputs, 2);
 }
 
 ptqc_status

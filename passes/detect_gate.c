@@ -111,24 +111,13 @@ replace_by_hardsigmoid(pq_graph *g, pq_op_id id, pq_value_id x, double slope,
 }
 
 static ptqc_status
-replace(pq_graph *g, pq_op_id id, pq_opcode code, pq_value_id x)
-{
-    pq_builder b;
-    pq_value_id y;
-    pq_build_begin(&b, g, id, code, pq_graph_op(g, id)->name);
-    pq_build_input(&b, x);
-    PQ_TRY(pq_build_end(&b, NULL, &y, NULL));
-    return pq_replace_op(g, id, y);
-}
-
-static ptqc_status
 visit(pq_graph *g, pq_op_id id)
 {
     const pq_op *op = pq_graph_op(g, id);
     pq_value_id x;
     double slope, offset;
     if (is_hardswish(g, op, &x) && pq_same_type(g, x, op->outputs[0])) {
-        return replace(g, id, PQ_OP_HARDSWISH, x);
+        return pq_replace_by(g, id, PQ_OP_HARDSWISH, &x, 1);
     }
     if (is_hardsigmoid(g, op, &x, &slope, &offset) &&
         pq_same_type(g, x, op->outputs[0])) {
@@ -138,7 +127,7 @@ visit(pq_graph *g, pq_op_id id)
         pq_opcode code = gated(g, op->inputs[i], op->inputs[1 - i]);
         if (code != PQ_OP_NONE &&
             pq_same_type(g, op->inputs[i], op->outputs[0])) {
-            return replace(g, id, code, op->inputs[i]);
+            return pq_replace_by(g, id, code, &op->inputs[i], 1);
         }
     }
     return PTQC_OK;

@@ -7,7 +7,6 @@
 
 #include <math.h>
 
-#include "ir/builder.h"
 #include "passes/factors.h"
 #include "passes/registry.h"
 
@@ -110,13 +109,12 @@ pq_pass_detect_gelu(pq_graph *g, pq_pass_env *env)
     {
         const pq_op *op = pq_graph_op(g, id);
         pq_opcode code;
-        pq_value_id x, y;
+        pq_value_id x;
         if (op->code != PQ_OP_MUL || !pq_is_float(g, op->outputs[0]) ||
             !find(g, op, &code, &x) || !pq_same_type(g, x, op->outputs[0])) {
             continue;
         }
-        PQ_TRY(pq_build_unary(g, id, code, x, &y));
-        PQ_TRY(pq_replace_op(g, id, y));
+        PQ_TRY(pq_replace_by(g, id, code, &x, 1));
     }
     (void)pq_erase_dead(g);
     return PTQC_OK;

@@ -170,7 +170,7 @@ store_element(ptqc_dtype dtype, void *p, uint32_t i, int64_t x)
         return x >= INT32_MIN && x <= INT32_MAX;
     case PTQC_F32:
         ((float *)p)[i] = (float)x;
-        return (int64_t)(float)x == x;
+        return x >= -(1 << 24) && x <= 1 << 24; // exact
     case PTQC_BOOL:
         ((uint8_t *)p)[i] = x != 0;
         return true;

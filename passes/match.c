@@ -238,6 +238,20 @@ pq_replace_op(pq_graph *g, pq_op_id id, pq_value_id v)
 }
 
 ptqc_status
+pq_replace_by(pq_graph *g, pq_op_id id, pq_opcode code,
+              const pq_value_id *inputs, uint32_t input_count)
+{
+    pq_builder b;
+    pq_value_id y;
+    pq_build_begin(&b, g, id, code, pq_graph_op(g, id)->name);
+    for (uint32_t i = 0; i < input_count; i++) {
+        pq_build_input(&b, inputs[i]);
+    }
+    PQ_TRY(pq_build_end(&b, NULL, &y, NULL));
+    return pq_replace_op(g, id, y);
+}
+
+ptqc_status
 pq_make_vector(pq_graph *g, const float *p, int64_t n, pq_value_id *out)
 {
     return pq_build_constant(g, (pq_str){0}, PTQC_F32, &n, 1, p, out);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Looking at graphs: what passes ask about operands, again and again.
+// Looking at graphs: what passes ask about operands, again and again; and the
+// changes that many of them make.
 #ifndef PTQC_PASSES_MATCH_H
 #define PTQC_PASSES_MATCH_H
 
@@ -51,6 +52,12 @@ pq_str pq_op_label(const pq_graph *g, const pq_op *op);
 // Replaces all uses of the op's only output by v and erases the op.
 PTQC_MUST_USE ptqc_status pq_replace_op(pq_graph *g, pq_op_id op,
                                         pq_value_id v);
+// The same with the result of a new op without attributes, which takes the
+// erased one's name.
+PTQC_MUST_USE ptqc_status pq_replace_by(pq_graph *g, pq_op_id op,
+                                        pq_opcode code,
+                                        const pq_value_id *inputs,
+                                        uint32_t input_count);
 // Constant f32 [n].
 PTQC_MUST_USE ptqc_status pq_make_vector(pq_graph *g, const float *p, int64_t n,
                                          pq_value_id *out);
