@@ -16,6 +16,13 @@ typedef enum pq_llm_role {
 #undef TENSOR
 } pq_llm_role;
 
+// `count` times the zero point `middle`.
+typedef struct pq_llm_zeros {
+    pq_const_id id;
+    uint64_t count;
+    int32_t middle;
+} pq_llm_zeros;
+
 typedef struct pq_llm_builder {
     ptqc_ctx *ctx; // borrowed, as all here
     pq_model *model;
@@ -26,9 +33,8 @@ typedef struct pq_llm_builder {
     pq_dim batch, tokens, context; // B, T, C
     pq_value_id token_ids, positions;
     pq_value_id sums_of, sums; // of groups of the last x that needed them
-    pq_const_id middles;       // zero points, as many as the last weight had
-    uint64_t middles_count;
-    int32_t middle;
+    pq_llm_zeros zeros[16];    // [zeros_count], shared by weights of one size
+    uint32_t zeros_count;
 } pq_llm_builder;
 
 typedef enum pq_llm_part {

@@ -145,28 +145,42 @@ expand_matrix(pq_llm_builder *b, const pq_llm_tensor *t, pq_value_id *out)
 
 // ---- codes ----------------------------------------------------------------
 
-// `count` times the same zero point, shared by weights of one size.
+static ptqc_status
+make_zeros(pq_llm_builder *b, pq_llm_zeros *z)
+{
+    int32_t *p = pq_arena_array(pq_graph_arena(b->g), z->count, sizeof *p);
+    PQ_TRY_ALLOC(p);
+    for (uint64_t i = 0; i < z->count; i++) {
+        p[i] = z->middle;
+    }
+    const int64_t dims = (int64_t)z->count;
+    const pq_constant c = {.dtype = PTQC_I32,
+                           .rank = 1,
+                           .dims = &dims,
+                           .p = p,
+                           .bytes = z->count * sizeof *p};
+    z->id = pq_graph_add_constant(b->g, &c);
+    return pq_const_is_none(z->id) ? pq_graph_failure(b->g) : PTQC_OK;
+}
+
+// `count` times the same zero point. Models have few sizes of weights; what
+// does not fit the table is made again.
 static ptqc_status
 zero_points(pq_llm_builder *b, uint64_t count, int32_t middle, pq_const_id *out)
 {
-    if (b->middles_count != count || b->middle != middle) {
-        int32_t *p = pq_arena_array(pq_graph_arena(b->g), count, sizeof *p);
-        PQ_TRY_ALLOC(p);
-        for (uint64_t i = 0; i < count; i++) {
-            p[i] = middle;
+    pq_llm_zeros made = {.count = count, .middle = middle};
+    for (uint32_t i = 0; i < b->zeros_count; i++) {
+        if (b->zeros[i].count == count && b->zeros[i].middle == middle) {
+            *out = b->zeros[i].id;
+            return PTQC_OK;
         }
-        const int64_t dims = (int64_t)count;
-        const pq_constant c = {.dtype = PTQC_I32,
-                               .rank = 1,
-                               .dims = &dims,
-                               .p = p,
-                               .bytes = count * sizeof *p};
-        b->middles = pq_graph_add_constant(b->g, &c);
-        b->middles_count = count;
-        b->middle = middle;
     }
-    *out = b->middles;
-    return pq_const_is_none(*out) ? pq_graph_failure(b->g) : PTQC_OK;
+    PQ_TRY(make_zeros(b, &made));
+    if (b->zeros_count < sizeof b->zeros / sizeof b->zeros[0]) {
+        b->zeros[b->zeros_count++] = made;
+    }
+    *out = made.id;
+    return PTQC_OK;
 }
 
 static ptqc_status
