@@ -16,8 +16,8 @@
 static ptqc_status
 damaged(const ptqc_artifact *a, const char *what)
 {
-    return PQ_FAIL(a->ctx, PTQC_E_INTEGRITY,
-                   "artifact: %s; the file is damaged", what);
+    return PQ_FAIL(a->ctx, PTQC_E_INTEGRITY, "%s: %s; the file is damaged",
+                   a->name, what);
 }
 
 static ptqc_status
@@ -28,23 +28,23 @@ check_header(ptqc_artifact *a, size_t count)
                        count >= 8 && memcmp(a->p, PQ_CONTAINER_MAGIC, 8) == 0
                            ? PTQC_E_INTEGRITY
                            : PTQC_E_INPUT,
-                       "artifact: expected at least %zu bytes, found %zu",
+                       "%s: expected at least %zu bytes, found %zu", a->name,
                        sizeof a->header, count);
     }
     memcpy(&a->header, a->p, sizeof a->header);
     if (memcmp(a->header.magic, PQ_CONTAINER_MAGIC, 8) != 0) {
-        return PQ_FAIL(a->ctx, PTQC_E_INPUT,
-                       "artifact: no .ptqc file (wrong magic)");
+        return PQ_FAIL(a->ctx, PTQC_E_INPUT, "%s: no .ptqc file (wrong magic)",
+                       a->name);
     }
     if (a->header.version != PQ_CONTAINER_VERSION) {
         return PQ_FAIL(a->ctx, PTQC_E_INTEGRITY,
-                       "artifact: expected version %u, found %u",
+                       "%s: expected version %u, found %u", a->name,
                        PQ_CONTAINER_VERSION, a->header.version);
     }
     if (a->header.section_count != PQ_SECTION_COUNT ||
         a->header.file_bytes != count) {
         return PQ_FAIL(a->ctx, PTQC_E_INTEGRITY,
-                       "artifact: header says %llu bytes, the file has %zu",
+                       "%s: header says %llu bytes, the file has %zu", a->name,
                        (unsigned long long)a->header.file_bytes, count);
     }
     return PTQC_OK;
@@ -296,8 +296,8 @@ fill_infos(ptqc_artifact *a)
 // ---- public ---------------------------------------------------------------
 
 static ptqc_status
-open_mapped(ptqc_ctx *ctx, pq_map map, const void *bytes, size_t count,
-            ptqc_artifact **out)
+open_mapped(ptqc_ctx *ctx, const char *name, pq_map map, const void *bytes,
+            size_t count, ptqc_artifact **out)
 {
     ptqc_artifact *a = pq_alloc(ctx, sizeof *a);
     if (a == NULL) {
@@ -305,6 +305,7 @@ open_mapped(ptqc_ctx *ctx, pq_map map, const void *bytes, size_t count,
         return PTQC_E_RESOURCE;
     }
     a->ctx = ctx;
+    a->name = name;
     a->map = map;
     a->p = bytes;
     ptqc_status st = check_all(a, count);
@@ -318,6 +319,7 @@ open_mapped(ptqc_ctx *ctx, pq_map map, const void *bytes, size_t count,
         ptqc_artifact_close(a);
         return st;
     }
+    a->name = NULL;
     *out = a;
     return PTQC_OK;
 }
@@ -328,7 +330,7 @@ ptqc_artifact_open(ptqc_ctx *ctx, const char *path, ptqc_artifact **out)
     *out = NULL;
     pq_map map = {0};
     PQ_TRY(pq_map_open(ctx, path, &map));
-    return open_mapped(ctx, map, map.p, map.n, out);
+    return open_mapped(ctx, path, map, map.p, map.n, out);
 }
 
 ptqc_status
@@ -336,7 +338,7 @@ ptqc_artifact_open_memory(ptqc_ctx *ctx, const void *bytes, size_t count,
                           ptqc_artifact **out)
 {
     *out = NULL;
-    return open_mapped(ctx, (pq_map){0}, bytes, count, out);
+    return open_mapped(ctx, "artifact", (pq_map){0}, bytes, count, out);
 }
 
 void

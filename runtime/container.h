@@ -93,6 +93,7 @@ typedef struct pq_file_constant {
 
 struct ptqc_artifact {
     ptqc_ctx *ctx;         // borrowed
+    const char *name;      // borrowed, for messages; NULL once it is open
     pq_map map;            // owned; zero when from memory
     const uint8_t *p;      // the whole file
     pq_file_header header; // private copy: what is interpreted
