@@ -92,7 +92,7 @@ model_document(const ptqc_model *m)
     ptqc_model_get_facts(m, &facts);
     ptqc_model_ops(m, add_count, ops);
     ptqc_model_schemes(m, add_count, schemes);
-    return json_pack(
+    json_t *doc = json_pack(
         "{s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:o}", "schema",
         "ptqc.inspect/1", "format", facts.format, "producer",
         text_json(facts.producer), "inputs",
@@ -102,6 +102,12 @@ model_document(const ptqc_model *m)
         (json_int_t)facts.parameter_count, "weight_bytes",
         (json_int_t)facts.weight_bytes, "nodes", (json_int_t)facts.op_count,
         "ops", ops, "schemes", schemes);
+    if (doc != NULL && facts.architecture[0] != '\0') {
+        json_object_set_new(doc, "architecture", text_json(facts.architecture));
+        json_object_set_new(doc, "context",
+                            json_integer((json_int_t)facts.context_length));
+    }
+    return doc;
 }
 
 static json_t *
@@ -179,6 +185,14 @@ print_document(cli *c, json_t *doc)
               json_string_value(json_object_get(doc, "format")),
               cli_size_text((uint64_t)json_integer_value(bytes), size),
               json_object_get(doc, "bytes") != NULL ? "" : " of weights");
+    const json_t *architecture = json_object_get(doc, "architecture");
+    if (architecture != NULL) {
+        char text[256];
+        cli_print(
+            "architecture %s, context of %lld tokens\n",
+            cli_escape(json_string_value(architecture), text, sizeof text),
+            (long long)json_integer_value(json_object_get(doc, "context")));
+    }
     print_io("input ", json_object_get(doc, "inputs"));
     print_io("output", json_object_get(doc, "outputs"));
     print_counts("ops    ", json_object_get(doc, "ops"));

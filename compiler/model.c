@@ -132,6 +132,7 @@ ptqc_model_get_facts(const ptqc_model *m, ptqc_model_facts *out)
     const pq_model *import = m->import;
     const char *producer = dup_str((ptqc_model *)m, import->producer);
     const char *format = dup_str((ptqc_model *)m, import->format);
+    const char *architecture = dup_str((ptqc_model *)m, import->architecture);
     *out = (ptqc_model_facts){
         .format = format != NULL ? format : "",
         .producer = producer != NULL ? producer : "",
@@ -139,6 +140,8 @@ ptqc_model_get_facts(const ptqc_model *m, ptqc_model_facts *out)
         .tensor_count = import->tensor_count,
         .weight_bytes = import->weight_bytes,
         .parameter_count = import->parameter_count,
+        .architecture = architecture != NULL ? architecture : "",
+        .context_length = import->context_length,
     };
 }
 

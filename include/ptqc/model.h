@@ -56,6 +56,8 @@ typedef struct ptqc_model_facts {
     uint64_t tensor_count; // weights
     uint64_t weight_bytes;
     uint64_t parameter_count; // elements of float and quantized weights
+    const char *architecture; // of language models ("llama"); may be ""
+    uint64_t context_length;  // of language models, tokens; 0: not said
 } ptqc_model_facts;
 
 PTQC_API void ptqc_model_get_facts(const ptqc_model *model,
