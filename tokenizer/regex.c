@@ -4,7 +4,7 @@
 // the parts of the syntax that occur there mean the same in PCRE2 with UTF
 // and UCP (docs/tokenizers.md tells the differences). Every match may take
 // STEPS_FREE steps; what needs more is repeated with a larger limit that the
-// budget of the whole text pays for, so the time is linear in the text.
+// budget of the whole text pays for: backtracking is linear in the text.
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "tokenizer/regex.h"
 
@@ -162,6 +162,7 @@ pq_tok_matcher_next(pq_tok_matcher *m, bool *out_found, size_t *out_start,
     *out_found = false;
     uint64_t fails = pq_fail_count(m->ctx);
     while (m->at < m->text.n) {
+        PQ_TRY(pq_check_cancelled(m->ctx)); // one search may take O(text)
         int code = search(m);
         if (code == PCRE2_ERROR_NOMATCH) {
             m->at = m->text.n;
