@@ -40,6 +40,9 @@ keep_decline(pq_offer *offer, const ptqc_verdict *v)
                        offer->op_count);
     }
     pq_op_id op = offer->ops[v->node];
+    if (offer->p->target_of[op.index] != offer->target) {
+        return PTQC_OK; // a second verdict, or on an op it was not offered
+    }
     offer->p->target_of[op.index] = UINT32_MAX;
     void *all = offer->declines;
     PQ_TRY(pq_vec_reserve(offer->targets->ctx, &all, &offer->decline_capacity,
@@ -159,7 +162,6 @@ typedef struct pq_gather {
     pq_placement *p;
     uint32_t *part_of; // [op ids]
     pq_part *parts;    // [live ops] room
-    uint32_t *capacity;
 } pq_gather;
 
 static uint32_t
@@ -209,13 +211,9 @@ fill_ops(pq_gather *s)
     return PTQC_OK;
 }
 
-// Marks of values while the boundary of one part is found.
-#define PQ_MARK_MADE   1u // by an op of the part
-#define PQ_MARK_LISTED 2u // already in inputs or outputs
-#define PQ_MARK_LEAVES 4u // read by another part, or a graph output
-
+// is_seen[value]: made by the part so far, or listed among its inputs.
 static ptqc_status
-find_inputs(pq_gather *s, pq_part *part, uint8_t *marks)
+find_inputs(pq_gather *s, pq_part *part, bool *is_seen)
 {
     uint32_t room = 0;
     for (uint32_t i = 0; i < part->op_count; i++) {
@@ -231,10 +229,10 @@ find_inputs(pq_gather *s, pq_part *part, uint8_t *marks)
             pq_value_id id = op->inputs[k];
             const pq_value *v = pq_graph_value(s->g, id);
             if (v == NULL || !pq_const_is_none(v->constant) ||
-                marks[id.index] != 0) {
+                is_seen[id.index]) {
                 continue;
             }
-            marks[id.index] = PQ_MARK_LISTED;
+            is_seen[id.index] = true;
             if (v->is_state) {
                 part->states[part->state_count++] = id;
             } else {
@@ -242,7 +240,7 @@ find_inputs(pq_gather *s, pq_part *part, uint8_t *marks)
             }
         }
         for (uint32_t k = 0; k < op->output_count; k++) {
-            marks[op->outputs[k].index] = PQ_MARK_MADE;
+            is_seen[op->outputs[k].index] = true;
         }
     }
     return PTQC_OK;
@@ -250,10 +248,10 @@ find_inputs(pq_gather *s, pq_part *part, uint8_t *marks)
 
 // leaves[value]: some part other than the maker's reads it, or the caller.
 static void
-mark_leaving(pq_gather *s, uint8_t *leaves)
+mark_leaving(pq_gather *s, bool *leaves)
 {
     for (uint32_t i = 0; i < pq_graph_output_count(s->g); i++) {
-        leaves[pq_graph_output(s->g, i).index] = PQ_MARK_LEAVES;
+        leaves[pq_graph_output(s->g, i).index] = true;
     }
     PQ_FOR_EACH_OP(s->g, id)
     {
@@ -262,14 +260,14 @@ mark_leaving(pq_gather *s, uint8_t *leaves)
             const pq_value *v = pq_graph_value(s->g, op->inputs[k]);
             if (v != NULL && !pq_op_is_none(v->producer) &&
                 s->part_of[v->producer.index] != s->part_of[id.index]) {
-                leaves[op->inputs[k].index] = PQ_MARK_LEAVES;
+                leaves[op->inputs[k].index] = true;
             }
         }
     }
 }
 
 static ptqc_status
-find_outputs(pq_gather *s, pq_part *part, const uint8_t *leaves)
+find_outputs(pq_gather *s, pq_part *part, const bool *leaves)
 {
     uint32_t room = 0;
     for (uint32_t i = 0; i < part->op_count; i++) {
@@ -280,7 +278,7 @@ find_outputs(pq_gather *s, pq_part *part, const uint8_t *leaves)
     for (uint32_t i = 0; i < part->op_count; i++) {
         const pq_op *op = pq_graph_op(s->g, part->ops[i]);
         for (uint32_t k = 0; k < op->output_count; k++) {
-            if (leaves[op->outputs[k].index] != 0) {
+            if (leaves[op->outputs[k].index]) {
                 part->outputs[part->output_count++] = op->outputs[k];
             }
         }
@@ -297,9 +295,9 @@ gather(pq_graph *g, pq_placement *p)
         pq_arena_array(&p->arena, pq_graph_op_count(g), sizeof *s.part_of);
     s.parts =
         pq_arena_array(&p->arena, pq_graph_live_op_count(g), sizeof *s.parts);
-    uint8_t *marks = pq_arena_array(&p->arena, values, 1);
-    uint8_t *leaves = pq_arena_array(&p->arena, values, 1);
-    if (s.part_of == NULL || s.parts == NULL || marks == NULL ||
+    bool *is_seen = pq_arena_array(&p->arena, values, sizeof *is_seen);
+    bool *leaves = pq_arena_array(&p->arena, values, sizeof *leaves);
+    if (s.part_of == NULL || s.parts == NULL || is_seen == NULL ||
         leaves == NULL) {
         return PTQC_E_RESOURCE;
     }
@@ -311,8 +309,8 @@ gather(pq_graph *g, pq_placement *p)
     PQ_TRY(fill_ops(&s));
     mark_leaving(&s, leaves);
     for (uint32_t i = 0; i < p->part_count; i++) {
-        memset(marks, 0, values);
-        PQ_TRY(find_inputs(&s, &p->parts[i], marks));
+        memset(is_seen, 0, values * sizeof *is_seen);
+        PQ_TRY(find_inputs(&s, &p->parts[i], is_seen));
         PQ_TRY(find_outputs(&s, &p->parts[i], leaves));
     }
     return PTQC_OK;
