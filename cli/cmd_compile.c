@@ -134,23 +134,38 @@ print_json_summary(cli *c, const ptqc_model_facts *facts, const char *path,
                      "notes", member(s, "notes")));
 }
 
+static json_t *
+ops_by_plugin(const summary *s)
+{
+    json_t *totals = json_object(), *program;
+    size_t i;
+    json_array_foreach(json_object_get(s->metadata, "programs"), i, program)
+    {
+        const char *plugin =
+            json_string_value(json_object_get(program, "plugin"));
+        json_int_t sum = json_integer_value(json_object_get(totals, plugin)) +
+                         json_integer_value(json_object_get(program, "ops"));
+        json_object_set_new(totals, plugin, json_integer(sum));
+    }
+    return totals;
+}
+
 static ptqc_status
 print_summary(cli *c, const ptqc_model_facts *facts, const char *path,
               const summary *s, double ms)
 {
     char a[32], b[32];
-    size_t i;
-    json_t *program;
+    json_t *ops = ops_by_plugin(s), *count;
+    const char *plugin;
     cli_print("%s: %s (weights in the model: %s), %.0f ms\n", path,
               cli_size_text(s->bytes, a), cli_size_text(facts->weight_bytes, b),
               ms);
-    json_array_foreach(json_object_get(s->metadata, "programs"), i, program)
+    json_object_foreach(ops, plugin, count)
     {
-        cli_print(
-            "  %lld ops on %s\n",
-            (long long)json_integer_value(json_object_get(program, "ops")),
-            json_string_value(json_object_get(program, "plugin")));
+        cli_print("  %lld ops on %s\n", (long long)json_integer_value(count),
+                  plugin);
     }
+    json_decref(ops);
     return cli_finish_output(c);
 }
 

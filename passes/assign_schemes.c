@@ -226,7 +226,7 @@ assign_product(pq_assign *a, pq_op_id id)
 {
     const pq_op *op = pq_graph_op(a->g, id);
     const char *why;
-    if (!pq_is_float_constant(a->g, op->inputs[1]) ||
+    if (!pq_is_real_constant(a->g, op->inputs[1]) ||
         !pq_is_float(a->g, op->inputs[0])) {
         note(a, op, "float", "its weights are not constant");
         return PTQC_OK;
@@ -238,6 +238,12 @@ assign_product(pq_assign *a, pq_op_id id)
     }
     if (pq_is_kept(a->env->recipe, a->g, op)) {
         note(a, op, "float", "kept by the recipe");
+        return PTQC_OK;
+    }
+    // Its errors go straight into the scores, and it often is the embedding.
+    if (pq_graph_state_count(a->g) > 0 &&
+        pq_value_is_output(a->g, op->outputs[0])) {
+        note(a, op, "float", "the output matrix of a language model");
         return PTQC_OK;
     }
     pq_mode mode = wanted_mode(a, op);

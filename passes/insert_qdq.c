@@ -297,7 +297,7 @@ drop_annotations(pq_graph *g, uint32_t count)
 {
     for (uint32_t i = 1; i < count; i++) {
         pq_value *value = pq_graph_value(g, (pq_value_id){i});
-        if (value->type.dtype == PTQC_F32) {
+        if (pq_is_real(g, (pq_value_id){i})) {
             value->quant = (pq_quant_id){0};
         }
     }

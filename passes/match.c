@@ -7,7 +7,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/dtype.h"
+#include "base/float16.h"
 #include "ir/builder.h"
 
 pq_op_id
@@ -83,11 +85,37 @@ pq_element_count(const pq_constant *c)
     return n;
 }
 
+bool
+pq_is_real(const pq_graph *g, pq_value_id v)
+{
+    const pq_value *value = pq_graph_value(g, v);
+    return value != NULL &&
+           (value->type.dtype == PTQC_F32 || value->type.dtype == PTQC_F16 ||
+            value->type.dtype == PTQC_BF16);
+}
+
+bool
+pq_is_real_constant(const pq_graph *g, pq_value_id v)
+{
+    return pq_is_constant(g, v) && pq_is_real(g, v);
+}
+
 float *
 pq_copy_floats(const pq_graph *g, pq_value_id v, pq_arena *arena)
 {
     const pq_constant *c = pq_graph_constant(g, pq_graph_value(g, v)->constant);
-    return pq_arena_memdup(arena, c->p, c->bytes);
+    if (c->dtype == PTQC_F32) {
+        return pq_arena_memdup(arena, c->p, c->bytes);
+    }
+    size_t n = c->bytes / sizeof(uint16_t);
+    float *out = pq_arena_array(arena, n, sizeof *out);
+    const uint8_t *p = c->p;
+    for (size_t i = 0; out != NULL && i < n; i++) {
+        uint16_t half = pq_load_le16(p + i * sizeof half);
+        out[i] =
+            c->dtype == PTQC_F16 ? pq_f16_to_f32(half) : pq_bf16_to_f32(half);
+    }
+    return out;
 }
 
 pq_value_id

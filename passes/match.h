@@ -12,8 +12,11 @@
 const pq_op *pq_producer(const pq_graph *g, pq_value_id v, pq_opcode code);
 pq_op_id pq_producer_id(const pq_graph *g, pq_value_id v);
 bool pq_is_constant(const pq_graph *g, pq_value_id v);
-// A floating-point constant (not codes).
+// A f32 constant (not codes).
 bool pq_is_float_constant(const pq_graph *g, pq_value_id v);
+// A value of real numbers: f32, or f16 and bf16 as weights are stored.
+bool pq_is_real(const pq_graph *g, pq_value_id v);
+bool pq_is_real_constant(const pq_graph *g, pq_value_id v);
 bool pq_is_float(const pq_graph *g, pq_value_id v); // f32, not codes
 // Codes with parameters.
 bool pq_is_codes(const pq_graph *g, pq_value_id v);
@@ -21,7 +24,7 @@ bool pq_is_codes(const pq_graph *g, pq_value_id v);
 bool pq_scalar_of(const pq_graph *g, pq_value_id v, float *out);
 // A one-element f32 constant equal to x, exactly.
 bool pq_is_scalar(const pq_graph *g, pq_value_id v, float x);
-// Elements of a f32 constant as aligned floats in the arena; NULL: out of
+// Elements of a real constant as aligned f32 in the arena; NULL: out of
 // memory. Mapped constants need not be aligned.
 float *pq_copy_floats(const pq_graph *g, pq_value_id v, pq_arena *arena);
 int64_t pq_element_count(const pq_constant *c);

@@ -113,9 +113,7 @@ const pq_quant *
 pq_annotation(const pq_graph *g, pq_value_id v)
 {
     const pq_value *value = pq_graph_value(g, v);
-    return value != NULL && value->type.dtype == PTQC_F32
-               ? pq_graph_quant(g, value->quant)
-               : NULL;
+    return pq_is_real(g, v) ? pq_graph_quant(g, value->quant) : NULL;
 }
 
 static pq_mode
