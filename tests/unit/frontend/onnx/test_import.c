@@ -520,7 +520,7 @@ other_formats(void **state)
         const char *text;
     } cases[] = {
         {"GGUF\x03\0\0\0", 8, PTQC_E_INPUT, "number of tensors"},
-        {"\x02\0\0\0\0\0\0\0{}", 10, PTQC_E_UNSUPPORTED, "safetensors"},
+        {"\x02\0\0\0\0\0\0\0{}", 10, PTQC_E_UNSUPPORTED, "no model"},
         {"PK\x03\x04zip", 7, PTQC_E_UNSUPPORTED, "zip archives"},
         {"", 0, PTQC_E_INPUT, "empty file"},
         {"hello world\n", 12, PTQC_E_INPUT, "expected a wire type"},
