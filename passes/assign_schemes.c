@@ -16,17 +16,15 @@
 #include "passes/registry.h"
 
 // One kind of deviation that the user is warned of.
+// Room for all: the texts of this file times the kinds of products.
+#define PQ_DEVIATION_KINDS 32
+
 typedef struct pq_deviation {
     const char *what, *why; // why: compared by address, texts of this file
     pq_opcode code;
     pq_str first; // where
     uint32_t count;
 } pq_deviation;
-
-// Room for all: the texts of this file times the kinds of products.
-#define PQ_DEVIATION_KINDS 32
-// Smaller groups, where the asked one does not fit, are not made up.
-#define PQ_LEAST_GROUP 16
 
 typedef struct pq_assign {
     pq_graph *g;
@@ -78,16 +76,6 @@ say_deviations(const pq_assign *a)
 
 // ---- products -------------------------------------------------------------
 
-// The largest group / 2^n that divides k and is worth its scales, or 0.
-static uint32_t
-smaller_group(uint32_t group, int64_t k)
-{
-    while (group >= PQ_LEAST_GROUP && (k < 1 || k % (int64_t)group != 0)) {
-        group = group % 2 == 0 ? group / 2 : 0;
-    }
-    return group >= PQ_LEAST_GROUP ? group : 0;
-}
-
 // Scheme of w as asked, fitted to the product: axis, and groups only along K
 // of a matmul. *out_why: set when it had to deviate.
 static pq_scheme
@@ -105,11 +93,10 @@ weight_scheme(const pq_assign *a, const pq_op *op, const char **out_why)
         s.granularity = PQ_GRAN_CHANNEL;
     }
     if (s.granularity == PQ_GRAN_GROUP && k % (int64_t)s.group != 0) {
-        s.group = smaller_group(s.group, k);
-        *out_why = s.group > 0
-                       ? "the group does not divide K: a half, quarter, ..."
-                       : "the group does not divide K: one scale per channel";
-        s.granularity = s.group > 0 ? PQ_GRAN_GROUP : PQ_GRAN_CHANNEL;
+        bool is_one = k < (int64_t)s.group;
+        note(a, op, is_one ? "one scale per channel" : "a shorter last group",
+             "the group does not divide K");
+        s.granularity = is_one ? PQ_GRAN_CHANNEL : PQ_GRAN_GROUP;
     }
     if (s.granularity == PQ_GRAN_CHANNEL && !has_channels) {
         *out_why = "no single channel axis: one scale per tensor";
