@@ -14,7 +14,7 @@ enum {
     PATTERN_BYTES_MAX = 1 << 14,
     STEPS_FREE = 1 << 10,
     STEPS_PER_BYTE = 64,
-    STEPS_BASE = 1 << 22,
+    STEPS_BASE = 1 << 16,
     HEAP_KIB_MAX = 1 << 15,
 };
 
