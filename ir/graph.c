@@ -148,11 +148,8 @@ ptqc_status
 pq_graph_adopt_map(pq_graph *g, pq_map map)
 {
     pq_map *copy = pq_arena_memdup(&g->arena, &map, sizeof map);
-    if (copy == NULL || !pq_table_push(g, &g->maps, copy)) {
-        pq_map_close(&map);
-        return PTQC_E_RESOURCE;
-    }
-    return PTQC_OK;
+    return copy != NULL && pq_table_push(g, &g->maps, copy) ? PTQC_OK
+                                                            : PTQC_E_RESOURCE;
 }
 
 // ---- constants and quantization -----------------------------------------

@@ -43,7 +43,8 @@ pq_stage pq_graph_stage(const pq_graph *g);
 void pq_graph_set_stage(pq_graph *g, pq_stage stage);
 pq_str pq_graph_name(const pq_graph *g);
 PTQC_MUST_USE ptqc_status pq_graph_set_name(pq_graph *g, pq_str name);
-// The graph closes the map when it is destroyed.
+// The graph closes the map when it is destroyed. On failure it stays the
+// caller's.
 PTQC_MUST_USE ptqc_status pq_graph_adopt_map(pq_graph *g, pq_map map);
 // Deep copy, also of values nothing uses; ids keep their numbers. Constants
 // share the source's bytes, in its arena and its maps (the clone must not
