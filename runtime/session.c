@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/dtype.h"
 #include "runtime/host.h"
 
@@ -244,11 +245,16 @@ choose_capacity(ptqc_session *s, int64_t index)
 {
     const ptqc_gb_symbol *symbol =
         ptqc_gb_symbol_at(&s->artifact->iface, (uint32_t)index);
-    int64_t most =
-        symbol->max < PQ_DEFAULT_CONTEXT ? symbol->max : PQ_DEFAULT_CONTEXT;
-    int64_t want = s->context > 0 ? (int64_t)s->context : most;
-    s->symbols[index] =
-        (want + symbol->multiple - 1) / symbol->multiple * symbol->multiple;
+    int64_t most = symbol->max / symbol->multiple; // in multiples
+    int64_t steps = pq_ceil_div(PQ_DEFAULT_CONTEXT, symbol->multiple);
+    steps = steps < most ? steps : most;
+    if (s->context > 0) {
+        uint64_t want = s->context < INT64_MAX ? s->context : INT64_MAX;
+        steps = pq_ceil_div((int64_t)want, symbol->multiple);
+    }
+    if (!pq_mul_i64(steps, symbol->multiple, &s->symbols[index])) {
+        s->symbols[index] = INT64_MAX; // not a multiple: check_symbols refuses it
+    }
 }
 
 static void
