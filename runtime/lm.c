@@ -30,10 +30,9 @@ find_input(const ptqc_artifact *a, const char *name, uint32_t rank)
     return UINT32_MAX;
 }
 
-// Capacity of the first state's third axis for a session's wish: what
-// choose_capacity of session.c will give.
+// Tokens that fit the first state's third axis, for a session's wish.
 static uint64_t
-capacity(const ptqc_artifact *a, uint64_t wish)
+context_of(const ptqc_artifact *a, uint64_t wish)
 {
     const ptqc_gb *g = &a->iface;
     const ptqc_gb_value *v =
@@ -42,9 +41,9 @@ capacity(const ptqc_artifact *a, uint64_t wish)
     if (dim->op == PTQC_GB_DIM_CONST) {
         return (uint64_t)dim->value;
     }
-    const ptqc_gb_symbol *s = ptqc_gb_symbol_at(g, (uint32_t)dim->value);
-    int64_t most = s->max < PQ_DEFAULT_CONTEXT ? s->max : PQ_DEFAULT_CONTEXT;
-    return wish > 0 ? wish : (uint64_t)most;
+    uint64_t capacity = (uint64_t)pq_context_capacity(
+        ptqc_gb_symbol_at(g, (uint32_t)dim->value), wish);
+    return wish > 0 && wish < capacity ? wish : capacity;
 }
 
 static ptqc_status
@@ -78,7 +77,7 @@ read_interface(ptqc_lm *lm, uint64_t wish)
         return not_a_language_model(lm->ctx);
     }
     lm->vocabulary = (uint32_t)logits.dims[2];
-    lm->context = capacity(a, wish);
+    lm->context = context_of(a, wish);
     return PTQC_OK;
 }
 

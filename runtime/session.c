@@ -238,25 +238,22 @@ ptqc_session_reset(ptqc_session *s)
 
 // ---- running --------------------------------------------------------------
 
-// A symbol that only states have (the context's capacity): as the session was
-// asked, else the most the model allows up to a default.
-static void
-choose_capacity(ptqc_session *s, int64_t index)
+int64_t
+pq_context_capacity(const ptqc_gb_symbol *symbol, uint64_t asked)
 {
-    const ptqc_gb_symbol *symbol =
-        ptqc_gb_symbol_at(&s->artifact->iface, (uint32_t)index);
     int64_t most = symbol->max / symbol->multiple; // in multiples
     int64_t steps = pq_ceil_div(PQ_DEFAULT_CONTEXT, symbol->multiple);
+    int64_t capacity;
     steps = steps < most ? steps : most;
-    if (s->context > 0) {
-        uint64_t want = s->context < INT64_MAX ? s->context : INT64_MAX;
+    if (asked > 0) {
+        uint64_t want = asked < INT64_MAX ? asked : INT64_MAX;
         steps = pq_ceil_div((int64_t)want, symbol->multiple);
     }
-    if (!pq_mul_i64(steps, symbol->multiple, &s->symbols[index])) {
-        s->symbols[index] = INT64_MAX; // not a multiple: check_symbols refuses it
-    }
+    return pq_mul_i64(steps, symbol->multiple, &capacity) ? capacity
+                                                          : INT64_MAX;
 }
 
+// Symbols that only states have.
 static void
 choose_capacities(ptqc_session *s)
 {
@@ -268,7 +265,8 @@ choose_capacities(ptqc_session *s)
             const ptqc_gb_dim *dim =
                 ptqc_gb_dim_at(g, ptqc_gb_value_dim(g, v, d));
             if (dim->op == PTQC_GB_DIM_SYMBOL && s->symbols[dim->value] < 0) {
-                choose_capacity(s, dim->value);
+                s->symbols[dim->value] = pq_context_capacity(
+                    ptqc_gb_symbol_at(g, (uint32_t)dim->value), s->context);
             }
         }
     }

@@ -62,6 +62,10 @@ struct ptqc_session {
     uint64_t clock;   // runs so far
 };
 
+// Value of a symbol that only states have: the tokens asked for, rounded up to
+// its multiple (more than its maximum is refused by the run), or when 0 the
+// most the model allows up to the default.
+int64_t pq_context_capacity(const ptqc_gb_symbol *symbol, uint64_t asked);
 // The shape for session->symbols, made when it is new.
 PTQC_MUST_USE ptqc_status pq_session_shape(ptqc_session *s, pq_shape **out);
 void pq_shape_deinit(ptqc_session *s, pq_shape *shape);
