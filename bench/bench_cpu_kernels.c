@@ -544,6 +544,7 @@ add_decode(bench *b, const char *name, uint32_t format, int64_t group, int peak)
     c->bytes = (double)pq_weight_bytes(&desc.weight);
     c->out_bytes = 4 * desc.weight.n;
     c->out = fill(c->out_bytes, 0);
+    // rows of fixed point numbers are shorter
     c->io.matmul =
         (pq_matmul_io){.a = fill(4 * desc.weight.k, 1),
                        .a_stride = 4 * desc.weight.k,
@@ -604,10 +605,12 @@ add_decode_cases(bench *b)
     int peak = b->count - 1;
     add_decode(b, "decode f32", PQ_WEIGHT_F32, 0, peak);
     add_decode(b, "decode f16", PQ_WEIGHT_F16, 0, peak);
-    add_decode(b, "decode w8 g128", PQ_WEIGHT_W8, 128, peak);
-    add_decode(b, "decode w8 g32", PQ_WEIGHT_W8, 32, peak);
-    add_decode(b, "decode w4 g128", PQ_WEIGHT_W4, 128, peak);
-    add_decode(b, "decode w4 g32", PQ_WEIGHT_W4, 32, peak);
+    add_decode(b, "decode w8a32", PQ_WEIGHT_W8, 0, peak);
+    add_decode(b, "decode w4a32", PQ_WEIGHT_W4, 0, peak);
+    add_decode(b, "decode w8 g128", PQ_WEIGHT_FIXED8, 128, peak);
+    add_decode(b, "decode w8 g32", PQ_WEIGHT_FIXED8, 32, peak);
+    add_decode(b, "decode w4 g128", PQ_WEIGHT_FIXED4, 128, peak);
+    add_decode(b, "decode w4 g32", PQ_WEIGHT_FIXED4, 32, peak);
     add_attention(b, 512, 64, peak);
     add_attention(b, 2048, 128, peak);
 }

@@ -20,6 +20,8 @@
 //        padded to 64 bytes
 //   W4   as W8 with R16 lines of 8 k: byte 4r+b of a line = low nibble
 //        code[k0+b][r], high nibble code[k0+4+b][r]
+//   FIXED8, FIXED4  as W8 and W4, codes unsigned, symmetric ones with zero
+//        128 and 8
 // W8 symmetric codes are s8, all others unsigned; value =
 // f32(code - zero) * scale rounded to f32; a W4 symmetric code has zero 8.
 // The last group may be shorter; group 0 = one group of K.
@@ -32,13 +34,22 @@
 #include "jit.h"
 #include "step.h"
 
-#define PQ_WEIGHT_F32   0u // activations f32
-#define PQ_WEIGHT_S8    1u // activations u8
-#define PQ_WEIGHT_W8    2u // activations f32, codes of 8 bits
-#define PQ_WEIGHT_W4    3u // activations f32, codes of 4 bits
-#define PQ_WEIGHT_F16   4u // activations f32
-#define PQ_WEIGHT_BF16  5u // activations f32
-#define PQ_WEIGHT_COUNT 6u
+#define PQ_WEIGHT_F32  0u // activations f32
+#define PQ_WEIGHT_S8   1u // activations u8
+#define PQ_WEIGHT_W8   2u // activations f32, codes of 8 bits
+#define PQ_WEIGHT_W4   3u // activations f32, codes of 4 bits
+#define PQ_WEIGHT_F16  4u // activations f32
+#define PQ_WEIGHT_BF16 5u // activations f32
+// activations are rows of fixed.h; codes of 8 and 4 bits with group > 0
+#define PQ_WEIGHT_FIXED8 6u
+#define PQ_WEIGHT_FIXED4 7u
+#define PQ_WEIGHT_COUNT  8u
+
+static inline int
+pq_weight_is_fixed(uint32_t format)
+{
+    return format == PQ_WEIGHT_FIXED8 || format == PQ_WEIGHT_FIXED4;
+}
 
 // Rounded up to whole strips.
 static inline int64_t
@@ -54,7 +65,7 @@ typedef struct pq_weight_shape {
     uint32_t format;     // PQ_WEIGHT_*
     uint32_t asymmetric; // W8, W4
     int64_t group;       // W8, W4: k per scale, multiple of 8 (W8: of 4);
-                         // 0 = K
+                         // 0 = K; FIXED8, FIXED4: a multiple of 16
 } pq_weight_shape;
 
 // Where element (k, n) of the source lies: at k * k_stride + n * n_stride
@@ -98,7 +109,7 @@ typedef struct pq_matmul_desc {
 } pq_matmul_desc;
 
 typedef struct pq_matmul_io {
-    const void *a;    // [m][k] f32 or u8; k is contiguous
+    const void *a;    // [m][k] f32 or u8, k is contiguous; or fixed.h
     int64_t a_stride; // bytes from row to row
     const void *weights;
     const int32_t *init; // S8: from pq_weight_init

@@ -20,7 +20,8 @@ strip_shape(const pq_weight_shape *shape)
 static int
 is_codes(const pq_weight_shape *shape)
 {
-    return shape->format == PQ_WEIGHT_W8 || shape->format == PQ_WEIGHT_W4;
+    return shape->format == PQ_WEIGHT_W8 || shape->format == PQ_WEIGHT_W4 ||
+           pq_weight_is_fixed(shape->format);
 }
 
 static int
@@ -29,10 +30,16 @@ is_short(const pq_weight_shape *shape)
     return shape->format == PQ_WEIGHT_F16 || shape->format == PQ_WEIGHT_BF16;
 }
 
+static int
+is_4_bit(const pq_weight_shape *shape)
+{
+    return shape->format == PQ_WEIGHT_W4 || shape->format == PQ_WEIGHT_FIXED4;
+}
+
 static int64_t
 line_elements(const pq_weight_shape *shape)
 {
-    return shape->format == PQ_WEIGHT_W4 ? 8 : 4;
+    return is_4_bit(shape) ? 8 : 4;
 }
 
 static int64_t
@@ -69,7 +76,9 @@ codes_strip_bytes(const pq_weight_shape *shape)
 {
     if (shape->k <= 0 || shape->n <= 0 || shape->k > INT64_MAX / 128 ||
         shape->group < 0 || shape->group > INT64_MAX / 128 ||
-        shape->group % line_elements(shape) != 0) {
+        shape->group % line_elements(shape) != 0 ||
+        (pq_weight_is_fixed(shape->format) &&
+         (shape->group == 0 || shape->group % 16 != 0))) {
         return 0;
     }
     int64_t bytes = pq_weight_zeros_offset(shape);
@@ -93,6 +102,8 @@ pq_weight_strip_bytes(const pq_weight_shape *shape)
         return pq_strip_bytes_s8(&strips);
     case PQ_WEIGHT_W8:
     case PQ_WEIGHT_W4:
+    case PQ_WEIGHT_FIXED8:
+    case PQ_WEIGHT_FIXED4:
         return codes_strip_bytes(shape);
     default:
         return 0;
@@ -142,8 +153,11 @@ read_code(const pq_weight_shape *shape, const pq_weight_source *source,
     const uint8_t *bytes = source->data;
     int64_t at = k * source->k_stride + n * source->n_stride;
     uint32_t code;
-    if (shape->format == PQ_WEIGHT_W8) {
+    if (!is_4_bit(shape)) {
         code = bytes[at];
+        if (shape->format == PQ_WEIGHT_FIXED8) {
+            return source->is_signed ? code ^ 128u : code;
+        }
         // symmetric is packed signed, asymmetric unsigned
         return source->is_signed == !shape->asymmetric ? code : code ^ 128u;
     }
@@ -161,7 +175,7 @@ read_zero(const pq_weight_shape *shape, const pq_weight_source *source,
         zero = source->zeros[group * source->scale_g_stride +
                              n * source->scale_n_stride];
     }
-    int32_t middle = shape->format == PQ_WEIGHT_W8 ? 128 : 8;
+    int32_t middle = is_4_bit(shape) ? 8 : 128;
     return (uint8_t)(source->is_signed ? zero + middle : zero);
 }
 

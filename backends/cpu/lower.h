@@ -69,6 +69,9 @@ typedef struct pq_lower {
     pq_lower_value *values; // [values of the block]
     uint8_t *fused;         // [nodes]: computed inside its consumer
     uint32_t node;          // being lowered
+    // the last FIX_ROWS step: of value fixed_from; fixed_group 0 = none
+    uint32_t fixed_from, fixed_rows;
+    int64_t fixed_group;
     bool dry;
     ptqc_be_status st;
     char reason[192]; // of UNSUPPORTED

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fixed.h"
 #include "gemm.h"
 #include "lower_epilogue.h"
 #include "move.h"
@@ -157,6 +158,10 @@ read_weight_only(pq_lower *l, weights *w)
         return;
     }
     w->shape.format = nibbles ? PQ_WEIGHT_W4 : PQ_WEIGHT_W8;
+    if (q->granularity == PTQC_GRAN_GROUP && w->trans && v->rank == 2) {
+        // scales per group: docs/numerics.md section 4
+        w->shape.format = nibbles ? PQ_WEIGHT_FIXED4 : PQ_WEIGHT_FIXED8;
+    }
     int32_t middle = w->source.is_signed ? 0 : nibbles ? 8 : 128;
     bool symmetric = is_symmetric(w->source.zeros,
                                   w->source.zeros != NULL ? zeros : 0, middle);
@@ -212,8 +217,9 @@ emit_weights(pq_lower *l, const weights *w)
              w->shape.format, w->shape.asymmetric ? "a" : "",
              w->trans ? "nk" : "kn", (long long)w->shape.group);
     // Codes of one constant may carry other scales elsewhere.
-    bool shared =
-        w->shape.format != PQ_WEIGHT_W8 && w->shape.format != PQ_WEIGHT_W4;
+    bool shared = w->shape.format != PQ_WEIGHT_W8 &&
+                  w->shape.format != PQ_WEIGHT_W4 &&
+                  !pq_weight_is_fixed(w->shape.format);
     uint32_t found = shared ? pq_find_packed(l, c, layout) : PQ_CPU_NONE;
     if (found != PQ_CPU_NONE || !pq_lower_ok(l)) {
         return found;
@@ -280,12 +286,36 @@ order_of_a(const pq_lower *l, uint32_t gv, uint32_t k_axis, uint8_t *perm)
     perm[rank - 2] = (uint8_t)(k_axis == rank - 1 ? rank - 2 : rank - 1);
 }
 
+// Rows of fixed point numbers, made once for the products that follow.
+static uint32_t
+use_fixed(pq_lower *l, uint32_t x, const weights *w)
+{
+    int64_t k = w->shape.k, group = w->shape.group;
+    if (!pq_lower_ok(l) || (l->fixed_group == group && l->fixed_from == x)) {
+        return l->fixed_rows;
+    }
+    const pq_cpu_value *v = &l->entry->values[x];
+    uint32_t dims[PTQC_MAX_RANK], rank = v->rank;
+    memcpy(dims, v->dims, rank * sizeof *dims);
+    dims[rank - 1] = pq_dim_of(l, pq_fixed_row_bytes(k, group));
+    uint32_t rows = pq_new_temp(l, PTQC_U8, dims, rank);
+    pq_step_begin(l, PQ_STEP_FIX_ROWS, "fixed point rows");
+    pq_step_in(l, x);
+    pq_step_out(l, rows);
+    pq_step_i64(l, k);
+    pq_step_i64(l, group);
+    l->fixed_from = x;
+    l->fixed_group = group;
+    l->fixed_rows = rows;
+    return rows;
+}
+
 static void
 write_matmul(pq_lower *l, const weights *w, const pq_lower_epilogue *e,
              const uint32_t *args, uint32_t out)
 {
-    static const char *const FORMATS[] = {"f32",   "u8s8", "f32w8",
-                                          "f32w4", "f16",  "bf16"};
+    static const char *const FORMATS[] = {
+        "f32", "u8s8", "f32w8", "f32w4", "f16", "bf16", "fixed w8", "fixed w4"};
     pq_step_begin(l, PQ_STEP_MATMUL, "matmul k%lld n%lld %s",
                   (long long)w->shape.k, (long long)w->shape.n,
                   FORMATS[w->shape.format]);
@@ -348,6 +378,9 @@ lower_constant(pq_lower *l)
             return;
         }
         args[6] = pq_use(l, pq_in_index(l, 4), perm).value;
+    }
+    if (pq_weight_is_fixed(w.shape.format)) {
+        args[0] = use_fixed(l, args[0], &w);
     }
     pq_ref out = pq_lower_epilogue_define(l, &e, out_perm);
     write_matmul(l, &w, &e, args, out.value);

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "fixed.h"
 #include "gemm.h"
 
 #define LANES             16
@@ -41,14 +42,16 @@ weight_shape(const pq_product_desc *desc)
 static int
 is_codes(const pq_product_desc *desc)
 {
-    return desc->weight == PQ_WEIGHT_W8 || desc->weight == PQ_WEIGHT_W4;
+    return desc->weight == PQ_WEIGHT_W8 || desc->weight == PQ_WEIGHT_W4 ||
+           pq_weight_is_fixed(desc->weight);
 }
 
 // Elements of a step: what the kernel's main loop takes at once.
 static int64_t
 step_elements(const pq_product_desc *desc)
 {
-    return desc->weight == PQ_WEIGHT_W4 ? 8 : 4;
+    return desc->weight == PQ_WEIGHT_W4 || desc->weight == PQ_WEIGHT_FIXED4 ? 8
+                                                                            : 4;
 }
 
 static void
@@ -69,6 +72,12 @@ set_constants(pq_product *p)
         args->group_lines = group / step;
         args->steps = (desc->run - full * group) / step;
         args->zeros_offset = pq_weight_zeros_offset(&shape);
+    }
+    if (pq_weight_is_fixed(desc->weight)) {
+        int64_t last = desc->run % desc->group;
+        args->steps = (last + step - 1) / step; // x is zero beyond k
+        args->low_offset = pq_fixed_low_offset(desc->run);
+        args->scale_offset = pq_fixed_scale_offset(desc->run, desc->group);
     }
 }
 
@@ -104,6 +113,15 @@ unrolled_steps(const pq_product *p, int64_t rows, int64_t strips)
                : 0;
 }
 
+static uint32_t
+rest_elements(const pq_product_desc *desc)
+{
+    if (pq_weight_is_fixed(desc->weight)) {
+        return desc->run % desc->group > 0;
+    }
+    return (uint32_t)(desc->run % step_elements(desc));
+}
+
 static ptqc_be_status
 get_kernel(pq_product *p, pq_jit *jit, ptqc_call *call, int tile_kind,
            int block_kind)
@@ -120,7 +138,10 @@ get_kernel(pq_product *p, pq_jit *jit, ptqc_call *call, int tile_kind,
         .rows = (uint32_t)rows,
         .strips = (uint32_t)strips,
         .masked = block_kind == 2 && desc->n % LANES != 0,
-        .rest = (uint32_t)(desc->run % step_elements(desc)),
+        .rest = rest_elements(desc),
+        .lines = pq_weight_is_fixed(desc->weight)
+                     ? (uint32_t)(desc->group / step_elements(desc))
+                     : 0,
         .is_short = desc->weight == PQ_WEIGHT_S8 && desc->run < 4,
         .steps = unrolled_steps(p, rows, strips),
         .epilogue = desc->epilogue,
@@ -164,6 +185,9 @@ is_valid(const pq_product_desc *desc)
     return desc->m > 0 && desc->n > 0 && desc->taps > 0 && desc->run > 0 &&
            desc->weight < PQ_WEIGHT_COUNT &&
            pq_epilogue_is_valid(&desc->epilogue) &&
+           (!pq_weight_is_fixed(desc->weight) ||
+            (desc->group > 0 && desc->group % 16 == 0 &&
+             desc->group <= INT32_MAX)) &&
            (kind == PQ_EPI_FLOAT) == (desc->weight != PQ_WEIGHT_S8);
 }
 

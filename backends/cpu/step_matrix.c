@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "conv.h"
+#include "fixed.h"
 #include "gemm.h"
 #include "spec.h"
 
@@ -254,7 +255,6 @@ read_matmul(const pq_prep *prep, pq_matmul_desc *d)
     d->weight.k = pq_prep_i64(prep, 0);
     d->weight.n = pq_prep_i64(prep, 1);
     PQ_NEED(prep, d->weight.k > 0 && d->weight.n > 0);
-    PQ_NEED(prep, a->dims[a->rank - 1] == d->weight.k);
     PQ_NEED(prep, y->dims[y->rank - 1] == d->weight.n);
     int64_t format = pq_prep_i64(prep, 2);
     PQ_NEED(prep, format >= 0 && format < PQ_WEIGHT_COUNT);
@@ -262,7 +262,13 @@ read_matmul(const pq_prep *prep, pq_matmul_desc *d)
     d->weight.asymmetric = pq_prep_i64(prep, 3) != 0 ? 1u : 0u;
     d->weight.group = pq_prep_i64(prep, 4);
     PQ_NEED(prep, d->weight.group >= 0);
-    d->m = a->count / d->weight.k;
+    int64_t row = d->weight.k;
+    if (pq_weight_is_fixed(d->weight.format)) {
+        PQ_NEED(prep, pq_weight_bytes(&d->weight) > 0);
+        row = pq_fixed_row_bytes(d->weight.k, d->weight.group);
+    }
+    PQ_NEED(prep, a->dims[a->rank - 1] == row);
+    d->m = a->count / row;
     PQ_NEED(prep, d->m == y->count / d->weight.n);
     return PTQC_BE_OK;
 }
@@ -273,8 +279,9 @@ check_matmul(const pq_prep *prep, const pq_matmul_desc *d)
     bool codes = d->weight.format == PQ_WEIGHT_S8;
     int64_t bytes = pq_weight_bytes(&d->weight);
     int64_t columns = pq_strip_columns(d->weight.n);
+    bool is_bytes = codes || pq_weight_is_fixed(d->weight.format);
     PQ_NEED(prep, (d->epilogue.kind == PQ_EPI_FLOAT) == !codes);
-    PQ_NEED(prep, prep->ins[0]->dtype == (codes ? PTQC_U8 : PTQC_F32));
+    PQ_NEED(prep, prep->ins[0]->dtype == (is_bytes ? PTQC_U8 : PTQC_F32));
     PQ_NEED(prep, is_out_type(&d->epilogue, prep->outs[0]));
     PQ_NEED(prep,
             bytes > 0 && prep->ins[1] != NULL && prep->ins[1]->bytes >= bytes);
@@ -308,7 +315,8 @@ pq_prepare_matmul(const pq_prep *prep, pq_op *op)
     if (st != PTQC_BE_OK) {
         return st;
     }
-    s->a_stride = d.weight.k * prep->ins[0]->element_bytes;
+    const pq_shape *a = prep->ins[0];
+    s->a_stride = a->dims[a->rank - 1] * a->element_bytes;
     s->out_stride = d.weight.n * prep->outs[0]->element_bytes;
     if (prep->ins[5] != NULL) {
         s->args.residual_stride = d.weight.n * prep->ins[5]->element_bytes;
@@ -464,4 +472,35 @@ pq_prepare_bmm(const pq_prep *prep, pq_op *op)
     st = pq_bmm_prepare(prep->jit, prep->call, &d, &s->bmm);
     op->scratch_bytes = st == PTQC_BE_OK ? pq_bmm_scratch_bytes(s->bmm) : 0;
     return st;
+}
+
+// ---- rows of fixed point numbers -------------------------------------------
+
+static void
+run_fix_rows(const void *state, const pq_run *run)
+{
+    pq_fixed_run(state, run->args[0], run->args[1], run->worker);
+}
+
+ptqc_be_status
+pq_prepare_fix_rows(const pq_prep *prep, pq_op *op)
+{
+    const pq_shape *x = prep->ins[0], *y = prep->outs[0];
+    int64_t k = pq_prep_i64(prep, 0), group = pq_prep_i64(prep, 1);
+    pq_fixed *s = pq_mem_alloc(prep->mem, sizeof *s);
+    if (s == NULL) {
+        return pq_prep_no_memory(prep);
+    }
+    PQ_NEED(prep, x != NULL && y != NULL && x->rank > 0 && y->rank > 0);
+    PQ_NEED(prep, x->dtype == PTQC_F32 && y->dtype == PTQC_U8);
+    PQ_NEED(prep, k > 0 && group > 0 && group % 16 == 0 && group < INT32_MAX);
+    PQ_NEED(prep, x->dims[x->rank - 1] == k);
+    PQ_NEED(prep, y->dims[y->rank - 1] == pq_fixed_row_bytes(k, group));
+    *s = (pq_fixed){.rows = x->count / k, .k = k, .group = group};
+    PQ_NEED(prep, y->bytes == s->rows * pq_fixed_row_bytes(k, group));
+    op->state = s;
+    op->run = run_fix_rows;
+    op->work_ops = 4 * (uint64_t)x->count;
+    op->serial = s->rows == 1;
+    return pq_fixed_prepare(prep->jit, prep->call, s);
 }

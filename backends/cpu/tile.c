@@ -456,7 +456,9 @@ emit_tile(pq_emitter *e, const void *desc)
             LLVMBuildMul(e->builder, v_stride, pq_emit_i64(e, s), "");
     }
     init_acc(&t);
-    if (t.d->weight == PQ_WEIGHT_W8 || t.d->weight == PQ_WEIGHT_W4) {
+    if (pq_weight_is_fixed(t.d->weight)) {
+        pq_tile_emit_fixed(&t);
+    } else if (t.d->weight == PQ_WEIGHT_W8 || t.d->weight == PQ_WEIGHT_W4) {
         emit_groups(&t);
     } else {
         emit_taps(&t);
@@ -480,6 +482,11 @@ pq_tile_size
 pq_tile_best(pq_isa isa, uint32_t weight, int64_t columns)
 {
     int is_codes = weight == PQ_WEIGHT_W8 || weight == PQ_WEIGHT_W4;
+    if (pq_weight_is_fixed(weight)) {
+        // two integer sums and one of floats per output; one stream
+        int few = isa == PQ_ISA_AVX2 || isa == PQ_ISA_AARCH64;
+        return (pq_tile_size){few ? 2 : 8, 1};
+    }
     if (isa == PQ_ISA_AVX2) {
         return (pq_tile_size){weight == PQ_WEIGHT_S8 || is_codes ? 4 : 6, 1};
     }

@@ -22,6 +22,8 @@ typedef struct pq_tile_desc {
     uint32_t strips;     // 1..PQ_TILE_STRIPS_MAX
     uint32_t masked;     // the last strip has `columns` % 16 valid columns
     uint32_t rest;       // run % 4 (F32 and S8: of each tap), run % 8 (W4)
+                         // FIXED: 1 = there is a last, shorter group
+    uint32_t lines;      // FIXED: of a full group
     uint32_t is_short;   // S8: run < 4
     uint32_t steps;      // F32, S8: args->steps when known, else 0: unrolled
     pq_epilogue epilogue;
@@ -36,6 +38,8 @@ typedef struct pq_tile_args {
     int64_t groups;          // W8, W4: full groups
     int64_t group_lines;     // W8, W4: lines of a full group
     int64_t zeros_offset;    // asymmetric: from weights to its zero points
+    int64_t low_offset;      // FIXED: see fixed.h
+    int64_t scale_offset;    // FIXED
     const int32_t *init;     // S8: [strips * 16]
     void *out;
     int64_t out_stride; // bytes from row to row

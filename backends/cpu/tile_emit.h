@@ -25,6 +25,8 @@ typedef struct pq_tile {
     LLVMValueRef v_stack; // accumulators, for an epilogue in a loop
 } pq_tile;
 
+// Sums of FIXED8 and FIXED4.
+void pq_tile_emit_fixed(pq_tile *t);
 // Epilogue and stores of all accumulators.
 void pq_tile_finish(pq_tile *t);
 

@@ -273,6 +273,18 @@ void pq_product_f32(const float *a, const float *packed, int64_t m, int64_t k,
 void pq_product_i16(const int16_t *a, const int16_t *packed, int64_t m,
                     int64_t k, int64_t n, int32_t *c);
 
+// Rows of a as fixed point numbers of 15 bits times w, codes with one scale
+// per group of k (docs/numerics.md section 4).
+typedef struct pq_fixed_product {
+    int64_t m, k, n;
+    int64_t group;      // of k
+    const float *scale; // [n][ceil(k / group)]
+    int16_t *row;       // [k] scratch
+} pq_fixed_product;
+
+void pq_product_fixed(const pq_fixed_product *p, const float *a,
+                      const int16_t *packed, float *c);
+
 static inline int64_t
 pq_panels(int64_t n)
 {

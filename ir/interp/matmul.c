@@ -94,16 +94,58 @@ typedef struct operands {
     const uint8_t *a, *b;
     uint8_t *a_rows; // transposed copy of a
     uint8_t *packed;
-    void *acc; // [m][n] f32 or i32
-    size_t size;
-    bool is_integer;
+    void *acc;           // [m][n] f32 or i32
+    size_t size, b_size; // of an element of a, of b
+    bool is_integer;     // acc i32
+    bool is_fixed;       // a f32, b i16, acc f32
+    pq_fixed_product fixed;
 } operands;
+
+// Codes with scales per group of k, times real numbers.
+static bool
+is_fixed_product(pq_graph *g, const pq_op *op)
+{
+    const pq_value *w = pq_graph_value(g, op->inputs[1]);
+    if (pq_is_integer_product(g, op) || pq_quant_is_none(w->quant) ||
+        w->type.rank != 2 || pq_op_i64(op, PQ_ATTR_TRANS_B, 0) == 0) {
+        return false;
+    }
+    const pq_scheme *s = &pq_graph_quant(g, w->quant)->scheme;
+    bool is_code = s->format == PTQC_I8 || s->format == PTQC_U8 ||
+                   s->format == PTQC_I4 || s->format == PTQC_U4;
+    return is_code && s->granularity == PQ_GRAN_GROUP && s->axis == 1 &&
+           s->group > 0;
+}
+
+static ptqc_status
+init_fixed(pq_eval *e, const matmul *mm, operands *o)
+{
+    const float *a;
+    const int16_t *b;
+    pq_qview q;
+    PQ_TRY(pq_in_f32(e, 0, &a));
+    PQ_TRY(pq_centered_i16(e, 1, &b)); // also checks the number of scales
+    PQ_TRY(pq_qview_of(e, e->op->inputs[1], &q));
+    o->a = (const uint8_t *)a;
+    o->b = (const uint8_t *)b;
+    o->fixed = (pq_fixed_product){.m = mm->m,
+                                  .k = mm->k,
+                                  .n = mm->n,
+                                  .group = (int64_t)q.scheme.group,
+                                  .scale = q.scale};
+    o->fixed.row = pq_scratch(e, mm->k, sizeof *o->fixed.row);
+    PQ_TRY_ALLOC(o->fixed.row);
+    return PTQC_OK;
+}
 
 static ptqc_status
 init_operands(pq_eval *e, const matmul *mm, operands *o)
 {
     o->is_integer = pq_is_integer_product(e->g, e->op);
-    if (o->is_integer) {
+    o->is_fixed = is_fixed_product(e->g, e->op);
+    if (o->is_fixed) {
+        PQ_TRY(init_fixed(e, mm, o));
+    } else if (o->is_integer) {
         const int16_t *a, *b;
         PQ_TRY(pq_centered_i16(e, 0, &a));
         PQ_TRY(pq_centered_i16(e, 1, &b));
@@ -117,9 +159,10 @@ init_operands(pq_eval *e, const matmul *mm, operands *o)
         o->b = (const uint8_t *)b;
     }
     o->size = o->is_integer ? sizeof(int16_t) : sizeof(float);
+    o->b_size = o->is_integer || o->is_fixed ? sizeof(int16_t) : sizeof(float);
     o->a_rows = pq_scratch(e, mm->trans_a ? mm->m * mm->k : 0, o->size);
     PQ_TRY_ALLOC(o->a_rows);
-    o->packed = pq_scratch(e, pq_panels(mm->n) * PQ_PANEL * mm->k, o->size);
+    o->packed = pq_scratch(e, pq_panels(mm->n) * PQ_PANEL * mm->k, o->b_size);
     PQ_TRY_ALLOC(o->packed);
     o->acc = pq_scratch(e, mm->m * mm->n, 4);
     PQ_TRY_ALLOC(o->acc);
@@ -133,9 +176,12 @@ run_matrix(const matmul *mm, const operands *o, const uint8_t *a)
         transpose(a, mm->k, mm->m, o->size, o->a_rows);
         a = o->a_rows;
     }
-    if (o->is_integer) {
-        pq_product_i16((const int16_t *)(const void *)a,
-                       (const int16_t *)(const void *)o->packed, mm->m, mm->k,
+    const int16_t *codes = (const int16_t *)(const void *)o->packed;
+    if (o->is_fixed) {
+        pq_product_fixed(&o->fixed, (const float *)(const void *)a, codes,
+                         o->acc);
+    } else if (o->is_integer) {
+        pq_product_i16((const int16_t *)(const void *)a, codes, mm->m, mm->k,
                        mm->n, o->acc);
     } else {
         pq_product_f32((const float *)(const void *)a,
@@ -147,7 +193,7 @@ run_matrix(const matmul *mm, const operands *o, const uint8_t *a)
 static void
 pack_b(const matmul *mm, const operands *o, const uint8_t *b)
 {
-    if (o->is_integer) {
+    if (o->b_size == sizeof(int16_t)) {
         pq_pack_i16((const int16_t *)(const void *)b, mm->k, mm->n, mm->trans_b,
                     (int16_t *)(void *)o->packed);
     } else {
@@ -168,7 +214,7 @@ run_packed(pq_eval *e, const matmul *mm)
         int64_t ia = matrix_of(&mm->a, &mm->y, i);
         int64_t ib = matrix_of(&mm->b, &mm->y, i);
         if (ib != packed) {
-            pack_b(mm, &o, o.b + (size_t)(ib * mm->k * mm->n) * o.size);
+            pack_b(mm, &o, o.b + (size_t)(ib * mm->k * mm->n) * o.b_size);
             packed = ib;
         }
         run_matrix(mm, &o, o.a + (size_t)(ia * mm->m * mm->k) * o.size);

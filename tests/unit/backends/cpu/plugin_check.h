@@ -127,10 +127,14 @@ plugin_expand(const char *from, char *out, size_t room)
         assert_true(end != NULL && open != NULL && open < end);
         char type[8];
         snprintf(type, sizeof type, "%.*s", (int)(open - from - 1), from + 1);
-        int64_t count = 1;
+        int64_t count = 1, last = 1;
         for (const char *p = open + 1; p < end;) {
-            count *= strtoll(p, NULL, 10);
+            last = strtoll(p, NULL, 10);
+            count *= last;
             p += strcspn(p, ",]") + 1;
+        }
+        if (strstr("u4 i4", type) != NULL && last % 2 != 0) {
+            count = count / last * (last + 1); // rows start on a byte
         }
         n += (size_t)snprintf(out + n, room - n,
                               "%.*s = ", (int)(end + 1 - from - 1), from + 1);

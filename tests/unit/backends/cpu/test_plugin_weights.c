@@ -39,7 +39,75 @@ static const plugin_case embedding_cases[] = {
      "%y: f32[2, 3, 6] = cast(%h) {to = f32}\noutput %x\noutput %y\n",
      {0}, 0, 9},
 };
+#define LIST_16(x)                                                             \
+    x ", " x ", " x ", " x ", " x ", " x ", " x ", " x ", " x ", " x ", " x   \
+      ", " x ", " x ", " x ", " x ", " x
+#define LIST_36(x) LIST_16(x) ", " LIST_16(x) ", " x ", " x ", " x ", " x
+#define QUANT(name, format, symmetric, scales, zeros, group)                   \
+    "quant " name " = {format = " format ", granularity = group, axis = 1, "   \
+    "group = " group ", symmetric = " symmetric ", dynamic = 0, scale = "      \
+    scales ", zero_point = " zeros "}\n"
+
+// 36 rows of weights; scales per 16, 32 and 64 of the inner elements.
+static const plugin_case group_cases[] = {
+    {"u4, symmetric and not, one input", "graph \"g\" stage quantized\n"
+     "symbol T = [1, 99]\n"
+     "const c1: $f32[36, 5]\n"
+     "const c2: i32[36, 5] = [" LIST_36("8, 8, 8, 8, 8") "]\n"
+     "const c3: i32[36, 5] = [" LIST_36("0, 15, 7, 3, 9") "]\n"
+     "const c4: $u4[36, 74]\nconst c5: $f32[36]\n"
+     QUANT("q1", "u4", "1", "c1", "c2", "16")
+     QUANT("q2", "u4", "0", "c1", "c3", "16")
+     "input %x: f32[T, 74]\n%v: u4[36, 74] q1 = c4\n"
+     "%w: u4[36, 74] q2 = c4\n%b: f32[36] = c5\n"
+     "%a: f32[T, 36] = matmul(%x, %v, %b) {trans_b = 1}\n"
+     "%y: f32[T, 36] = matmul(%x, %w, _, %a) {trans_b = 1, act = gelu}\n"
+     "output %y\n", {1}, 1, 0},
+    {"the same, more rows", "graph \"g\" stage quantized\n"
+     "symbol T = [1, 99]\n"
+     "const c1: $f32[36, 3]\n"
+     "const c2: i32[36, 3] = [" LIST_36("8, 8, 8") "]\n"
+     "const c3: i32[36, 3] = [" LIST_36("0, 15, 7") "]\n"
+     "const c4: $u4[36, 78]\n"
+     QUANT("q1", "u4", "1", "c1", "c2", "32")
+     QUANT("q2", "u4", "0", "c1", "c3", "32")
+     "input %x: f32[T, 78]\n%v: u4[36, 78] q1 = c4\n"
+     "%w: u4[36, 78] q2 = c4\n"
+     "%a: f32[T, 36] = matmul(%x, %v) {trans_b = 1}\n"
+     "%y: f32[T, 36] = matmul(%x, %w, _, %a) {trans_b = 1}\n"
+     "output %y\n", {13}, 1, 0},
+    {"i4, and i8 in one group", "graph \"g\" stage quantized\n"
+     "symbol T = [1, 99]\n"
+     "const c1: $f32[36, 2]\nconst c2: $f32[36, 1]\n"
+     "const c3: i32[36, 2] = [" LIST_36("0, 0") "]\n"
+     "const c4: i32[36, 1] = [" LIST_36("0") "]\n"
+     "const c5: $i4[36, 128]\nconst c6: $i8[36, 128]\n"
+     QUANT("q1", "i4", "1", "c1", "c3", "64")
+     QUANT("q2", "i8", "1", "c2", "c4", "256")
+     "input %x: f32[2, T, 128]\n%v: i4[36, 128] q1 = c5\n"
+     "%w: i8[36, 128] q2 = c6\n"
+     "%a: f32[2, T, 36] = matmul(%x, %v) {trans_b = 1}\n"
+     "%y: f32[2, T, 36] = matmul(%x, %w, _, %a) {trans_b = 1}\n"
+     "output %y\n", {7}, 1, 0},
+    {"rows of zeros and of large numbers", "graph \"g\" stage quantized\n"
+     "const c1: $f32[36, 2]\n"
+     "const c2: i32[36, 2] = [" LIST_36("0, 0") "]\n"
+     "const c3: $i8[36, 32]\n"
+     "const c4: f32[4, 1] = [0, 1e30, inf, 1e-44]\n"
+     QUANT("q1", "i8", "1", "c1", "c2", "16")
+     "input %x: f32[4, 32]\n%v: i8[36, 32] q1 = c3\n%f: f32[4, 1] = c4\n"
+     "%z: f32[4, 32] = mul(%x, %f)\n"
+     "%y: f32[4, 36] = matmul(%z, %v) {trans_b = 1}\noutput %y\n",
+     {0}, 0, 0},
+};
 // clang-format on
+
+static void
+groups(void **state)
+{
+    (void)state;
+    PLUGIN_CHECK(group_cases);
+}
 
 static void
 short_weights(void **state)
@@ -61,6 +129,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(short_weights),
         cmocka_unit_test(embeddings),
+        cmocka_unit_test(groups),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -336,14 +336,18 @@ weight_only_groups(void **state)
     const int32_t zero[OUT * 2] = {0, 1, -2, 0};
     const float x[IN] = {1.5f, -0.25f, 2, 0.125f, 3};
     float want[OUT];
+    float x_scale = 3.0f / 16256;
     for (int j = 0; j < OUT; j++) {
         float acc = 0;
-        for (int k = 0; k < IN; k++) {
-            int g = j * 2 + k / 3;
-            float v = (float)(w[j * IN + k] - zero[g]) * scale[g];
-            acc = fmaf(x[k], v, acc);
+        for (int g = 0; g < 2; g++) {
+            int32_t sum = 0;
+            for (int k = 3 * g; k < IN && k < 3 * g + 3; k++) {
+                sum += (int32_t)rintf(x[k] * (1.0f / x_scale)) *
+                       (w[j * IN + k] - zero[j * 2 + g]);
+            }
+            acc = fmaf((float)sum, scale[j * 2 + g], acc);
         }
-        want[j] = acc;
+        want[j] = acc * x_scale;
     }
     op_case c;
     op_case_begin(&c, PQ_OP_MATMUL);

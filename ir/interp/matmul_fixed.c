@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Products of real numbers and codes with scales per group: a row becomes
+// fixed point numbers of 15 bits, sums within a group are exact integers
+// (docs/numerics.md section 4).
+#include <math.h>
+#include <string.h>
+
+#include "base/mathfn.h"
+#include "ir/interp/eval.h"
+
+#define CODE_MAX 16256.0f // 127 * 128: two signed digits of 8 and 7 bits
+
+// -> the scale of the row.
+static float
+fix_row(const float *a, int64_t k, int16_t *out)
+{
+    float most = 0.0f;
+    for (int64_t i = 0; i < k; i++) {
+        most = pq_maxf(fabsf(a[i]), most);
+    }
+    float scale = most / CODE_MAX;
+    scale = scale < 0x1p-126f ? 0.0f : scale; // NaN stays
+    float inverse = scale == 0.0f ? 0.0f : 1.0f / scale;
+    for (int64_t i = 0; i < k; i++) {
+        out[i] = (int16_t)pq_round_code(a[i] * inverse, -CODE_MAX, CODE_MAX);
+    }
+    return scale;
+}
+
+// The sums of PQ_PANEL columns, without the row's scale.
+static void
+sum_groups(const pq_fixed_product *p, const int16_t *panel, int64_t column,
+           float *acc)
+{
+    const pq_rows *rows = pq_rows_get();
+    int64_t groups = (p->k + p->group - 1) / p->group;
+    for (int64_t g = 0; g < groups; g++) {
+        int64_t first = g * p->group;
+        int64_t length = p->k - first < p->group ? p->k - first : p->group;
+        uint32_t sum[PQ_PANEL] = {0};
+        rows->dot_i16(sum, p->row + first, panel + first * PQ_PANEL, length);
+        for (int64_t j = 0; j < PQ_PANEL && column + j < p->n; j++) {
+            acc[j] = fmaf((float)(int32_t)sum[j],
+                          p->scale[(column + j) * groups + g], acc[j]);
+        }
+    }
+}
+
+void
+pq_product_fixed(const pq_fixed_product *p, const float *a,
+                 const int16_t *packed, float *c)
+{
+    for (int64_t i = 0; i < p->m; i++, a += p->k, c += p->n) {
+        float scale = fix_row(a, p->k, p->row);
+        for (int64_t j = 0; j < p->n; j += PQ_PANEL) {
+            float acc[PQ_PANEL] = {0};
+            sum_groups(p, packed + j * p->k, j, acc);
+            for (int64_t s = 0; s < PQ_PANEL && j + s < p->n; s++) {
+                c[j + s] = acc[s] * scale;
+            }
+        }
+    }
+}
