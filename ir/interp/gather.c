@@ -83,6 +83,21 @@ element_offset(pq_eval *e, const pq_tensor *ids, const int64_t *dims,
     return PTQC_OK;
 }
 
+// Axis and indices of gather_elements and scatter_elements; `values` has one
+// element for each index.
+static ptqc_status
+init_elements(pq_eval *e, const pq_tensor *values, uint32_t *out_axis,
+              const int64_t **out_index)
+{
+    const pq_tensor *x = &e->in[0], *ids = &e->in[1];
+    PQ_TRY(pq_eval_axis(e, 0, x->rank, out_axis));
+    PQ_TRY(pq_in_i64(e, 1, out_index));
+    return ids->rank == x->rank &&
+                   pq_tensor_count(ids) == pq_tensor_count(values)
+               ? PTQC_OK
+               : pq_eval_fail(e, PTQC_E_INPUT, "shapes do not match");
+}
+
 ptqc_status
 pq_eval_gather_elements(pq_eval *e)
 {
@@ -90,13 +105,9 @@ pq_eval_gather_elements(pq_eval *e)
     uint32_t axis;
     const int64_t *index;
     pq_move m;
-    PQ_TRY(pq_eval_axis(e, 0, x->rank, &axis));
-    PQ_TRY(pq_in_i64(e, 1, &index));
-    int64_t n = pq_tensor_count(ids);
-    if (ids->rank != x->rank || n != pq_tensor_count(&e->out[0])) {
-        return pq_eval_fail(e, PTQC_E_INPUT, "shapes do not match");
-    }
+    PQ_TRY(init_elements(e, &e->out[0], &axis, &index));
     PQ_TRY(pq_move_begin(e, &m));
+    int64_t n = pq_tensor_count(ids);
     for (int64_t i = 0; i < n; i++) {
         int64_t at;
         PQ_TRY(element_offset(e, ids, x->dims, axis, i, index, &at));
@@ -299,13 +310,9 @@ pq_eval_scatter_elements(pq_eval *e)
     uint32_t axis;
     const int64_t *index;
     scatter s;
-    PQ_TRY(pq_eval_axis(e, 0, x->rank, &axis));
-    PQ_TRY(pq_in_i64(e, 1, &index));
-    int64_t n = pq_tensor_count(ids);
-    if (ids->rank != x->rank || n != pq_tensor_count(&e->in[2])) {
-        return pq_eval_fail(e, PTQC_E_INPUT, "shapes do not match");
-    }
+    PQ_TRY(init_elements(e, &e->in[2], &axis, &index));
     PQ_TRY(begin_scatter(e, &s));
+    int64_t n = pq_tensor_count(ids);
     for (int64_t i = 0; i < n; i++) {
         int64_t at;
         PQ_TRY(element_offset(e, ids, x->dims, axis, i, index, &at));
