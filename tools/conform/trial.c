@@ -15,23 +15,11 @@
 
 // ---- compile --------------------------------------------------------------
 
-static const void *
-map_constant(void *user, uint64_t id, uint64_t *out_bytes)
-{
-    const pq_graph *g = user;
-    if (id == 0 || id >= pq_graph_constant_count(g)) {
-        return NULL;
-    }
-    const pq_constant *c = pq_graph_constant(g, (pq_const_id){(uint32_t)id});
-    *out_bytes = c->bytes;
-    return c->p;
-}
-
 static void
 begin_call(ptqc_call *call, const pq_subject *s, const pq_instance *i)
 {
     pq_call_init(call, s->ctx, s->plugin);
-    call->constant_map = map_constant;
+    call->constant_map = pq_block_constant;
     call->constant_user = i->g;
 }
 
