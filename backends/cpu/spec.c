@@ -292,11 +292,6 @@ prepare_steps(ptqc_call *call, ptqc_spec *spec, const int64_t *dims)
             spec->scratch_bytes = spec->steps[i].op.scratch_bytes;
         }
     }
-    for (uint32_t i = 0; i < e->step_count; i++) {
-        bool both = i + 1 < e->step_count && spec->steps[i].op.serial &&
-                    spec->steps[i + 1].op.serial;
-        spec->steps[i].barrier = !both;
-    }
     return PTQC_BE_OK;
 }
 
@@ -347,6 +342,9 @@ fill_spec(ptqc_call *call, ptqc_spec *spec, const int64_t *symbols,
     st = st == PTQC_BE_OK ? make_shapes(call, spec, dims) : st;
     st = st == PTQC_BE_OK ? prepare_steps(call, spec, dims) : st;
     st = st == PTQC_BE_OK ? pq_spec_plan(call, spec) : st;
+    if (st == PTQC_BE_OK) {
+        pq_spec_barriers(spec);
+    }
     if (st == PTQC_BE_OK && !place_scratch(spec)) {
         st = pq_cpu_fail(host, call, PTQC_BE_RESOURCE,
                          "cpu: workspace too large");

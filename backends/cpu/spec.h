@@ -129,6 +129,8 @@ ptqc_be_status pq_spec_run(ptqc_call *call, ptqc_spec *spec,
                            const ptqc_submit *submit);
 // Index of the value whose storage `value` shares.
 uint32_t pq_entry_root(const pq_cpu_entry *entry, uint32_t value);
+// Sets pq_spec_step.barrier; after pq_spec_plan.
+void pq_spec_barriers(ptqc_spec *spec);
 // Assigns workspace offsets; sets temp_bytes.
 ptqc_be_status pq_spec_plan(ptqc_call *call, ptqc_spec *spec);
 
