@@ -188,6 +188,8 @@ prepare_product(pq_conv *op, pq_jit *jit, ptqc_call *call)
         .taps = pq_conv_tap_count(desc),
         .run = pq_conv_run_length(desc),
         .weight = desc->weight,
+        .asymmetric = pq_conv_is_codes(desc) && desc->asymmetric,
+        .is_tapped = (uint32_t)pq_conv_is_codes(desc),
         .epilogue = desc->epilogue,
     };
     op->run_bytes = product.run * op->element_bytes;
@@ -460,13 +462,13 @@ group_io(const pq_conv *op, const pq_conv_io *io, int64_t group)
         .out_stride = desc->out_channels * out_bytes,
         .epilogue = io->epilogue,
     };
-    if (ep->kind != PQ_EPI_FLOAT) {
+    if (ep->kind != PQ_EPI_FLOAT || pq_conv_is_codes(desc)) {
         out.epilogue.mult += packed;
     }
     if (ep->flags & PQ_EPI_BIAS) {
         out.epilogue.bias += packed;
     }
-    if (ep->flags & PQ_EPI_WEIGHT_ZERO) {
+    if ((ep->flags & PQ_EPI_WEIGHT_ZERO) || desc->asymmetric) {
         out.epilogue.weight_zero += packed;
     }
     if (ep->residual != PQ_ELEM_NONE) {

@@ -24,12 +24,13 @@ typedef struct pq_conv_desc {
     int64_t in_channels, out_channels; // of all groups
     // axes D, H, W; unused ones are 1 (pads 0)
     int64_t in[3], out[3], kernel[3], stride[3], dilation[3], pad_begin[3];
-    uint32_t weight;     // PQ_WEIGHT_F32 or PQ_WEIGHT_S8
-    uint32_t transposed; // 1: out[] is the larger one; pad_begin is what the
-                         // op removes at the front
-    uint32_t pad_value;  // u8 activations: zero point of x in its storage
-    uint32_t reserved;
-    pq_epilogue epilogue; // S8: REAL or INTEGER; F32: FLOAT; no ROW_SCALE
+    uint32_t weight;      // PQ_WEIGHT_*; W8, W4: activations f32, scales and
+                          // zero points of channels
+    uint32_t transposed;  // 1: out[] is the larger one; pad_begin is what the
+                          // op removes at the front
+    uint32_t pad_value;   // u8 activations: zero point of x in its storage
+    uint32_t asymmetric;  // W8, W4: codes have zero points
+    pq_epilogue epilogue; // S8: REAL or INTEGER; else FLOAT; no ROW_SCALE
 } pq_conv_desc;
 
 // Sizes of a convolution must be positive and every pixel of out[] computed
@@ -43,7 +44,7 @@ int pq_conv_is_supported(const pq_conv_desc *desc, const char **out_why);
 
 int64_t pq_conv_weight_bytes(const pq_conv_desc *desc);
 // w: [OC][C/groups][KD][KH][KW] (transposed: [C][OC/groups][KD][KH][KW]), f32
-// or s8, dense. out is 64-byte aligned.
+// or s8 (codes of 4 bits: -8..7), dense. out is 64-byte aligned.
 void pq_conv_weight_pack(const pq_conv_desc *desc, const void *w, void *out);
 // Entries of a packed channel array (mult, bias, init): every group is padded
 // to a multiple of 16.
@@ -63,8 +64,9 @@ typedef struct pq_conv_io {
     const void *weights; // packed
     const int32_t *init; // u8: packed
     void *out;           // [batch][D][H][W][OC], dense
-    pq_epilogue_args epilogue; // mult, bias packed; residual_stride is
-                               // ignored: the residual is dense like out
+    // mult, bias, weight_zero packed; W8, W4: w = f32(code - weight_zero[c]) *
+    // mult[c]. residual_stride is ignored: the residual is dense like out
+    pq_epilogue_args epilogue;
 } pq_conv_io;
 
 typedef struct pq_conv pq_conv; // immutable after prepare

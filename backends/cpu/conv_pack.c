@@ -60,7 +60,7 @@ check_weights(const pq_conv_desc *desc, const char **out_why)
            pq_mul_i64(elements, desc->in_channels, &elements) &&
            pq_mul_i64(elements, desc->out_channels + 16 * desc->groups,
                       &elements) &&
-           is_small(elements, INT64_C(1) << 40) && desc->weight <= PQ_WEIGHT_S8;
+           is_small(elements, INT64_C(1) << 40) && desc->weight <= PQ_WEIGHT_W4;
 }
 
 int
@@ -92,7 +92,7 @@ pq_conv_is_supported(const pq_conv_desc *desc, const char **out_why)
     uint32_t kind = desc->epilogue.kind;
     return pq_epilogue_is_valid(&desc->epilogue) &&
            (desc->epilogue.flags & PQ_EPI_ROW_SCALE) == 0 &&
-           (kind == PQ_EPI_FLOAT) == (desc->weight == PQ_WEIGHT_F32);
+           (kind == PQ_EPI_FLOAT) == (desc->weight != PQ_WEIGHT_S8);
 }
 
 // ---- weights --------------------------------------------------------------
@@ -105,13 +105,21 @@ strip_shape(const pq_conv_desc *desc)
                             .columns = desc->out_channels / desc->groups};
 }
 
+static int
+code_bits(const pq_conv_desc *desc)
+{
+    return desc->weight == PQ_WEIGHT_W4 ? 4 : 8;
+}
+
 int64_t
 pq_conv_group_bytes(const pq_conv_desc *desc)
 {
     pq_strip_shape shape = strip_shape(desc);
-    return pq_strip_total(&shape, desc->weight == PQ_WEIGHT_S8
-                                      ? pq_strip_bytes_s8(&shape)
-                                      : pq_strip_bytes_f32(&shape));
+    int64_t bytes = pq_conv_is_codes(desc)
+                        ? pq_strip_bytes_codes(&shape, code_bits(desc))
+                    : desc->weight == PQ_WEIGHT_S8 ? pq_strip_bytes_s8(&shape)
+                                                   : pq_strip_bytes_f32(&shape);
+    return pq_strip_total(&shape, bytes);
 }
 
 int64_t
@@ -175,6 +183,8 @@ pq_conv_weight_pack(const pq_conv_desc *desc, const void *w, void *out)
         pq_strip_source source = {w, kernel_index, &layout};
         if (desc->weight == PQ_WEIGHT_S8) {
             pq_strip_pack_s8(&shape, &source, (int8_t *)to);
+        } else if (pq_conv_is_codes(desc)) {
+            pq_strip_pack_codes(&shape, &source, code_bits(desc), to);
         } else {
             pq_strip_pack_f32(&shape, &source, (float *)(void *)to);
         }

@@ -9,6 +9,13 @@
 
 #include "conv.h"
 
+// f32 activations times codes.
+static inline int
+pq_conv_is_codes(const pq_conv_desc *desc)
+{
+    return desc->weight == PQ_WEIGHT_W8 || desc->weight == PQ_WEIGHT_W4;
+}
+
 int pq_conv_is_merged(const pq_conv_desc *desc);
 // Runs per output pixel and elements per run, of one group.
 int64_t pq_conv_tap_count(const pq_conv_desc *desc);

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "conv_shape.h"
 #include "depthwise_kernel.h"
 #include "product.h"
 
@@ -50,6 +51,9 @@ static int64_t
 vector_bytes(const pq_conv_desc *desc)
 {
     int64_t taps = desc->kernel[1] * desc->kernel[2];
+    if (pq_conv_is_codes(desc)) {
+        return LANES * taps;
+    }
     return WIDE *
            (desc->weight == PQ_WEIGHT_S8
                 ? pq_depthwise_group_taps(desc->kernel[1], desc->kernel[2])
@@ -75,6 +79,7 @@ make_plan(const pq_conv_desc *desc)
         p.part[i].weights = p.bytes;
         p.bytes += p.part[i].blocks * p.part[i].weight_bytes;
     }
+    p.bytes = (p.bytes + 63) / 64 * 64;
     return p;
 }
 
@@ -97,6 +102,18 @@ pack_block_f32(const pq_conv_desc *desc, const float *w, int64_t channel,
             int is_real = channel + c < desc->out_channels;
             out[tap * LANES + c] = is_real ? w[(channel + c) * taps + tap] : 0;
         }
+    }
+}
+
+// 16 channels.
+static void
+pack_block_codes(const pq_conv_desc *desc, const int8_t *w, int64_t channel,
+                 int8_t *out)
+{
+    int64_t taps = desc->kernel[1] * desc->kernel[2];
+    for (int64_t i = 0; i < taps * LANES; i++) {
+        int64_t c = channel + i % LANES;
+        out[i] = c < desc->out_channels ? w[c * taps + i / LANES] : 0;
     }
 }
 
@@ -145,6 +162,7 @@ pq_depthwise_weight_pack(const pq_conv_desc *desc, const void *w, void *out)
 {
     plan p = make_plan(desc);
     uint8_t *to = out;
+    memset(out, 0, (size_t)p.bytes);
     for (int i = 0; i < 3; i++) {
         for (int64_t b = 0; b < p.part[i].blocks;
              b++, to += p.part[i].weight_bytes) {
@@ -154,8 +172,14 @@ pq_depthwise_weight_pack(const pq_conv_desc *desc, const void *w, void *out)
                 continue;
             }
             for (int64_t v = 0; v < p.part[i].width / LANES; v++) {
+                uint8_t *vector = to + v * vector_bytes(desc);
+                if (pq_conv_is_codes(desc)) {
+                    pack_block_codes(desc, w, channel + v * LANES,
+                                     (int8_t *)vector);
+                    continue;
+                }
                 pack_block_f32(desc, w, channel + v * LANES,
-                               (float *)(void *)(to + v * vector_bytes(desc)));
+                               (float *)(void *)vector);
             }
         }
     }
@@ -190,7 +214,7 @@ is_split(pq_isa isa, int kind)
 static uint32_t
 pixels_per_round(int kind, const pq_conv_desc *desc)
 {
-    int is_far = kind == PART_WIDE && desc->weight == PQ_WEIGHT_F32 &&
+    int is_far = kind == PART_WIDE && desc->weight != PQ_WEIGHT_S8 &&
                  desc->stride[2] > 1;
     return is_far || (desc->epilogue.flags & PQ_EPI_WEIGHT_ZERO) ? 2 : 4;
 }
@@ -216,6 +240,9 @@ get_kernel(pq_depthwise *op, pq_jit *jit, ptqc_call *call, int kind,
                                   desc->epilogue.residual != PQ_ELEM_NONE),
         .pixels = 1,
         .is_indirect = (uint32_t)is_indirect,
+        .codes = !pq_conv_is_codes(desc) ? 0
+                 : desc->asymmetric      ? 2
+                                         : 1,
         .epilogue = desc->epilogue,
     };
     if (!is_indirect) {
@@ -380,13 +407,13 @@ run_part(const row_job *job, int kind, pq_range blocks, const pixel_run *run)
         .channels = channels < LANES ? channels : LANES,
         .epilogue = job->io->epilogue,
     };
-    if (ep->kind != PQ_EPI_FLOAT) {
+    if (ep->kind != PQ_EPI_FLOAT || pq_conv_is_codes(&op->desc)) {
         args.epilogue.mult += channel;
     }
     if (ep->flags & PQ_EPI_BIAS) {
         args.epilogue.bias += channel;
     }
-    if (ep->flags & PQ_EPI_WEIGHT_ZERO) {
+    if ((ep->flags & PQ_EPI_WEIGHT_ZERO) || op->desc.asymmetric) {
         args.epilogue.weight_zero += channel;
     }
     if (ep->residual != PQ_ELEM_NONE) {

@@ -13,6 +13,7 @@
 // write twice.
 // Packed weights, block after block:
 //   f32              [tap][16]
+//   codes (f32 x)    [tap][16] s8
 //   u8, 16 channels  [group][16][4]: byte 4c+t = tap t of the group
 //   u8, 64 channels  [group][quarter q][64]: byte 4(4L + j) + t = tap t of
 //                    channel 16L + 4q + j

@@ -47,6 +47,8 @@ typedef struct walk {
     // weights, the same in the order of v_acc
     LLVMValueRef v_sum[PIXELS_MAX][VECTORS_MAX];
     LLVMValueRef v_weight_zero, v_acc_zero[VECTORS_MAX];
+    LLVMValueRef v_scales; // codes: of the block's channels
+    LLVMValueRef v_scale[VECTORS_MAX], v_zero[VECTORS_MAX];
     LLVMValueRef v_stack; // accumulators, for an epilogue in a loop
     // is_quartered: channel values in the order of the quarters.
     LLVMValueRef v_quarter_init[4], v_quarter_mult[4], v_quarter_bias[4];
@@ -341,16 +343,33 @@ transpose_lanes(pq_emitter *e, LLVMValueRef *v_acc)
 // ---- f32 ------------------------------------------------------------------
 
 // Vector v of a tap's weights: blocks of 16 channels follow each other.
+static LLVMValueRef
+weights_f32(walk *w, int64_t tap, uint32_t v)
+{
+    pq_emitter *e = w->e;
+    LLVMBuilderRef b = e->builder;
+    int64_t taps = (int64_t)w->d->kernel_h * w->d->kernel_w;
+    int64_t at = v * taps + tap;
+    if (w->d->codes == 0) {
+        return pq_emit_load(e, e->t_vf32,
+                            pq_emit_at_const(e, w->v_weights, 64 * at), 64);
+    }
+    LLVMValueRef v_code = pq_emit_load(
+        e, e->t_vi8, pq_emit_at_const(e, w->v_weights, 16 * at), 16);
+    v_code = LLVMBuildSExt(b, v_code, e->t_vi32, "");
+    if (w->d->codes == 2) {
+        v_code = LLVMBuildSub(b, v_code, w->v_zero[v], "");
+    }
+    return LLVMBuildFMul(b, LLVMBuildSIToFP(b, v_code, e->t_vf32, ""),
+                         w->v_scale[v], "");
+}
+
 static void
 tap_f32(walk *w, uint32_t pixel, int64_t tap, const LLVMValueRef *v_x)
 {
-    pq_emitter *e = w->e;
-    int64_t taps = (int64_t)w->d->kernel_h * w->d->kernel_w;
     for (uint32_t v = 0; v < w->vectors; v++) {
-        LLVMValueRef v_w = pq_emit_load(
-            e, e->t_vf32,
-            pq_emit_at_const(e, w->v_weights, 64 * (v * taps + tap)), 64);
-        w->v_acc[pixel][v] = pq_emit_fma(e, v_x[v], v_w, w->v_acc[pixel][v]);
+        w->v_acc[pixel][v] = pq_emit_fma(w->e, v_x[v], weights_f32(w, tap, v),
+                                         w->v_acc[pixel][v]);
     }
 }
 
@@ -632,6 +651,25 @@ load_zeros(walk *w)
     }
 }
 
+// Scales and zero points of codes.
+static void
+load_scales(walk *w)
+{
+    pq_emitter *e = w->e;
+    for (uint32_t v = 0; w->d->codes > 0 && v < w->vectors; v++) {
+        LLVMValueRef v_at = pq_emit_i64(e, v);
+        w->v_scale[v] = channel_vector(w, e->t_vf32, w->v_scales, v_at);
+        w->v_zero[v] = channel_vector(w, e->t_vi32, w->v_weight_zero, v_at);
+    }
+}
+
+// Bytes of the weights of a tap of 16 channels.
+static int64_t
+tap_bytes(const walk *w)
+{
+    return w->d->codes > 0 ? 16 : 64;
+}
+
 // The block's pointers moved on to its vector v_vector.
 static walk
 vector_of_block(const walk *block, LLVMValueRef v_vector)
@@ -643,13 +681,15 @@ vector_of_block(const walk *block, LLVMValueRef v_vector)
         w.v_row[i] =
             move_pointer(&w, w.v_row[i], v_vector, is_u8(&w) ? 16 : 64);
     }
-    w.v_weights =
-        move_pointer(&w, w.v_weights, v_vector, is_u8(&w) ? 16 : 64 * taps);
+    w.v_weights = move_pointer(&w, w.v_weights, v_vector,
+                               is_u8(&w) ? 16 : tap_bytes(&w) * taps);
     w.v_init = move_pointer(&w, w.v_init, v_vector, 64);
     w.v_mult = move_pointer(&w, w.v_mult, v_vector, 64);
     w.v_bias = move_pointer(&w, w.v_bias, v_vector, 64);
     w.v_weight_zero = move_pointer(&w, w.v_weight_zero, v_vector, 64);
+    w.v_scales = move_pointer(&w, w.v_scales, v_vector, 64);
     load_zeros(&w);
+    load_scales(&w);
     w.v_out =
         move_pointer(&w, w.v_out, v_vector, 16 * pq_epilogue_out_bytes(ep));
     w.v_residual = move_pointer(&w, w.v_residual, v_vector,
@@ -720,7 +760,7 @@ set_block(walk *w, LLVMValueRef v_block)
         w->v_row[i] = pq_emit_at(e, v_row, v_x);
     }
     w->v_weights = block_pointer(w, 1, offsetof(pq_depthwise_args, weights),
-                                 v_block, 64 * lines);
+                                 v_block, tap_bytes(w) * lines);
     w->v_init = block_pointer(w, is_u8(w), offsetof(pq_depthwise_args, init),
                               v_block, 4 * channels);
     w->v_mult = block_pointer(w, ep->kind != PQ_EPI_FLOAT, EPI(mult), v_block,
@@ -732,10 +772,13 @@ set_block(walk *w, LLVMValueRef v_block)
     w->v_residual =
         block_pointer(w, ep->residual != PQ_ELEM_NONE, EPI(residual), v_block,
                       channels * (ep->residual == PQ_ELEM_F32 ? 4 : 1));
-    w->v_weight_zero =
-        block_pointer(w, has_sums(w), EPI(weight_zero), v_block, 4 * channels);
+    w->v_weight_zero = block_pointer(w, has_sums(w) || d->codes == 2,
+                                     EPI(weight_zero), v_block, 4 * channels);
+    w->v_scales =
+        block_pointer(w, d->codes > 0, EPI(mult), v_block, 4 * channels);
     if (!d->is_split) {
         load_zeros(w);
+        load_scales(w);
     }
     if (is_quartered(w)) {
         load_quarters(w, e->t_vi32, w->v_init, w->v_quarter_init);
@@ -809,7 +852,7 @@ emit_depthwise(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_depthwise_class = {
     .name = "depthwise",
-    .version = 6,
+    .version = 7,
     .desc_bytes = sizeof(pq_depthwise_kernel_desc),
     .emit = emit_depthwise,
 };

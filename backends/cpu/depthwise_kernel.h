@@ -24,6 +24,9 @@ typedef struct pq_depthwise_kernel_desc {
     uint32_t masked;      // lanes [skip, channels) of the only block
     uint32_t pixels;      // outputs per round of the main loop
     uint32_t is_indirect; // one output, with a pointer per tap
+    // F32: weights are s8, w = f32(code - weight_zero[c]) * mult[c] of the
+    // epilogue's arguments; 1: without zero points, 2: with
+    uint32_t codes;
     pq_epilogue epilogue;
 } pq_depthwise_kernel_desc;
 

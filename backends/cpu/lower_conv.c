@@ -2,8 +2,9 @@
 //
 // Lowering of conv and conv_transpose.
 //
-// CONV step: inputs x [N][spatial][C], packed weights, init (codes), mult,
-// bias, residual, zero points of the weights (codes); output [N][spatial][OC].
+// CONV step: inputs x [N][spatial][C], packed weights, init (codes), mult
+// (scales of weights that are codes), bias, residual, zero points of the
+// weights; output [N][spatial][OC].
 // Parameters:
 //     [0] spatial axes  [1] groups  [2] C  [3] OC  [4..6] kernel
 //     [7..9] stride  [10..12] dilation  [13..15] pad begin (D, H, W each)
@@ -179,12 +180,12 @@ static void
 write_step(pq_lower *l, const pq_conv_desc *d, uint32_t spatial,
            const pq_lower_epilogue *e, const uint32_t *args, uint32_t out)
 {
+    static const char *const FORMATS[] = {"f32", "u8s8", "f32w8", "f32w4"};
     pq_step_begin(l, PQ_STEP_CONV, "conv%s %lldx%lld/%lld %lld->%lld%s %s",
                   d->transposed ? "_transpose" : "", (long long)d->kernel[1],
                   (long long)d->kernel[2], (long long)d->stride[2],
                   (long long)d->in_channels, (long long)d->out_channels,
-                  d->groups > 1 ? " grouped" : "",
-                  e->is_integer ? "u8s8" : "f32");
+                  d->groups > 1 ? " grouped" : "", FORMATS[d->weight]);
     for (uint32_t i = 0; i < 7; i++) {
         pq_step_in(l, args[i]);
     }
@@ -203,19 +204,29 @@ write_step(pq_lower *l, const pq_conv_desc *d, uint32_t spatial,
     pq_step_epilogue(l, e);
 }
 
-// Weights as the step wants them; NULL after a refusal.
+// Weights as the step wants them, and how; NULL after a refusal.
 static const void *
-read_weights(pq_lower *l, const pq_lower_epilogue *e)
+read_weights(pq_lower *l, pq_conv_desc *d, pq_lower_epilogue *e)
 {
     const ptqc_gb_value *w = pq_in(l, 1);
+    int64_t count;
     if (e->is_integer) {
+        d->weight = PQ_WEIGHT_S8;
+        d->pad_value = (uint32_t)e->x_zero;
         return pq_lower_weight_s8(l, w);
     }
-    if (w->dtype != PTQC_F32 || pq_gv_is_quantized(l, w)) {
-        pq_decline(l, "float activations need f32 weights");
+    if (pq_gv_is_quantized(l, w)) {
+        bool is_byte = w->dtype == PTQC_I8 || w->dtype == PTQC_U8;
+        d->weight = is_byte ? PQ_WEIGHT_W8 : PQ_WEIGHT_W4;
+        pq_lower_weight_scales(l, d->out_channels, d->transposed ? 1 : 0, e);
+        d->asymmetric = e->weight_zero != NULL;
+        return pq_lower_weight_codes(l, w);
+    }
+    if (w->dtype != PTQC_F32) {
+        pq_decline(l, "type of the weights");
         return NULL;
     }
-    int64_t count;
+    d->weight = PQ_WEIGHT_F32;
     return pq_gv_constant(l, w, &count);
 }
 
@@ -234,10 +245,8 @@ pq_lower_conv(pq_lower *l)
     if (e.is_dynamic) {
         pq_decline(l, "dynamic activations");
     }
-    d.weight = e.is_integer ? PQ_WEIGHT_S8 : PQ_WEIGHT_F32;
-    d.pad_value = e.is_integer ? (uint32_t)e.x_zero : 0;
     d.epilogue = e.ep;
-    const void *weights = pq_lower_ok(l) ? read_weights(l, &e) : NULL;
+    const void *weights = pq_lower_ok(l) ? read_weights(l, &d, &e) : NULL;
     check_supported(l, &d, spatial);
     if (!pq_lower_ok(l)) {
         return;

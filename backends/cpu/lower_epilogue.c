@@ -206,40 +206,113 @@ set_bounds(pq_lower_epilogue *e, const pq_codes *y)
     e->args.inv_scale = 1.0f / y->scale;
 }
 
-// Zero points of the weights, and their share of the accumulators' start.
-static void
-read_weight_zeros(pq_lower *l, const ptqc_gb_value *w, int64_t channels,
-                  pq_lower_epilogue *e)
+// The code in the middle: what is subtracted when codes are stored as s8.
+static int32_t
+middle_code(const ptqc_gb_value *w)
 {
-    int32_t middle = w->dtype == PTQC_U8 ? 128 : 0;
-    int64_t count, elements;
-    if (!pq_lower_ok(l) || zeros_are(l, w, middle) ||
-        pq_gv_constant(l, w, &elements) == NULL) {
-        return;
+    return w->dtype == PTQC_U8 ? 128 : w->dtype == PTQC_U4 ? 8 : 0;
+}
+
+// Zero points of the weights less the middle code, one per channel; NULL when
+// all are that, or after a refusal.
+static int32_t *
+channel_zeros(pq_lower *l, const ptqc_gb_value *w, int64_t channels)
+{
+    int32_t middle = middle_code(w);
+    int64_t count;
+    if (!pq_lower_ok(l) || zeros_are(l, w, middle)) {
+        return NULL;
     }
     const int32_t *zeros =
         pq_quant_zeros(l, ptqc_gb_quant_at(l->g, w->quant), &count);
     if (zeros != NULL && count != 1 && count != channels) {
         pq_decline(l, "zero points of the weights");
+        return NULL;
+    }
+    int32_t *out = pq_mem_array(l->mem, (size_t)channels, sizeof *out);
+    if (out == NULL) {
+        pq_lower_no_memory(l);
+        return NULL;
+    }
+    for (int64_t c = 0; c < channels; c++) {
+        int32_t z = zeros == NULL ? 0 : zeros[count == 1 ? 0 : c];
+        out[c] = (int32_t)((uint32_t)z - (uint32_t)middle);
+    }
+    return out;
+}
+
+// Zero points of the weights, and their share of the accumulators' start.
+static void
+read_weight_zeros(pq_lower *l, const ptqc_gb_value *w, int64_t channels,
+                  pq_lower_epilogue *e)
+{
+    int64_t elements;
+    const int32_t *zeros = channel_zeros(l, w, channels);
+    if (zeros == NULL || pq_gv_constant(l, w, &elements) == NULL) {
         return;
     }
-    int32_t *zero = pq_mem_array(l->mem, (size_t)channels, sizeof *zero);
     int32_t *start = pq_mem_array(l->mem, (size_t)channels, sizeof *start);
-    if (zero == NULL || start == NULL) {
+    if (start == NULL) {
         pq_lower_no_memory(l);
         return;
     }
     uint32_t k_times_x = (uint32_t)(elements / channels) * (uint32_t)e->x_zero;
     for (int64_t c = 0; c < channels; c++) {
-        int32_t z = zeros == NULL ? 0 : zeros[count == 1 ? 0 : c];
-        uint32_t stored = (uint32_t)z - (uint32_t)middle;
         uint32_t bias = e->bias_acc == NULL ? 0 : (uint32_t)e->bias_acc[c];
-        zero[c] = (int32_t)stored;
-        start[c] = (int32_t)(bias + k_times_x * stored);
+        start[c] = (int32_t)(bias + k_times_x * (uint32_t)zeros[c]);
     }
-    e->weight_zero = zero;
+    e->weight_zero = zeros;
     e->bias_acc = start;
     e->ep.flags |= PQ_EPI_WEIGHT_ZERO;
+}
+
+void
+pq_lower_weight_scales(pq_lower *l, int64_t channels, uint32_t channel_axis,
+                       pq_lower_epilogue *e)
+{
+    const ptqc_gb_value *w = pq_in(l, 1);
+    if (pq_lower_ok(l)) {
+        e->mult = channel_scales(l, w, channels, channel_axis, 1.0f);
+        e->weight_zero = channel_zeros(l, w, channels);
+    }
+}
+
+// Rows of the last axis, each starting on a byte, to one s8 per code.
+static const int8_t *
+spread_nibbles(pq_lower *l, const ptqc_gb_value *w, const uint8_t *codes)
+{
+    int64_t row = 1, count = 1;
+    for (uint32_t i = 0; i < w->rank; i++) {
+        if (!pq_gv_dim_const(l, w, i, &row)) {
+            pq_decline(l, "size of the weights");
+            return NULL;
+        }
+        count *= row; // as many as the constant was found to have
+    }
+    int8_t *out = pq_mem_array(l->mem, (size_t)count, 1);
+    if (out == NULL) {
+        pq_lower_no_memory(l);
+        return NULL;
+    }
+    int64_t row_bytes = (row + 1) / 2;
+    for (int64_t i = 0; i < count && !l->dry; i++) {
+        int64_t at = i / row * row_bytes + i % row / 2;
+        int code = codes[at] >> (i % row % 2 * 4) & 15;
+        bool is_low = w->dtype == PTQC_I4 && code >= 8;
+        out[i] = (int8_t)(code - (is_low ? 16 : middle_code(w)));
+    }
+    return out;
+}
+
+const int8_t *
+pq_lower_weight_codes(pq_lower *l, const ptqc_gb_value *w)
+{
+    if (w->dtype != PTQC_I4 && w->dtype != PTQC_U4) {
+        return pq_lower_weight_s8(l, w);
+    }
+    int64_t count;
+    const uint8_t *codes = pq_gv_constant(l, w, &count);
+    return codes == NULL ? NULL : spread_nibbles(l, w, codes);
 }
 
 static void

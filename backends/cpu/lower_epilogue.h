@@ -32,6 +32,12 @@ void pq_lower_epilogue_read(pq_lower *l, int64_t channels,
 // Codes of the weights as s8; those of u8 are less 128. The result may be the
 // constant's own bytes.
 const int8_t *pq_lower_weight_s8(pq_lower *l, const ptqc_gb_value *w);
+// Of weights for float activations: mult = their scales, weight_zero = their
+// zero points, both one per channel. Per tensor or along `channel_axis`.
+void pq_lower_weight_scales(pq_lower *l, int64_t channels,
+                            uint32_t channel_axis, pq_lower_epilogue *e);
+// As pq_lower_weight_s8, also of 4 bits; those of u4 are less 8.
+const int8_t *pq_lower_weight_codes(pq_lower *l, const ptqc_gb_value *w);
 // Output storage for the epilogue, and what follows the step.
 pq_ref pq_lower_epilogue_define(pq_lower *l, const pq_lower_epilogue *e,
                                 const uint8_t *perm);

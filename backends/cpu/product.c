@@ -63,7 +63,7 @@ set_constants(pq_product *p)
     *args = (pq_tile_args){.taps = desc->taps,
                            .steps = desc->run / step,
                            .weight_stride = p->strip_bytes};
-    if (is_codes(desc)) {
+    if (is_codes(desc) && !desc->is_tapped) {
         pq_weight_shape shape = weight_shape(desc);
         int64_t group = desc->group == 0 ? desc->run : desc->group;
         // a single group that ends inside of a line is a "last" group
@@ -135,6 +135,7 @@ get_kernel(pq_product *p, pq_jit *jit, ptqc_call *call, int tile_kind,
     pq_tile_desc tile = {
         .weight = desc->weight,
         .asymmetric = desc->asymmetric,
+        .is_tapped = desc->is_tapped,
         .rows = (uint32_t)rows,
         .strips = (uint32_t)strips,
         .masked = block_kind == 2 && desc->n % LANES != 0,
@@ -200,13 +201,16 @@ pq_product_prepare(pq_jit *jit, ptqc_call *call, const pq_product_desc *desc,
         return pq_cpu_fail(pq_jit_host(jit), call, PTQC_BE_INTERNAL,
                            "cpu: invalid matrix product");
     }
-    int64_t line =
-        desc->weight == PQ_WEIGHT_S8 ? (desc->run + 3) / 4 : desc->run;
+    int64_t step = step_elements(desc);
+    int64_t lines = desc->weight == PQ_WEIGHT_S8 || desc->is_tapped
+                        ? (desc->run + step - 1) / step
+                        : desc->run;
     pq_weight_shape shape = weight_shape(desc);
-    int packed = is_codes(desc) || desc->weight == PQ_WEIGHT_F16 ||
-                 desc->weight == PQ_WEIGHT_BF16;
+    int packed =
+        !desc->is_tapped && (is_codes(desc) || desc->weight == PQ_WEIGHT_F16 ||
+                             desc->weight == PQ_WEIGHT_BF16);
     out->strip_bytes =
-        packed ? pq_weight_strip_bytes(&shape) : desc->taps * line * 64;
+        packed ? pq_weight_strip_bytes(&shape) : desc->taps * lines * 64;
     set_constants(out);
     set_tiling(out, pq_jit_isa(jit));
     return get_kernels(out, jit, call);
@@ -235,13 +239,14 @@ pq_product_block(const pq_product *p, const pq_product_io *io, int64_t block,
     if (io->init != NULL) {
         args->init = io->init + column;
     }
-    if (ep->kind != PQ_EPI_FLOAT) {
+    if (ep->kind != PQ_EPI_FLOAT || p->desc.is_tapped) {
         args->epilogue.mult = io->epilogue.mult + column;
     }
     if (ep->flags & PQ_EPI_BIAS) {
         args->epilogue.bias = io->epilogue.bias + column;
     }
-    if (ep->flags & PQ_EPI_WEIGHT_ZERO) {
+    if ((ep->flags & PQ_EPI_WEIGHT_ZERO) ||
+        (p->desc.is_tapped && p->desc.asymmetric)) {
         args->epilogue.weight_zero = io->epilogue.weight_zero + column;
     }
 }

@@ -15,10 +15,11 @@
 
 typedef struct pq_product_desc {
     int64_t m, n;
-    int64_t taps, run;   // W8, W4: one tap
+    int64_t taps, run;   // W8, W4: one tap unless is_tapped
     int64_t group;       // W8, W4: 0 = run
     uint32_t weight;     // PQ_WEIGHT_*
     uint32_t asymmetric; // W8, W4
+    uint32_t is_tapped;  // as pq_tile_desc
     pq_epilogue epilogue;
 } pq_product_desc;
 

@@ -147,9 +147,10 @@ read_conv(const pq_prep *prep, pq_conv_desc *d)
         d->out[3 - (uint32_t)spatial + i] = y->dims[1 + i];
     }
     int64_t format = pq_prep_i64(prep, 16), pad = pq_prep_i64(prep, 18);
-    PQ_NEED(prep, format == PQ_WEIGHT_F32 || format == PQ_WEIGHT_S8);
+    PQ_NEED(prep, format >= PQ_WEIGHT_F32 && format <= PQ_WEIGHT_W4);
     PQ_NEED(prep, pad >= 0 && pad <= 255);
     d->weight = (uint32_t)format;
+    d->asymmetric = format >= PQ_WEIGHT_W8 && prep->ins[6] != NULL;
     d->transposed = pq_prep_i64(prep, 17) != 0 ? 1u : 0u;
     d->pad_value = (uint32_t)pad;
     return PTQC_BE_OK;
@@ -170,16 +171,17 @@ check_conv(const pq_prep *prep, const pq_conv_desc *d)
     }
     int64_t bytes = pq_conv_weight_bytes(d);
     int64_t channels = pq_conv_channel_count(d);
+    bool has_scales = d->weight != PQ_WEIGHT_F32;
+    bool has_w_zeros = has_zeros(&d->epilogue) || d->asymmetric;
     PQ_NEED(prep,
             bytes > 0 && prep->ins[1] != NULL && prep->ins[1]->bytes >= bytes);
     PQ_NEED(prep, has_channels(prep->ins[2], codes, channels));
-    PQ_NEED(prep, has_channels(prep->ins[3], codes, channels));
+    PQ_NEED(prep, has_channels(prep->ins[3], has_scales, channels));
     PQ_NEED(prep,
             has_channels(prep->ins[4], (d->epilogue.flags & PQ_EPI_BIAS) != 0,
                          channels));
     PQ_NEED(prep, has_residual(prep->ins[5], &d->epilogue, prep->outs[0]));
-    PQ_NEED(prep,
-            has_channels(prep->ins[6], has_zeros(&d->epilogue), channels));
+    PQ_NEED(prep, has_channels(prep->ins[6], has_w_zeros, channels));
     return PTQC_BE_OK;
 }
 

@@ -4,6 +4,7 @@
 #include "strip.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "base/checked.h"
 
@@ -31,6 +32,19 @@ int64_t
 pq_strip_bytes_s8(const pq_strip_shape *shape)
 {
     return strip_bytes(shape, shape->run / 4 + (shape->run % 4 > 0));
+}
+
+static int64_t
+line_codes(int bits)
+{
+    return bits == 4 ? 8 : 4;
+}
+
+int64_t
+pq_strip_bytes_codes(const pq_strip_shape *shape, int bits)
+{
+    int64_t line = line_codes(bits);
+    return strip_bytes(shape, shape->run / line + (shape->run % line > 0));
 }
 
 int64_t
@@ -92,6 +106,41 @@ pq_strip_pack_s8(const pq_strip_shape *shape, const pq_strip_source *source,
         for (int64_t tap = 0; tap < shape->taps; tap++) {
             for (int64_t i = 0; i < shape->run; i += 4, out += 64) {
                 pack_line(shape, source, tap, i, first, out);
+            }
+        }
+    }
+}
+
+// Elements from `element` on of 16 columns.
+static void
+pack_code_line(const pq_strip_shape *shape, const pq_strip_source *source,
+               int64_t tap, int64_t element, int64_t first, int bits,
+               uint8_t *out)
+{
+    const int8_t *data = source->data;
+    for (int64_t lane = 0; lane < LANES && first + lane < shape->columns;
+         lane++) {
+        for (int64_t i = 0; i < line_codes(bits) && element + i < shape->run;
+             i++) {
+            int code = data[source->index(source->layout, tap, element + i,
+                                          first + lane)];
+            unsigned byte =
+                bits == 4 ? (unsigned)(code + 8) & 15u : (unsigned)code & 255u;
+            out[4 * lane + i % 4] |= (uint8_t)(byte << (i / 4 * 4));
+        }
+    }
+}
+
+void
+pq_strip_pack_codes(const pq_strip_shape *shape, const pq_strip_source *source,
+                    int bits, uint8_t *out)
+{
+    for (int64_t first = 0; first < shape->columns; first += LANES) {
+        for (int64_t tap = 0; tap < shape->taps; tap++) {
+            for (int64_t i = 0; i < shape->run;
+                 i += line_codes(bits), out += 64) {
+                memset(out, 0, 64);
+                pack_code_line(shape, source, tap, i, first, bits, out);
             }
         }
     }

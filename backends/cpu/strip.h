@@ -6,6 +6,9 @@
 // [strip][tap][ceil(run/4)][16][4]. When run % 4 is r > 0 and run > 4, the last
 // line holds the elements run - 4 .. run - 1 with zeros for the 4 - r that the
 // line before has: kernels then read whole dwords and never past a run.
+// Codes of 8 and 4 bits for f32 inputs: [strip][tap][ceil(run / 4 or 8)][16][4]
+// bytes; with 4 bits byte b of a column holds code + 8 of element b in its low
+// half, of element 4 + b in its high half.
 // Everything outside is zero.
 #ifndef PTQC_BACKENDS_CPU_STRIP_H
 #define PTQC_BACKENDS_CPU_STRIP_H
@@ -29,6 +32,8 @@ typedef struct pq_strip_source {
 // Bytes of one strip, a multiple of 64; 0 on overflow or empty shapes.
 int64_t pq_strip_bytes_f32(const pq_strip_shape *shape);
 int64_t pq_strip_bytes_s8(const pq_strip_shape *shape);
+// bits: 8 or 4.
+int64_t pq_strip_bytes_codes(const pq_strip_shape *shape, int bits);
 // All strips: strip bytes * ceil(columns / 16); 0 on overflow.
 int64_t pq_strip_total(const pq_strip_shape *shape, int64_t strip_bytes);
 
@@ -36,6 +41,9 @@ void pq_strip_pack_f32(const pq_strip_shape *shape,
                        const pq_strip_source *source, float *out);
 void pq_strip_pack_s8(const pq_strip_shape *shape,
                       const pq_strip_source *source, int8_t *out);
+// From s8, whatever the bits.
+void pq_strip_pack_codes(const pq_strip_shape *shape,
+                         const pq_strip_source *source, int bits, uint8_t *out);
 // bias[column] - zero * sum of the column, modulo 2^32; bias may be NULL.
 int32_t pq_strip_start(const pq_strip_shape *shape,
                        const pq_strip_source *source, const int32_t *bias,

@@ -109,6 +109,11 @@ static const term TERMS[] = {
      GRAN(TENSOR) | GRAN(CHANNEL) | GRAN(GROUP),
      PTQC_OPERAND_SYMMETRIC,
      {16, 32, 64, 128, 256}},
+    {'C',
+     BIT(I8) | BIT(U8) | BIT(I4) | BIT(U4),
+     GRAN(TENSOR) | GRAN(CHANNEL),
+     0,
+     {0}},
     {'L', BIT(I32), GRAN(NONE) | GRAN(TENSOR) | GRAN(CHANNEL), 0, {0}},
 };
 

@@ -278,11 +278,14 @@ dequantize(pq_tile *t, LLVMValueRef v_line, uint32_t strip, uint32_t k)
     pq_emitter *e = t->e;
     LLVMBuilderRef b = e->builder;
     LLVMValueRef v_code;
-    if (!is_w4(t) && !t->d->asymmetric) {
+    if (!is_w4(t) && (!t->d->asymmetric || t->d->is_tapped)) {
         // sign-extended byte k
         v_code = LLVMBuildShl(b, v_line,
                               pq_emit_splat_i32(e, (int32_t)(24 - 8 * k)), "");
         v_code = LLVMBuildAShr(b, v_code, pq_emit_splat_i32(e, 24), "");
+        if (t->d->asymmetric) {
+            v_code = LLVMBuildSub(b, v_code, t->v_zero[strip], "");
+        }
     } else {
         uint32_t shift = is_w4(t) ? 8 * (k & 3) + (k & 4) : 8 * k;
         v_code =
@@ -414,6 +417,63 @@ emit_groups(pq_tile *t)
                     pq_emit_at(e, v_zeros, v_at));
 }
 
+// Scales and zero points of the columns.
+static void
+load_columns(pq_tile *t)
+{
+    pq_emitter *e = t->e;
+#define FIELD(field)                                                           \
+    pq_emit_field(e, t->v_args, e->t_ptr,                                      \
+                  offsetof(pq_tile_args, epilogue) +                           \
+                      offsetof(pq_epilogue_args, field))
+    LLVMValueRef v_scales = FIELD(mult);
+    LLVMValueRef v_zeros = t->d->asymmetric ? FIELD(weight_zero) : NULL;
+#undef FIELD
+    for (uint32_t s = 0; s < t->d->strips; s++) {
+        int64_t at = PQ_LINE_BYTES * (int64_t)s;
+        t->v_scale[s] =
+            pq_emit_load(e, e->t_vf32, pq_emit_at_const(e, v_scales, at), 4);
+        if (v_zeros == NULL) {
+            continue;
+        }
+        t->v_zero[s] =
+            pq_emit_load(e, e->t_vi32, pq_emit_at_const(e, v_zeros, at), 4);
+        if (is_w4(t)) {
+            t->v_zero[s] = LLVMBuildAdd(e->builder, t->v_zero[s],
+                                        pq_emit_splat_i32(e, 8), "");
+        }
+    }
+}
+
+// The taps of a convolution with codes.
+static void
+emit_code_taps(pq_tile *t)
+{
+    pq_emitter *e = t->e;
+    LLVMBuilderRef b = e->builder;
+    int64_t tap_bytes = 8 * (int64_t)t->d->rows;
+    int64_t x_step = 4 * (int64_t)line_elements(t);
+    LLVMValueRef v_rows =
+        pq_emit_field(e, t->v_args, e->t_ptr, offsetof(pq_tile_args, rows));
+    LLVMValueRef v_taps =
+        pq_emit_field(e, t->v_args, e->t_i64, offsetof(pq_tile_args, taps));
+    LLVMValueRef v_steps =
+        pq_emit_field(e, t->v_args, e->t_i64, offsetof(pq_tile_args, steps));
+    LLVMValueRef v_end = LLVMBuildMul(b, v_taps, pq_emit_i64(e, tap_bytes), "");
+    LLVMValueRef v_x_end = LLVMBuildMul(b, v_steps, pq_emit_i64(e, x_step), "");
+    load_columns(t);
+    pq_loop taps, lines;
+    begin_loop(t, &taps, pq_emit_i64(e, 0), v_end, tap_bytes);
+    load_rows(t, v_rows, taps.v_index);
+    begin_loop(t, &lines, pq_emit_i64(e, 0), v_x_end, x_step);
+    step_codes(t, lines.v_index, line_elements(t));
+    end_loop(t, &lines);
+    if (t->d->rest > 0) {
+        step_codes(t, v_x_end, t->d->rest);
+    }
+    end_loop(t, &taps);
+}
+
 // ---- begin and end --------------------------------------------------------
 
 static void
@@ -458,6 +518,8 @@ emit_tile(pq_emitter *e, const void *desc)
     init_acc(&t);
     if (pq_weight_is_fixed(t.d->weight)) {
         pq_tile_emit_fixed(&t);
+    } else if (t.d->is_tapped) {
+        emit_code_taps(&t);
     } else if (t.d->weight == PQ_WEIGHT_W8 || t.d->weight == PQ_WEIGHT_W4) {
         emit_groups(&t);
     } else {
@@ -470,7 +532,7 @@ emit_tile(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_tile_class = {
     .name = "tile",
-    .version = 5,
+    .version = 6,
     .desc_bytes = sizeof(pq_tile_desc),
     .emit = emit_tile,
 };

@@ -18,21 +18,25 @@
 typedef struct pq_tile_desc {
     uint32_t weight;     // PQ_WEIGHT_* of gemm.h
     uint32_t asymmetric; // W8, W4
-    uint32_t rows;       // 1..PQ_TILE_ROWS_MAX
-    uint32_t strips;     // 1..PQ_TILE_STRIPS_MAX
-    uint32_t masked;     // the last strip has `columns` % 16 valid columns
-    uint32_t rest;       // run % 4 (F32 and S8: of each tap), run % 8 (W4)
-                         // FIXED: 1 = there is a last, shorter group
-    uint32_t lines;      // FIXED: of a full group
-    uint32_t is_short;   // S8: run < 4
-    uint32_t steps;      // F32, S8: args->steps when known, else 0: unrolled
+    // W8 (s8), W4: weights as strip.h packs codes, scales and zero points of
+    // columns in epilogue.mult and .weight_zero (W4: of codes less 8)
+    uint32_t is_tapped;
+    uint32_t rows;     // 1..PQ_TILE_ROWS_MAX
+    uint32_t strips;   // 1..PQ_TILE_STRIPS_MAX
+    uint32_t masked;   // the last strip has `columns` % 16 valid columns
+    uint32_t rest;     // run % 4 (F32 and S8: of each tap), run % 8 (W4)
+                       // FIXED: 1 = there is a last, shorter group
+    uint32_t lines;    // FIXED: of a full group
+    uint32_t is_short; // S8: run < 4
+    uint32_t steps;    // F32, S8: args->steps when known, else 0: unrolled
     pq_epilogue epilogue;
 } pq_tile_desc;
 
 typedef struct pq_tile_args {
     const void *const *rows; // [taps][rows]
-    int64_t taps;            // W8, W4: 1
-    int64_t steps;           // run / 4; W8, W4: lines after the full groups
+    int64_t taps;            // W8, W4: 1 unless is_tapped
+    int64_t steps;           // run / 4; W8, W4: lines after the full groups;
+                             // is_tapped: whole lines of a tap
     const void *weights;     // first strip
     int64_t weight_stride;   // bytes from strip to strip
     int64_t groups;          // W8, W4: full groups

@@ -40,6 +40,12 @@ reference_position(const pq_conv_desc *d, int axis, int64_t out, int64_t tap)
     return at >= 0 && at < d->in[axis] ? at : -1;
 }
 
+static inline int
+is_conv_codes(const pq_conv_desc *d)
+{
+    return d->weight == PQ_WEIGHT_W8 || d->weight == PQ_WEIGHT_W4;
+}
+
 typedef struct conv_sum {
     float real;
     int32_t whole;
@@ -47,7 +53,7 @@ typedef struct conv_sum {
 
 static inline conv_sum
 reference_sum(const pq_conv_desc *d, const void *x, const void *w,
-              const int32_t *w_zero, int64_t batch, const int64_t *o,
+              const pq_epilogue_args *args, int64_t batch, const int64_t *o,
               int64_t channel)
 {
     int64_t inputs = d->in_channels / d->groups;
@@ -55,6 +61,7 @@ reference_sum(const pq_conv_desc *d, const void *x, const void *w,
     int64_t group = channel / outputs;
     int64_t taps = volume(d->kernel);
     conv_sum sum = {0.0f, 0};
+    int32_t w_zero = args->weight_zero == NULL ? 0 : args->weight_zero[channel];
     for (int64_t tap = 0; tap < taps; tap++) {
         int64_t at[3];
         int64_t k[3] = {tap / (d->kernel[1] * d->kernel[2]),
@@ -77,8 +84,11 @@ reference_sum(const pq_conv_desc *d, const void *x, const void *w,
             if (d->weight == PQ_WEIGHT_S8) {
                 sum.whole +=
                     (((const uint8_t *)x)[from] - (int32_t)d->pad_value) *
-                    (((const int8_t *)w)[plane * taps + tap] -
-                     (w_zero == NULL ? 0 : w_zero[channel]));
+                    (((const int8_t *)w)[plane * taps + tap] - w_zero);
+            } else if (is_conv_codes(d)) {
+                int code = ((const int8_t *)w)[plane * taps + tap];
+                float real = (float)(code - w_zero) * args->mult[channel];
+                sum.real = fmaf(((const float *)x)[from], real, sum.real);
             } else {
                 sum.real =
                     fmaf(((const float *)x)[from],
@@ -98,8 +108,8 @@ reference_conv(const pq_conv_desc *d, const void *x, const void *w,
         int64_t o[3] = {p / (d->out[1] * d->out[2]) % d->out[0],
                         p / d->out[2] % d->out[1], p % d->out[2]};
         for (int64_t c = 0; c < d->out_channels; c++) {
-            conv_sum sum = reference_sum(d, x, w, args->weight_zero,
-                                         p / volume(d->out), o, c);
+            conv_sum sum =
+                reference_sum(d, x, w, args, p / volume(d->out), o, c);
             reference_store(&d->epilogue, args, sum.real, sum.whole + bias[c],
                             c, p, p * d->out_channels + c, out);
         }
@@ -166,6 +176,10 @@ check_conv(pq_jit *jit, const pq_conv_desc *d, const char *method)
         pq_test_fill_bytes(&r, x, (size_t)inputs);
         pq_test_fill_bytes(&r, w, (size_t)taps);
     }
+    for (int64_t i = 0; is_conv_codes(d) && i < taps; i++) {
+        int half = d->weight == PQ_WEIGHT_W4 ? 8 : 128;
+        ((int8_t *)w)[i] = (int8_t)pq_test_random_int(&r, -half, half - 1);
+    }
     int32_t *bias = conv_alloc(4 * d->out_channels);
     for (int64_t c = 0; c < d->out_channels; c++) {
         bias[c] = is_s8 ? (int32_t)pq_test_random_int(&r, -3000, 3000) : 0;
@@ -182,6 +196,9 @@ check_conv(pq_jit *jit, const pq_conv_desc *d, const char *method)
         w_zero[c] =
             c < 4 ? ends[c] : (int32_t)pq_test_random_int(&r, -128, 127);
         start[c] = bias[c];
+        if (d->asymmetric) {
+            args.weight_zero = w_zero;
+        }
         if (d->epilogue.flags & PQ_EPI_WEIGHT_ZERO) {
             start[c] += (int32_t)k * (int32_t)d->pad_value * w_zero[c];
             args.weight_zero = w_zero;
@@ -212,7 +229,10 @@ check_conv(pq_jit *jit, const pq_conv_desc *d, const char *method)
         char what[160];
         snprintf(what, sizeof what,
                  "%s %s conv in %d,%d,%d,%d out %d groups %d workers %u",
-                 pq_isa_name(pq_jit_isa(jit)), is_s8 ? "s8" : "f32",
+                 pq_isa_name(pq_jit_isa(jit)),
+                 is_s8              ? "s8"
+                 : is_conv_codes(d) ? "codes"
+                                    : "f32",
                  (int)d->in_channels, (int)d->in[0], (int)d->in[1],
                  (int)d->in[2], (int)d->out_channels, (int)d->groups, workers);
         run_conv(jit, d, &io, workers, method);
@@ -243,6 +263,12 @@ check_two(pq_jit *jit, pq_conv_desc d, const char *method)
     d.epilogue = (pq_epilogue){PQ_EPI_FLOAT, PQ_ACT_RELU, PQ_ELEM_NONE,
                                PQ_ELEM_F32, PQ_EPI_BIAS};
     check_conv(jit, &d, method);
+    for (uint32_t i = 0; i < 4; i++) {
+        d.weight = i & 1 ? PQ_WEIGHT_W4 : PQ_WEIGHT_W8;
+        d.asymmetric = i >> 1;
+        check_conv(jit, &d, method);
+    }
+    d.asymmetric = 0;
     d.weight = PQ_WEIGHT_S8;
     d.pad_value = 117;
     d.epilogue = (pq_epilogue){PQ_EPI_INTEGER, PQ_ACT_NONE, PQ_ELEM_NONE,

@@ -201,6 +201,45 @@ static const plugin_case weight_only_cases[] = {
      0},
 };
 
+// Convolutions of f32 by codes of 8 and 4 bits.
+static const plugin_case weight_only_convs[] = {
+    {"w8 per channel and tensor", "graph \"g\" stage quantized\n"
+     TENSOR_CONSTS ASYM_20
+     "const c11: $u8[20, 5, 3, 3]\nconst c12: $f32[20]\n"
+     "const c13: $i8[20, 1, 3, 3]\nconst c14: $i8[20, 4, 1, 3]\n"
+     "const c15: $i8[20, 7, 3, 3]\n"
+     TENSOR_QUANTS ASYM_QUANTS("0")
+     "input %x: f32[2, 5, 9, 7]\n"
+     "%w: u8[20, 5, 3, 3] q4 = c11\n%b: f32[20] = c12\n"
+     "%v: i8[20, 1, 3, 3] q5 = c13\n%u: i8[20, 4, 1, 3] q3 = c14\n"
+     "%t: i8[20, 7, 3, 3] q5 = c15\n"
+     "%a: f32[2, 20, 9, 7] = conv(%x, %w, %b) {act = relu, "
+     "pads = [1, 1, 1, 1]}\n"
+     "%d: f32[2, 20, 9, 7] = conv(%a, %v, %b, %a) {group = 20, "
+     "pads = [1, 1, 1, 1]}\n"
+     "%e: f32[2, 20, 9, 5] = conv(%d, %u) {group = 5, act = silu}\n"
+     "%f: f32[2, 7, 19, 11] = conv_transpose(%e, %t) {strides = [2, 2]}\n"
+     "output %d\noutput %e\noutput %f\n", {0}, 0, 0},
+    {"w4", "graph \"g\" stage quantized\n"
+     SCALES_20_ALONE
+     "const c3: i32[20] = [0, 15, 8, 7, 9, 1, 14, 3, 4, 5, 0, 15, 8, 7, 9, 1, "
+     "14, 3, 4, 5]\n"
+     "const c4: $i4[20, 5, 3, 3]\nconst c5: $u4[20, 20, 1, 1]\n"
+     "const c6: $u4[20, 1, 3, 3]\nconst c7: $f32[20]\n"
+     "quant q1 = {format = i4, granularity = channel, axis = 0, group = 0, "
+     "symmetric = 1, dynamic = 0, scale = c1, zero_point = c2}\n"
+     "quant q2 = {format = u4, granularity = channel, axis = 0, group = 0, "
+     "symmetric = 0, dynamic = 0, scale = c1, zero_point = c3}\n"
+     "input %x: f32[2, 5, 9, 7]\n"
+     "%w: i4[20, 5, 3, 3] q1 = c4\n%v: u4[20, 20, 1, 1] q2 = c5\n"
+     "%u: u4[20, 1, 3, 3] q2 = c6\n%b: f32[20] = c7\n"
+     "%a: f32[2, 20, 7, 5] = conv(%x, %w, %b)\n"
+     "%d: f32[2, 20, 7, 5] = conv(%a, %v)\n"
+     "%e: f32[2, 20, 4, 3] = conv(%d, %u, %b) {group = 20, strides = [2, 2], "
+     "pads = [1, 1, 1, 1], act = relu}\n"
+     "output %a\noutput %d\noutput %e\n", {0}, 0, 0},
+};
+
 static const plugin_case code_cases[] = {
     {"elementwise", "graph \"g\" stage quantized\n"
      TENSOR_CONSTS TENSOR_QUANTS
@@ -263,6 +302,7 @@ static void
 test_weight_only(void **state)
 {
     (void)state;
+    PLUGIN_CHECK(weight_only_convs);
     PLUGIN_CHECK(weight_only_cases);
 }
 
