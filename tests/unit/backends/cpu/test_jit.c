@@ -305,10 +305,12 @@ static const char aarch64_args[] =
     "typedef struct { const float *mult, *bias, *row_scale;\n"
     "    const void *residual; int64_t residual_stride;\n"
     "    float lo, hi, inv_scale, scale, residual_scale, alpha, beta;\n"
-    "    int32_t out_zero, residual_zero, reserved; } epilogue_args;\n"
+    "    int32_t out_zero, residual_zero, reserved;\n"
+    "    const int32_t *weight_zero, *row_sum; } epilogue_args;\n"
     "typedef struct { const void *const *rows; int64_t taps, steps;\n"
     "    const void *weights; int64_t weight_stride, groups, group_lines,\n"
-    "    zeros_offset; const int32_t *init; void *out;\n"
+    "    zeros_offset, low_offset, scale_offset;\n"
+    "    const int32_t *init; void *out;\n"
     "    int64_t out_stride, columns; epilogue_args epilogue; } tile_args;\n";
 
 static void
@@ -353,8 +355,8 @@ test_aarch64(void **state)
 {
     (void)state;
     // mirrored in aarch64_args
-    assert_int_equal(sizeof(pq_tile_args), 96 + sizeof(pq_epilogue_args));
-    assert_int_equal(sizeof(pq_epilogue_args), 80);
+    assert_int_equal(sizeof(pq_tile_args), 112 + sizeof(pq_epilogue_args));
+    assert_int_equal(sizeof(pq_epilogue_args), 96);
     const char *tools[] = {"aarch64-linux-gnu-gcc", "aarch64-linux-gnu-objcopy",
                            "qemu-aarch64"};
     for (size_t i = 0; i < sizeof tools / sizeof *tools; i++) {
