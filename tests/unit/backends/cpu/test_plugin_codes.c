@@ -248,6 +248,17 @@ static const plugin_case code_cases[] = {
      "%c: i8[3, 37] q2 = sigmoid(%b)\n%d: f32[3, 37] = dequantize(%c)\n"
      "%e: u8[3, 37] q1 = relu(%x)\n"
      "output %a\noutput %d\noutput %e\n", {0}, 0, 0},
+    {"codes with real numbers", "graph \"g\" stage quantized\n"
+     TENSOR_CONSTS "const c7: $f32[37]\nconst c8: $f32[3, 1]\n"
+     "const c9: f32[1] = [0.7]\n" TENSOR_QUANTS
+     "input %x: u8[2, 3, 37] q1\ninput %z: i8[2, 3, 37] q2\n"
+     "%c: f32[37] = c7\n%d: f32[3, 1] = c8\n%e: f32[1] = c9\n"
+     "%a: i8[2, 3, 37] q3 = add(%x, %c)\n"
+     "%b: u8[2, 3, 37] q1 = mul(%d, %z)\n"
+     "%f: i8[2, 3, 37] q2 = sub(%e, %b)\n"
+     "%h: i8[2, 3, 37] q2 = div(%f, %e)\n"
+     "%k: i8[2, 3, 37] q3 = prelu(%z, %e)\n"
+     "output %a\noutput %f\noutput %h\noutput %k\n", {0}, 0, 0},
     {"pools and means", "graph \"g\" stage quantized\n"
      TENSOR_CONSTS TENSOR_QUANTS
      "input %x: i8[2, 5, 6, 7] q2\n"
