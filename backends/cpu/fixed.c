@@ -13,11 +13,6 @@
 
 typedef LLVMValueRef val;
 
-typedef struct fixed_desc {
-    uint32_t rest;       // k % 16
-    uint32_t is_partial; // k % group > 0
-} fixed_desc;
-
 typedef struct fixed_args {
     const float *x;
     uint8_t *out;
@@ -27,7 +22,7 @@ typedef struct fixed_args {
 
 typedef struct fix {
     pq_emitter *e;
-    const fixed_desc *d;
+    const pq_fixed_key *d;
     val v_k, v_full, v_group, v_full_groups, v_low_offset, v_sums_offset;
     val v_rest_mask;           // NULL when rest is 0
     val v_x, v_out, v_inverse; // of the row
@@ -216,20 +211,20 @@ emit_fixed(pq_emitter *e, const void *desc)
     return PTQC_BE_OK;
 }
 
-static const pq_kernel_class fixed_class = {
+const pq_kernel_class pq_fixed_class = {
     .name = "fixed point rows",
     .version = 1,
-    .desc_bytes = sizeof(fixed_desc),
+    .desc_bytes = sizeof(pq_fixed_key),
     .emit = emit_fixed,
 };
 
 ptqc_be_status
 pq_fixed_prepare(pq_jit *jit, ptqc_call *call, pq_fixed *fixed)
 {
-    fixed_desc desc = {(uint32_t)(fixed->k % PQ_LANES),
-                       fixed->k % fixed->group > 0};
+    pq_fixed_key desc = {(uint32_t)(fixed->k % PQ_LANES),
+                         fixed->k % fixed->group > 0};
     void (*code)(void);
-    ptqc_be_status st = pq_jit_get(jit, call, &fixed_class, &desc, &code);
+    ptqc_be_status st = pq_jit_get(jit, call, &pq_fixed_class, &desc, &code);
     if (st == PTQC_BE_OK) {
         fixed->kernel = (void (*)(const void *))code;
     }

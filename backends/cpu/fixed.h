@@ -46,6 +46,14 @@ pq_fixed_row_bytes(int64_t k, int64_t group)
     return (pq_fixed_scale_offset(k, group) + 4 + 63) / 64 * 64;
 }
 
+// Key of the kernel.
+typedef struct pq_fixed_key {
+    uint32_t rest;       // k % 16
+    uint32_t is_partial; // k % group > 0
+} pq_fixed_key;
+
+extern const pq_kernel_class pq_fixed_class;
+
 typedef struct pq_fixed {
     void (*kernel)(const void *args);
     int64_t rows, k, group;

@@ -13,7 +13,7 @@
 #include "base/checked.h"
 
 #define MAGIC        0x50435150u // "PQCP"
-#define VERSION      2u
+#define VERSION      3u
 #define ENTRIES_MAX  64u
 #define HEADER_BYTES 28u
 #define SYMBOL_BYTES 24u

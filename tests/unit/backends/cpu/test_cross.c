@@ -4,11 +4,15 @@
 // for every level, aarch64 too, and call nothing outside of themselves.
 #include <elf.h>
 
+#include "backends/cpu/emit_attention.h"
 #include "backends/cpu/emit_expr.h"
 #include "backends/cpu/emit_pool.h"
 #include "backends/cpu/emit_recurrent.h"
 #include "backends/cpu/emit_resize.h"
 #include "backends/cpu/emit_row.h"
+#include "backends/cpu/fixed.h"
+#include "backends/cpu/gemm.h"
+#include "backends/cpu/tile.h"
 #include "cpu_host.h"
 
 static const uint16_t machines[PQ_ISA_COUNT] = {
@@ -178,14 +182,63 @@ test_cells(void **state)
     pq_jit_destroy(jit);
 }
 
+static void
+test_attention(void **state)
+{
+    (void)state;
+    pq_jit *jit = create_jit();
+    static const uint32_t dtypes[] = {PTQC_F32, PTQC_F16, PTQC_BF16};
+    for (uint32_t i = 0; i < 3; i++) {
+        for (uint32_t rest = 0; rest < 2; rest++) {
+            pq_panel_desc panel = {dtypes[i], 5 * rest};
+            pq_weigh_desc weigh = {dtypes[i], 6, 4, rest};
+            pq_narrow_desc narrow = {dtypes[i], 3 * rest};
+            check_kernel(jit, &pq_panel_class, &panel);
+            check_kernel(jit, &pq_weigh_class, &weigh);
+            if (dtypes[i] != PTQC_F32) {
+                check_kernel(jit, &pq_narrow_class, &narrow);
+            }
+        }
+    }
+    for (uint32_t i = 0; i < 4; i++) {
+        pq_rope_key key = {i % 2, i / 2 * 9};
+        check_kernel(jit, &pq_rope_class, &key);
+    }
+    pq_jit_destroy(jit);
+}
+
+static void
+test_fixed(void **state)
+{
+    (void)state;
+    pq_jit *jit = create_jit();
+    for (uint32_t i = 0; i < 4; i++) {
+        pq_fixed_key key = {i / 2 * 3, i % 2};
+        check_kernel(jit, &pq_fixed_class, &key);
+    }
+    for (uint32_t weight = PQ_WEIGHT_F16; weight < PQ_WEIGHT_COUNT; weight++) {
+        for (uint32_t i = 0; i < 2; i++) {
+            pq_tile_desc desc = {
+                .weight = weight,
+                .asymmetric = i,
+                .rows = i > 0 ? 3 : 1,
+                .strips = 1,
+                .rest = i,
+                .lines = pq_weight_is_fixed(weight) ? 4 + 4 * i : 0,
+                .epilogue = {.kind = PQ_EPI_FLOAT, .out = PQ_ELEM_F32}};
+            check_kernel(jit, &pq_tile_class, &desc);
+        }
+    }
+    pq_jit_destroy(jit);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_expr),
-        cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_windows),
-        cmocka_unit_test(test_cells),
+        cmocka_unit_test(test_expr),      cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_windows),   cmocka_unit_test(test_cells),
+        cmocka_unit_test(test_attention), cmocka_unit_test(test_fixed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
