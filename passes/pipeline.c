@@ -159,6 +159,19 @@ static const char *const clean[] = {"drop-fake-quant", "dce"};
 #define PQ_RUN(list)                                                           \
     pq_pipeline_run(g, env, list, sizeof list / sizeof *list, desc)
 
+// Weights of a file that are codes already.
+static bool
+has_codes(const pq_graph *g)
+{
+    PQ_FOR_EACH_OP(g, id)
+    {
+        if (pq_graph_op(g, id)->code == PQ_OP_DEQUANTIZE) {
+            return true;
+        }
+    }
+    return false;
+}
+
 ptqc_status
 pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
                     const pq_pipeline_desc *desc)
@@ -171,6 +184,8 @@ pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
     PQ_TRY(PQ_RUN(simplify));
     if (env->recipe->has_scheme) {
         PQ_TRY(PQ_RUN(quantize));
+    } else if (has_codes(*g)) {
+        pq_graph_set_stage(*g, PQ_STAGE_QUANTIZED);
     }
     if (pq_graph_stage(*g) == PQ_STAGE_QUANTIZED) {
         PQ_TRY(PQ_RUN(integrate));

@@ -297,13 +297,45 @@ change_bias(const pq_to_integer *c, pq_op_id id, const pq_product_parts *parts)
     return pq_set_input(c->g, id, 2, changed);
 }
 
+// x in reals and constant codes of w, whatever their scales: weight-only.
+static ptqc_status
+convert_weights(pq_to_integer *c, pq_op_id id)
+{
+    pq_graph *g = c->g;
+    const pq_op *op = pq_graph_op(g, id);
+    pq_value_id w = codes_of(g, op->inputs[1]);
+    if (pq_value_is_none(w) || !pq_is_constant(g, w) ||
+        pq_is_codes(g, op->inputs[0]) ||
+        !pq_value_is_none(codes_of(g, op->inputs[0]))) {
+        return PTQC_OK;
+    }
+    pq_value_id bias = pq_op_input(op, 2), residual = pq_op_input(op, 3);
+    const pq_scheme none = {0};
+    pq_product_schemes s = {
+        .x = pq_scheme_of_value(g, op->inputs[0]),
+        .w = pq_scheme_of_value(g, w),
+        .bias = pq_value_is_none(bias) ? none : pq_scheme_of_value(g, bias),
+        .residual =
+            pq_value_is_none(residual) ? none : pq_scheme_of_value(g, residual),
+        .y = pq_scheme_of_value(g, op->outputs[0]),
+    };
+    if (!pq_admits_product(g, c->env->caps, op, &s)) {
+        return PTQC_OK;
+    }
+    c->has_changed = true;
+    return pq_set_input(g, id, 1, w);
+}
+
 static ptqc_status
 convert_product(pq_to_integer *c, pq_op_id id)
 {
     pq_graph *g = c->g;
     pq_product_parts parts;
     const pq_op *op = pq_graph_op(g, id);
-    if (!find_parts(g, op, &parts) || !fit_parts(c, op, &parts)) {
+    if (!find_parts(g, op, &parts)) {
+        return convert_weights(c, id);
+    }
+    if (!fit_parts(c, op, &parts)) {
         return PTQC_OK;
     }
     c->has_changed = true;
