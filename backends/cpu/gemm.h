@@ -73,8 +73,8 @@ typedef struct pq_weight_shape {
 // element in the low bits, every row (the axis whose stride is 1) starting
 // on a byte: the other stride is then in elements of the padded row.
 typedef struct pq_weight_source {
-    const void *data; // f32, s8, or codes: s8 (W8 symmetric), u8, u4; W4 also
-                      // from s4 (two's complement) when is_signed
+    const void *data; // f32, f16, bf16, s8, or codes: s8 (W8 symmetric), u8,
+                      // u4; W4 also from s4 (two's complement) when is_signed
     int64_t k_stride, n_stride;
     uint32_t is_signed; // codes are two's complement
     uint32_t reserved;

@@ -166,7 +166,7 @@ read_weight_only(pq_lower *l, weights *w)
     bool symmetric = is_symmetric(w->source.zeros,
                                   w->source.zeros != NULL ? zeros : 0, middle);
     w->shape.asymmetric = symmetric ? 0 : 1;
-    if (!symmetric && v->dtype == PTQC_I8) {
+    if (!symmetric && v->dtype == PTQC_I8 && w->shape.format == PQ_WEIGHT_W8) {
         pq_decline(l, "asymmetric i8 weights");
     }
 }
