@@ -2,6 +2,7 @@
 //
 // Every prepare function with every allocation failing in turn: it reports
 // RESOURCE once, leaves the result alone and leaks nothing (ASan builds).
+#include "backends/cpu/attention.h"
 #include "backends/cpu/expr.h"
 #include "backends/cpu/pool.h"
 #include "backends/cpu/recurrent.h"
@@ -28,6 +29,30 @@ prepare_expr(pq_jit *jit)
     ptqc_be_status st = pq_expr_prepare(jit, NULL, &d, &out);
     assert_int_equal(st == PTQC_BE_OK, out != NULL);
     pq_expr_destroy(out);
+    return st;
+}
+
+static ptqc_be_status
+prepare_attention(pq_jit *jit)
+{
+    pq_attention_strides s = {4, 4, 4};
+    pq_attention_desc d = {.batch = 1,
+                           .heads = 1,
+                           .kv_heads = 1,
+                           .tq = 1,
+                           .tk = 1,
+                           .d = 1,
+                           .dv = 1,
+                           .k_dtype = PTQC_F32,
+                           .v_dtype = PTQC_F32,
+                           .q = s,
+                           .k = s,
+                           .v = s,
+                           .y = s};
+    pq_attention *out = NULL;
+    ptqc_be_status st = pq_attention_prepare(jit, NULL, &d, &out);
+    assert_int_equal(st == PTQC_BE_OK, out != NULL);
+    pq_attention_destroy(out);
     return st;
 }
 
@@ -147,10 +172,10 @@ static void
 test_allocation_failures(void **state)
 {
     (void)state;
-    static const prepare_fn all[] = {prepare_expr,         prepare_reduce,
-                                     prepare_softmax,      prepare_norm,
-                                     prepare_row_quantize, prepare_pooling,
-                                     prepare_resize,       prepare_recurrent};
+    static const prepare_fn all[] = {
+        prepare_expr,    prepare_attention, prepare_reduce,
+        prepare_softmax, prepare_norm,      prepare_row_quantize,
+        prepare_pooling, prepare_resize,    prepare_recurrent};
     if (pq_isa_detect() < 0) {
         print_message("skipped: this machine has no AVX2 and FMA\n");
         skip();
