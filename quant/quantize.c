@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Round-to-nearest quantization of plain arrays, see quantize.h. Symmetric
-// formats of 4 bits search the divisor of the largest magnitude between
-// full-range (2^(b-1)) and narrow (2^(b-1) - 1): the best squared error of
-// the group decides (reference: the three meanings of "symmetric" cost 1.36,
-// 1.22 and 1.05 times the asymmetric error at 4 bits).
+// formats below 8 bits take, group by group, the better of the narrow and the
+// full-range meaning of "symmetric" (they cost 1.36 and 1.05 times the
+// asymmetric error at 4 bits).
 
 #include "quant/quantize.h"
 
@@ -105,24 +104,22 @@ squared_error(const pq_share *s, pq_params p, ptqc_dtype format)
     return sum;
 }
 
-// Divisors between narrow and full range and a little beyond (clipping).
+// The better of two scales that keep the largest element exact: narrow,
+// largest / (2^(b-1) - 1), and full range, -extreme / 2^(b-1), which is
+// negative when the extreme is positive. Scales that clip have a smaller
+// error still and make models worse: the few largest weights matter most
+// (SmolLM2-135M, 4 bits in groups of 64, nats per token: 3.22 narrow, 3.35
+// with a search that clips).
 static pq_params
-search_symmetric(const pq_share *s, double largest, ptqc_dtype format)
+choose_symmetric(const pq_share *s, float min, float max, ptqc_dtype format)
 {
     const pq_format *f = pq_format_of(format);
-    const int steps = 8;
+    double lo = finite_of(min), hi = finite_of(max);
     double narrow = (double)f->max - f->middle;
-    pq_params best = {scale_of(largest, narrow), f->middle};
-    double least = squared_error(s, best, format);
-    for (int i = 1; i <= steps; i++) {
-        pq_params p = {scale_of(largest, narrow + 1.5 * i / steps), f->middle};
-        double error = squared_error(s, p, format);
-        if (error < least) {
-            least = error;
-            best = p;
-        }
-    }
-    return best;
+    pq_params a = {scale_of(fmax(-lo, hi), narrow), f->middle};
+    pq_params b = {scale_of(fmax(-lo, hi), narrow + 1), f->middle};
+    b.scale = hi > -lo ? -b.scale : b.scale;
+    return squared_error(s, b, format) < squared_error(s, a, format) ? b : a;
 }
 
 static pq_params
@@ -141,9 +138,9 @@ params_of_share(const pq_weights *ws, const pq_share *s, int64_t channel)
         }
         return p;
     }
-    double largest = fmax(-finite_of(min), finite_of(max));
-    return ws->scheme.symmetric && pq_format_of(format)->bits < 8 && largest > 0
-               ? search_symmetric(s, largest, format)
+    bool is_narrow_format = pq_format_of(format)->bits < 8;
+    return ws->scheme.symmetric && is_narrow_format && (min < 0 || max > 0)
+               ? choose_symmetric(s, min, max, format)
                : p;
 }
 
