@@ -86,6 +86,11 @@ set_tiling(pq_product *p, pq_isa isa)
 {
     const pq_product_desc *desc = &p->desc;
     pq_tile_size size = pq_tile_best(isa, desc->weight, desc->n);
+    if (pq_weight_is_fixed(desc->weight) && desc->m == 1 && size.rows > 2) {
+        // Memory is read faster in several streams; few columns are rather
+        // shared out evenly.
+        size = (pq_tile_size){1, desc->n > 1024 ? 4 : desc->n > 256 ? 2 : 1};
+    }
     p->blocks = cut_axis((desc->n + LANES - 1) / LANES, size.strips);
     p->tiles = cut_axis(desc->m, size.rows);
     int64_t pointers = desc->taps * (p->tiles.base + 1) * 8;

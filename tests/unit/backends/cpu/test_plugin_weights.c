@@ -89,6 +89,18 @@ static const plugin_case group_cases[] = {
      "%a: f32[2, T, 36] = matmul(%x, %v) {trans_b = 1}\n"
      "%y: f32[2, T, 36] = matmul(%x, %w, _, %a) {trans_b = 1}\n"
      "output %y\n", {7}, 1, 0},
+    {"one row, many columns", "graph \"g\" stage quantized\n"
+     "const c1: $f32[272, 1]\nconst c2: $f32[1040, 1]\n"
+     "const c3: i32[272, 1] = [" LIST_16(LIST_16("8")) ", " LIST_16("8") "]\n"
+     "const c4: i32[1040, 1] = [" LIST_16(LIST_16("0, 1, -5, 3")) ", "
+     LIST_16("7") "]\nconst c5: $u4[272, 48]\nconst c6: $i4[1040, 34]\n"
+     QUANT("q1", "u4", "1", "c1", "c3", "48")
+     QUANT("q2", "i4", "0", "c2", "c4", "48")
+     "input %x: f32[1, 48]\ninput %z: f32[1, 34]\n"
+     "%v: u4[272, 48] q1 = c5\n%w: i4[1040, 34] q2 = c6\n"
+     "%a: f32[1, 272] = matmul(%x, %v) {trans_b = 1}\n"
+     "%y: f32[1, 1040] = matmul(%z, %w) {trans_b = 1, act = silu}\n"
+     "output %a\noutput %y\n", {0}, 0, 0},
     {"rows of zeros and of large numbers", "graph \"g\" stage quantized\n"
      "const c1: $f32[36, 2]\n"
      "const c2: i32[36, 2] = [" LIST_36("0, 0") "]\n"
