@@ -30,8 +30,7 @@ pq_worker_range(const pq_worker *w, int64_t items, int64_t grain)
     int64_t blocks = (items + grain - 1) / grain;
     int64_t begin = blocks * w->index / w->count * grain;
     int64_t end = blocks * (w->index + 1) / w->count * grain;
-    pq_range range = {begin < items ? begin : items,
-                      end < items ? end : items};
+    pq_range range = {begin < items ? begin : items, end < items ? end : items};
     return range;
 }
 
