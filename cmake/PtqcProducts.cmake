@@ -42,6 +42,11 @@ if(ptqc_cli_sources)
   target_link_libraries(ptqc_command PRIVATE pq_cli)
   install(TARGETS ptqc_command RUNTIME)
   ptqc_tests(cli USES pq_cli)
+  if(PTQC_TESTS)
+    add_test(NAME e2e_demo_model
+      COMMAND ${CMAKE_SOURCE_DIR}/tests/e2e/demo_model.sh $<TARGET_FILE:ptqc_command>
+      WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  endif()
 endif()
 
 # Developer programs.

@@ -37,7 +37,8 @@ pq_cpu_devices(ptqc_call *call, ptqc_instance *inst, ptqc_sink *sink)
 
 static ptqc_be_status
 fill_exe(ptqc_call *call, const ptqc_instance *inst, ptqc_bytes blob,
-         const ptqc_bytes *constants, uint64_t constant_count, ptqc_exe *exe)
+         const ptqc_bytes *constants, uint64_t constant_count, pq_isa cap,
+         ptqc_exe *exe)
 {
     const char *why = "";
     ptqc_be_status st =
@@ -65,10 +66,24 @@ fill_exe(ptqc_call *call, const ptqc_instance *inst, ptqc_bytes blob,
                                (unsigned long long)i);
         }
     }
-    pq_isa isa = exe->program.cap < (pq_isa)inst->detected
-                     ? exe->program.cap
-                     : (pq_isa)inst->detected;
+    pq_isa isa = (pq_isa)inst->detected;
+    isa = exe->program.cap < isa ? exe->program.cap : isa;
+    isa = cap < isa ? cap : isa;
     return pq_jit_create(call, inst->host, isa, &exe->jit);
+}
+
+// "cpu:0", perhaps with a cap on the level behind it: "cpu:0;avx2".
+static int
+read_device(ptqc_str device, pq_isa *out_cap)
+{
+    if (device.n < 5 || memcmp(device.p, "cpu:0", 5) != 0) {
+        return 0;
+    }
+    *out_cap = PQ_ISA_AMX;
+    return device.n == 5 ||
+           (device.p[5] == ';' &&
+            pq_isa_parse(device.p + 6, (size_t)device.n - 6, out_cap) &&
+            *out_cap <= PQ_ISA_AMX);
 }
 
 ptqc_be_status
@@ -77,7 +92,8 @@ pq_cpu_load(ptqc_call *call, ptqc_instance *inst, ptqc_str device,
             uint64_t constant_count, ptqc_exe **out)
 {
     *out = NULL;
-    if (device.n != 5 || memcmp(device.p, "cpu:0", 5) != 0) {
+    pq_isa cap;
+    if (!read_device(device, &cap)) {
         return pq_cpu_fail(inst->host, call, PTQC_BE_INVALID,
                            "cpu: no device '%.*s'",
                            device.n < 64 ? (int)device.n : 64, device.p);
@@ -95,7 +111,7 @@ pq_cpu_load(ptqc_call *call, ptqc_instance *inst, ptqc_str device,
     exe->mem = mem;
     exe->host = inst->host;
     ptqc_be_status st =
-        fill_exe(call, inst, blob, constants, constant_count, exe);
+        fill_exe(call, inst, blob, constants, constant_count, cap, exe);
     if (st != PTQC_BE_OK) {
         pq_cpu_exe_free(exe);
         return st;
