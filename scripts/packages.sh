@@ -14,7 +14,7 @@ test_packages="clang-19 libclang-rt-19-dev clang-format-19 libcmocka-dev
 need_packages() {
     missing=""
     for package in "$@"; do
-        status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)
+        status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || status=none
         [ "$status" = installed ] || missing="$missing $package"
     done
     [ -n "$missing" ] || return 0
