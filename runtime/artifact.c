@@ -117,6 +117,30 @@ check_tables(ptqc_artifact *a)
     return PTQC_OK;
 }
 
+// Inputs, states and outputs are different values: each has one memory.
+static ptqc_status
+check_boundary(const ptqc_artifact *a)
+{
+    static const uint32_t lists[] = {PTQC_GB_INPUTS, PTQC_GB_STATES,
+                                     PTQC_GB_OUTPUTS};
+    const ptqc_gb *g = &a->iface;
+    ptqc_status st = PTQC_OK;
+    bool *is_listed = pq_alloc_array(a->ctx, ptqc_gb_count(g, PTQC_GB_VALUES),
+                                     sizeof *is_listed);
+    PQ_TRY_ALLOC(is_listed);
+    for (size_t l = 0; l < sizeof lists / sizeof *lists; l++) {
+        for (uint32_t i = 0; i < ptqc_gb_count(g, lists[l]); i++) {
+            bool *mark = &is_listed[ptqc_gb_u32_at(g, lists[l], i)];
+            if (*mark && st == PTQC_OK) {
+                st = damaged(a, "a value is listed twice in the interface");
+            }
+            *mark = true;
+        }
+    }
+    pq_free(a->ctx, is_listed);
+    return st;
+}
+
 static bool
 slice_fits(uint64_t first, uint64_t count, uint64_t total)
 {
@@ -196,6 +220,7 @@ check_all(ptqc_artifact *a, size_t count)
     PQ_TRY(check_sections(a, count));
     PQ_TRY(copy_front(a));
     PQ_TRY(check_tables(a));
+    PQ_TRY(check_boundary(a));
     PQ_TRY(check_programs(a));
     for (uint32_t i = 0; i < a->step_count; i++) {
         PQ_TRY(check_step(a, &a->steps[i]));

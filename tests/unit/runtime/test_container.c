@@ -338,6 +338,21 @@ test_hostile_tables(void **state)
     TABLE_CASES(REFUSES)
 }
 
+// A value that is input and output at once would have two memories.
+static void
+test_value_listed_twice(void **state)
+{
+    fixture *f = *state;
+    size_t iface = section(f, PQ_SECTION_IFACE);
+    ptqc_gb_header gb;
+    memcpy(&gb, f->bytes + iface, sizeof gb);
+    uint32_t input;
+    memcpy(&input, f->bytes + iface + gb.sections[PTQC_GB_INPUTS].offset,
+           sizeof input);
+    refuses(f, iface + gb.sections[PTQC_GB_OUTPUTS].offset, &input,
+            sizeof input);
+}
+
 // ---- memory -----------------------------------------------------------------
 
 static ptqc_status
@@ -387,6 +402,7 @@ main(void)
         TEST(test_other_version_names_both),
         TEST(test_no_artifact),
         TEST(test_hostile_tables),
+        TEST(test_value_listed_twice),
         TEST(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
