@@ -25,10 +25,38 @@ file_name(const char *name, char out[256])
     out[n] = '\0';
 }
 
+// Two outputs must not become one file: nothing is written then.
+static ptqc_status
+check_file_names(cli *c, const ptqc_artifact *artifact)
+{
+    uint32_t n = ptqc_artifact_output_count(artifact);
+    for (uint32_t i = 0; i < n; i++) {
+        for (uint32_t k = 0; k < i; k++) {
+            char a[256], b[256];
+            ptqc_tensor_info x, y;
+            ptqc_artifact_output(artifact, i, &x);
+            ptqc_artifact_output(artifact, k, &y);
+            file_name(x.name, a);
+            file_name(y.name, b);
+            if (strcmp(a, b) == 0) {
+                return cli_fail(c, PTQC_E_UNSUPPORTED,
+                                "--output-dir: outputs '%s' and '%s' would "
+                                "both be %s.npy",
+                                y.name, x.name, a);
+            }
+        }
+    }
+    return PTQC_OK;
+}
+
 static ptqc_status
 write_outputs(cli *c, const ptqc_artifact *artifact, const char *dir,
               const ptqc_tensor *outputs)
 {
+    ptqc_status st = check_file_names(c, artifact);
+    if (st != PTQC_OK) {
+        return st;
+    }
     if (mkdir(dir, 0777) != 0 && errno != EEXIST) {
         return cli_fail(c, PTQC_E_IO, "%s: %s", dir, strerror(errno));
     }
@@ -41,7 +69,7 @@ write_outputs(cli *c, const ptqc_artifact *artifact, const char *dir,
             (int)sizeof path) {
             return cli_fail(c, PTQC_E_IO, "%s: path too long", dir);
         }
-        ptqc_status st = cli_npy_write(c, path, &outputs[i]);
+        st = cli_npy_write(c, path, &outputs[i]);
         if (st != PTQC_OK) {
             return st;
         }

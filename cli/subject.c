@@ -19,6 +19,44 @@ cli_is_artifact(const char *path)
     return n == sizeof magic && memcmp(magic, "PTQC\r\n\x1a\n", 8) == 0;
 }
 
+// Whether a target list ("vulkan:1,cpu;avx2") names the plugin.
+static bool
+names_plugin(const char *target, const char *plugin)
+{
+    size_t n = strlen(plugin);
+    for (const char *p = target; p != NULL; p = strchr(p, ',')) {
+        p += *p == ',';
+        if (strncmp(p, plugin, n) == 0 && strchr(",:;", p[n]) != NULL) {
+            return true; // strchr also finds the end
+        }
+    }
+    return false;
+}
+
+// An artifact runs where it was compiled for; another --target says so.
+static void
+warn_of_target(const cli *c, const char *path, const ptqc_artifact *artifact)
+{
+    const char *target = cli_get(c, CLI_TARGET)->text;
+    json_t *meta = json_loads(ptqc_artifact_metadata(artifact), 0, NULL);
+    json_t *programs = json_object_get(meta, "programs"), *program;
+    const char *plugin = NULL;
+    bool is_named = target == NULL || json_array_size(programs) == 0;
+    size_t i;
+    json_array_foreach(programs, i, program)
+    {
+        plugin = json_string_value(json_object_get(program, "plugin"));
+        is_named |= plugin != NULL && names_plugin(target, plugin);
+    }
+    if (!is_named && !c->is_quiet) {
+        fprintf(stderr,
+                "ptqc: warning: %s: was not compiled for --target %s; it "
+                "runs on %s\n",
+                path, target, plugin != NULL ? plugin : "what it holds");
+    }
+    json_decref(meta);
+}
+
 static ptqc_status
 compile_model(cli *c, const char *path, cli_subject *s)
 {
@@ -45,6 +83,8 @@ cli_subject_open_artifact(cli *c, const char *path, cli_subject *out)
                          : ptqc_artifact_open(c->ctx, path, &out->artifact);
     if (st != PTQC_OK) {
         cli_subject_close(c, out);
+    } else if (!out->is_model) {
+        warn_of_target(c, path, out->artifact);
     }
     return st;
 }

@@ -333,8 +333,9 @@ typedef struct ptqc_submit {
 
 // ---- the plugin's table ---------------------------------------------------
 
-// Optional slots may be NULL: targets' `plan` (the host then groups accepted
-// nodes), and buf_* when every device has PTQC_DEVICE_HOST_MEMORY.
+// Optional slots may be NULL: targets' `plan` (this host never asks it and
+// groups accepted nodes), and buf_* when every device has
+// PTQC_DEVICE_HOST_MEMORY.
 typedef struct ptqc_plugin_vt {
     ptqc_hdr h;
     ptqc_be_status (*create)(ptqc_call *call, const ptqc_host *host,

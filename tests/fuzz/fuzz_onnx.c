@@ -3,46 +3,14 @@
 // ONNX models from hostile bytes, through decoding, import and verification.
 // The first byte chooses options: two-sided, file and caller. Whatever the
 // bytes: a graph that verifies, or one error that is the file's fault.
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "frontend/import.h"
 #include "ir/verify.h"
+#include "tests/fuzz/said.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
-
-typedef struct said {
-    unsigned errors;
-    char last[512];
-} said;
-
-static void
-listen(void *user, ptqc_severity severity, ptqc_status status, const char *text)
-{
-    said *s = user;
-    (void)status;
-    if (severity == PTQC_SEVERITY_ERROR) {
-        s->errors++;
-        snprintf(s->last, sizeof s->last, "%s", text);
-    }
-    for (const char *c = text; *c != '\0'; c++) {
-        if ((unsigned char)*c < ' ') {
-            fprintf(stderr, "a control byte in: %s\n", text);
-            abort();
-        }
-    }
-}
-
-static void
-expect(bool is_true, const char *what, ptqc_status st, const said *s)
-{
-    if (!is_true) {
-        fprintf(stderr, "%s: status %d, %u errors, last: %s\n", what, (int)st,
-                s->errors, s->last);
-        abort();
-    }
-}
 
 static void
 import(ptqc_ctx *ctx, const uint8_t *p, size_t n, bool gives_dim, said *s)
