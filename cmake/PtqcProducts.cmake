@@ -42,6 +42,10 @@ if(ptqc_cli_sources)
   target_link_libraries(ptqc_command PRIVATE pq_cli)
   install(TARGETS ptqc_command RUNTIME)
   ptqc_tests(cli USES pq_cli)
+  if(TARGET cli_test_run)
+    target_compile_definitions(cli_test_run PRIVATE PTQC_COMMAND="$<TARGET_FILE:ptqc_command>")
+    add_dependencies(cli_test_run ptqc_command)
+  endif()
   if(PTQC_TESTS)
     add_test(NAME e2e_demo_model
       COMMAND ${CMAKE_SOURCE_DIR}/tests/e2e/demo_model.sh $<TARGET_FILE:ptqc_command>
