@@ -92,8 +92,8 @@ run_all(uint32_t threads, work_fn work, void *user)
 // Twelve independent accumulators in registers 4 to 15.
 #define CHAINS 12
 #define CLOBBERED                                                              \
-    "xmm0", "xmm1", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",   \
-        "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "cc"
+    "xmm0", "xmm1", "xmm2", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",    \
+        "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "cc"
 #define PEAK_LOOP(zero, body)                                                  \
     uint64_t left = PEAK_ROUNDS;                                               \
     __asm__ volatile(                                                          \
