@@ -43,7 +43,7 @@ static const pq_scheme_word pq_scheme_words[] = {
     {"w8a8", PTQC_I8, PTQC_U8, 0, false},
     {"w8a16", PTQC_I8, PTQC_DTYPE_NONE, 0, false},
     {"w4a16", PTQC_U4, PTQC_DTYPE_NONE, 128, false},
-    {"w4a8", PTQC_DTYPE_NONE, PTQC_U8, 0, true},
+    {"w4a8", PTQC_U4, PTQC_I8, 128, true},
     {"w3a16", PTQC_DTYPE_NONE, PTQC_DTYPE_NONE, 0, false},
     {"w2a16", PTQC_DTYPE_NONE, PTQC_DTYPE_NONE, 0, false},
     {"w4a4", PTQC_DTYPE_NONE, PTQC_DTYPE_NONE, 0, false},
@@ -54,7 +54,8 @@ static const pq_scheme_word pq_scheme_words[] = {
 };
 
 static const char pq_scheme_help[] =
-    "expected w8a8, w8a8:dyn, w8a16 or w4a16, with :gN (group), :ch, :t, "
+    "expected w8a8, w8a8:dyn, w4a8:dyn, w8a16 or w4a16, with :gN (group), "
+    ":ch, :t, "
     ":sym, :asym";
 
 static const pq_scheme_word *
@@ -174,11 +175,12 @@ pq_scheme_parse(ptqc_ctx *ctx, pq_str text, pq_scheme_request *out)
                        "scheme '%.*s': no backend executes it yet; %s",
                        PQ_STR_ARG(text), pq_scheme_help);
     }
-    if (word->activations != PTQC_DTYPE_NONE &&
-        s.granularity == PQ_GRAN_GROUP) {
+    bool is_static = word->activations != PTQC_DTYPE_NONE && !word->dynamic;
+    if (is_static && !s.dynamic && s.granularity == PQ_GRAN_GROUP) {
         return PQ_FAIL(ctx, PTQC_E_UNSUPPORTED,
-                       "scheme '%.*s': 8-bit activations need one weight "
-                       "scale per tensor (:t) or channel (:ch)",
+                       "scheme '%.*s': static 8-bit activations need one "
+                       "weight scale per tensor (:t) or channel (:ch); groups "
+                       "go with :dyn",
                        PQ_STR_ARG(text));
     }
     fill_weights(word, &s, &out->weights);

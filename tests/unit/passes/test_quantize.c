@@ -273,35 +273,47 @@ static_stream(void **state)
 
 // ---- dynamic, weight-only -------------------------------------------------
 
-static void
-dynamic_stream(void **state)
-{
-    (void)state;
-    static const char *const schemes[] = {"w8a8", "w8a8:dyn"};
-    for (size_t i = 0; i < 2; i++) {
-        ptqc_ctx *ctx = pq_pass_test_ctx(0);
-        pq_graph *before = parse(ctx, stream);
-        pq_graph *g = parse(ctx, stream);
-        const pq_setting s = {.scheme = schemes[i]};
-        assert_int_equal(compile(&g, &s, &(pq_notes){0}), PTQC_OK);
-        const pq_op *up = find_op(g, "up");
-        assert_int_equal(count_ops(g, PQ_OP_DYNAMIC_QUANTIZE), 2);
-        assert_int_equal(input_type(g, up, 0), PTQC_I8);
-        assert_int_equal(input_type(g, up, 4), PTQC_F32);
-        assert_int_equal(output_type(g, up), PTQC_F32);
-        pq_pass_test_compare("dynamic", before, g, 0.03);
-        pq_graph_destroy(before);
-        pq_graph_destroy(g);
-        ptqc_ctx_destroy(ctx);
-    }
-}
-
 typedef struct pq_weight_case {
     const char *scheme;
     ptqc_dtype format;
     pq_granularity granularity;
     double tolerance;
 } pq_weight_case;
+
+static void
+dynamic_stream(void **state)
+{
+    (void)state;
+    static const pq_weight_case cases[] = {
+        {"w8a8", PTQC_I8, PQ_GRAN_CHANNEL, 0.03},
+        {"w8a8:dyn", PTQC_I8, PQ_GRAN_CHANNEL, 0.03},
+        {"w8a8:dyn:g2:asym", PTQC_U8, PQ_GRAN_GROUP, 0.03},
+        {"w4a8:dyn:g2", PTQC_U4, PQ_GRAN_GROUP, 0.2},
+        {"w4a8:dyn:g3:asym", PTQC_U4, PQ_GRAN_GROUP, 0.2}, // 3 and 1
+        {"w4a8:dyn:ch", PTQC_U4, PQ_GRAN_CHANNEL, 0.4},
+        {"w4a8:dyn", PTQC_U4, PQ_GRAN_CHANNEL, 0.4}, // K = 4: one group
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ptqc_ctx *ctx = pq_pass_test_ctx(0);
+        pq_graph *before = parse(ctx, stream);
+        pq_graph *g = parse(ctx, stream);
+        const pq_setting s = {.scheme = cases[i].scheme};
+        assert_int_equal(compile(&g, &s, &(pq_notes){0}), PTQC_OK);
+        const pq_op *up = find_op(g, "up");
+        assert_int_equal(count_ops(g, PQ_OP_DYNAMIC_QUANTIZE), 2);
+        assert_int_equal(input_type(g, up, 0), PTQC_I8);
+        assert_int_equal(input_type(g, up, 4), PTQC_F32);
+        assert_int_equal(output_type(g, up), PTQC_F32);
+        const pq_value *w = pq_graph_value(g, up->inputs[1]);
+        assert_int_equal(w->type.dtype, cases[i].format);
+        assert_int_equal(pq_graph_quant(g, w->quant)->scheme.granularity,
+                         cases[i].granularity);
+        pq_pass_test_compare(cases[i].scheme, before, g, cases[i].tolerance);
+        pq_graph_destroy(before);
+        pq_graph_destroy(g);
+        ptqc_ctx_destroy(ctx);
+    }
+}
 
 static void
 weight_only(void **state)
