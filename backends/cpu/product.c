@@ -36,7 +36,15 @@ weight_shape(const pq_product_desc *desc)
                              .n = desc->n,
                              .format = desc->weight,
                              .asymmetric = desc->asymmetric,
-                             .group = desc->group};
+                             .group = desc->group,
+                             .half_scales = desc->half_scales};
+}
+
+static pq_fixed_shape
+rows_shape(const pq_product_desc *desc)
+{
+    return (pq_fixed_shape){
+        .k = desc->run, .group = desc->group, .digits = desc->digits};
 }
 
 static int
@@ -76,8 +84,10 @@ set_constants(pq_product *p)
     if (pq_weight_is_fixed(desc->weight)) {
         int64_t last = desc->run % desc->group;
         args->steps = (last + step - 1) / step; // x is zero beyond k
-        args->low_offset = pq_fixed_low_offset(desc->run);
-        args->scale_offset = pq_fixed_scale_offset(desc->run, desc->group);
+        pq_fixed_shape rows = rows_shape(desc);
+        args->low_offset = pq_fixed_plane(&rows);
+        args->sums_offset = pq_fixed_sums_offset(&rows);
+        args->scale_offset = pq_fixed_scale_offset(&rows);
     }
 }
 
@@ -85,7 +95,7 @@ static void
 set_tiling(pq_product *p, pq_isa isa)
 {
     const pq_product_desc *desc = &p->desc;
-    pq_tile_size size = pq_tile_best(isa, desc->weight, desc->n);
+    pq_tile_size size = pq_tile_best(isa, desc->weight, desc->digits, desc->n);
     if (pq_weight_is_fixed(desc->weight) && desc->m == 1 && size.rows > 2) {
         // Memory is read faster in several streams; few columns are rather
         // shared out evenly.
@@ -148,6 +158,9 @@ get_kernel(pq_product *p, pq_jit *jit, ptqc_call *call, int tile_kind,
         .lines = pq_weight_is_fixed(desc->weight)
                      ? (uint32_t)(desc->group / step_elements(desc))
                      : 0,
+        .digits = desc->digits,
+        .half_scales = desc->half_scales,
+        .is_odd = desc->half_scales && p->constant.groups % 2 != 0,
         .is_short = desc->weight == PQ_WEIGHT_S8 && desc->run < 4,
         .steps = unrolled_steps(p, rows, strips),
         .epilogue = desc->epilogue,
@@ -188,12 +201,11 @@ static int
 is_valid(const pq_product_desc *desc)
 {
     uint32_t kind = desc->epilogue.kind;
+    pq_fixed_shape rows = rows_shape(desc);
     return desc->m > 0 && desc->n > 0 && desc->taps > 0 && desc->run > 0 &&
            desc->weight < PQ_WEIGHT_COUNT &&
            pq_epilogue_is_valid(&desc->epilogue) &&
-           (!pq_weight_is_fixed(desc->weight) ||
-            (desc->group > 0 && desc->group % 16 == 0 &&
-             desc->group <= INT32_MAX)) &&
+           (!pq_weight_is_fixed(desc->weight) || pq_fixed_is_valid(&rows)) &&
            (kind == PQ_EPI_FLOAT) == (desc->weight != PQ_WEIGHT_S8);
 }
 

@@ -532,7 +532,7 @@ emit_tile(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_tile_class = {
     .name = "tile",
-    .version = 6,
+    .version = 7,
     .desc_bytes = sizeof(pq_tile_desc),
     .emit = emit_tile,
 };
@@ -541,13 +541,14 @@ const pq_kernel_class pq_tile_class = {
 // a strip in 2 and 4 registers; without VNNI the widened halves of weights
 // and input take registers, too.
 pq_tile_size
-pq_tile_best(pq_isa isa, uint32_t weight, int64_t columns)
+pq_tile_best(pq_isa isa, uint32_t weight, uint32_t digits, int64_t columns)
 {
     int is_codes = weight == PQ_WEIGHT_W8 || weight == PQ_WEIGHT_W4;
     if (pq_weight_is_fixed(weight)) {
-        // two integer sums and one of floats per output; one stream
+        // per output an integer sum of each digit and one of floats; one
+        // stream
         int few = isa == PQ_ISA_AVX2 || isa == PQ_ISA_AARCH64;
-        return (pq_tile_size){few ? 2 : 8, 1};
+        return (pq_tile_size){few ? 2 : digits == 2 ? 8 : 12, 1};
     }
     if (isa == PQ_ISA_AVX2) {
         return (pq_tile_size){weight == PQ_WEIGHT_S8 || is_codes ? 4 : 6, 1};

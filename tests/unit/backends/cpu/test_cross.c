@@ -213,18 +213,21 @@ test_fixed(void **state)
     (void)state;
     pq_jit *jit = create_jit();
     for (uint32_t i = 0; i < 4; i++) {
-        pq_fixed_key key = {i / 2 * 3, i % 2};
+        pq_fixed_key key = {i / 2 * 3, i % 2, 1 + i % 2, 0};
         check_kernel(jit, &pq_fixed_class, &key);
     }
     for (uint32_t weight = PQ_WEIGHT_F16; weight < PQ_WEIGHT_COUNT; weight++) {
-        for (uint32_t i = 0; i < 2; i++) {
+        for (uint32_t i = 0; i < 4; i++) {
             pq_tile_desc desc = {
                 .weight = weight,
-                .asymmetric = i,
-                .rows = i > 0 ? 3 : 1,
+                .asymmetric = i % 2,
+                .rows = i % 2 > 0 ? 3 : 1,
                 .strips = 1,
-                .rest = i,
-                .lines = pq_weight_is_fixed(weight) ? 4 + 4 * i : 0,
+                .rest = i % 2,
+                .lines = pq_weight_is_fixed(weight) ? 4 + 4 * (i % 2) : 0,
+                .digits = 1 + i / 2,
+                .half_scales = i / 2,
+                .is_odd = i == 3,
                 .epilogue = {.kind = PQ_EPI_FLOAT, .out = PQ_ELEM_F32}};
             check_kernel(jit, &pq_tile_class, &desc);
         }
