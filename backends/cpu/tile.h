@@ -30,6 +30,9 @@ typedef struct pq_tile_desc {
     uint32_t digits;   // FIXED: of the rows, 1 or 2
     uint32_t half_scales; // FIXED: see gemm.h
     uint32_t is_odd;      // half_scales: an odd number of full groups
+    // S8, FIXED: the sums so far are in args->start (amx.h); of FIXED they are
+    // all
+    uint32_t resumes;
     uint32_t is_short; // S8: run < 4
     uint32_t steps;    // F32, S8: args->steps when known, else 0: unrolled
     pq_epilogue epilogue;
@@ -49,6 +52,7 @@ typedef struct pq_tile_args {
     int64_t sums_offset;     // FIXED
     int64_t scale_offset;    // FIXED
     const int32_t *init;     // S8: [strips * 16]
+    const void *start;       // resumes: i32 or f32 [rows][strips * 16]
     void *out;
     int64_t out_stride; // bytes from row to row
     int64_t columns;    // masked: valid columns of the tile

@@ -380,9 +380,11 @@ pq_tile_emit_fixed(pq_tile *t)
         t->d->asymmetric ? pq_emit_at(e, t->v_w, FIELD(zeros_offset)) : t->v_w;
 #undef FIELD
     load_rows(&s);
-    val v_in_lines = LLVMBuildSub(e->builder, v_groups,
-                                  pq_emit_i64(e, t->d->is_odd), "");
-    add_full_lines(&s, v_in_lines);
-    add_last_line(&s, v_groups, v_last_lines);
+    if (!t->d->resumes) {
+        val v_in_lines = LLVMBuildSub(e->builder, v_groups,
+                                      pq_emit_i64(e, t->d->is_odd), "");
+        add_full_lines(&s, v_in_lines);
+        add_last_line(&s, v_groups, v_last_lines);
+    }
     scale_rows(&s);
 }

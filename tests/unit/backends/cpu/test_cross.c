@@ -4,6 +4,7 @@
 // for every level, aarch64 too, and call nothing outside of themselves.
 #include <elf.h>
 
+#include "backends/cpu/amx.h"
 #include "backends/cpu/emit_attention.h"
 #include "backends/cpu/emit_expr.h"
 #include "backends/cpu/emit_pool.h"
@@ -49,15 +50,21 @@ assert_closed(const char *name, pq_isa isa, ptqc_bytes object)
 }
 
 static void
+check_level(pq_jit *jit, pq_isa isa, const pq_kernel_class *cls,
+            const void *desc)
+{
+    ptqc_bytes object = {0};
+    assert_int_equal(pq_jit_object(jit, NULL, isa, cls, desc, &object),
+                     PTQC_BE_OK);
+    assert_closed(cls->name, isa, object);
+    cpu_host_free(NULL, (void *)(uintptr_t)object.p);
+}
+
+static void
 check_kernel(pq_jit *jit, const pq_kernel_class *cls, const void *desc)
 {
     for (int isa = 0; isa < PQ_ISA_COUNT; isa++) {
-        ptqc_bytes object = {0};
-        assert_int_equal(
-            pq_jit_object(jit, NULL, (pq_isa)isa, cls, desc, &object),
-            PTQC_BE_OK);
-        assert_closed(cls->name, (pq_isa)isa, object);
-        cpu_host_free(NULL, (void *)(uintptr_t)object.p);
+        check_level(jit, (pq_isa)isa, cls, desc);
     }
 }
 
@@ -235,6 +242,26 @@ test_fixed(void **state)
     pq_jit_destroy(jit);
 }
 
+// Kernels of one level only.
+static void
+test_amx(void **state)
+{
+    (void)state;
+    pq_jit *jit = create_jit();
+    for (uint32_t i = 0; i < 12; i++) {
+        uint32_t digits = 1 + i / 4 % 2;
+        pq_amx_key key = {.is_fixed = i < 8,
+                          .digits = digits,
+                          .row_tiles = digits == 2 ? 1 : 1 + i % 2,
+                          .strips = 1 + i / 2 % 2,
+                          .chunk = 64 >> i % 3,
+                          .asymmetric = i % 2,
+                          .zero = 8};
+        check_level(jit, PQ_ISA_AMX, &pq_amx_class, &key);
+    }
+    pq_jit_destroy(jit);
+}
+
 int
 main(void)
 {
@@ -242,6 +269,7 @@ main(void)
         cmocka_unit_test(test_expr),      cmocka_unit_test(test_rows),
         cmocka_unit_test(test_windows),   cmocka_unit_test(test_cells),
         cmocka_unit_test(test_attention), cmocka_unit_test(test_fixed),
+        cmocka_unit_test(test_amx),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

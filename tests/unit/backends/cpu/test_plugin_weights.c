@@ -138,6 +138,9 @@ static const plugin_case half_cases[] = {
               3),
     HALF_CASE("1 group", "128", "1", "128", "8", 5),
     HALF_CASE("1 group, shorter", "7", "1", "16", "8", 2),
+    HALF_CASE("many rows, group 32", "135", "5", "32", "0, 15, 7, 3, 9", 70),
+    HALF_CASE("many rows, group 128", "300", "3", "128", "8, 8, 8", 99),
+    HALF_CASE("many rows, group 16", "52", "4", "16", "0, 15, 7, 3", 48),
 };
 
 // Codes per row times codes with scales per group or of 4 bits.
@@ -174,6 +177,14 @@ static const plugin_case token_cases[] = {
     TOKEN_CASE("u4 per channel", "u4", "32",
                "const c1: $half[36]\nconst c2: i32[36] = [" LIST_36("5") "]\n",
                CHANNEL_QUANT("u4", "0"), 25),
+    TOKEN_CASE("many rows, u4", "u4", "141", SCALES("5", "0, 15, 7, 3, 9"),
+               QUANT("q1", "u4", "0", "c1", "c2", "32"), 50),
+    TOKEN_CASE("many rows, i8 by 64", "i8", "260",
+               SCALES("5", "0, 0, 0, 0, 0"),
+               QUANT("q1", "i8", "1", "c1", "c2", "64"), 41),
+    TOKEN_CASE("many rows, i4 per channel", "i4", "74",
+               "const c1: $f32[36]\nconst c2: i32[36] = [" LIST_36("0") "]\n",
+               CHANNEL_QUANT("i4", "1"), 99),
 };
 // clang-format on
 
