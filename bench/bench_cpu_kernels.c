@@ -649,12 +649,12 @@ add_prefill(bench *b, const char *name, uint32_t format, int64_t group,
         2.0 * (double)m * (double)desc.weight.n * (double)desc.weight.k;
     c->out_bytes = 4 * m * desc.weight.n;
     c->out = fill(c->out_bytes, 0);
-    c->io.matmul = (pq_matmul_io){.a = fill(m * row, 1),
-                                  .a_stride = row,
-                                  .weights =
-                                      fill(pq_weight_bytes(&desc.weight), 1),
-                                  .out = c->out,
-                                  .out_stride = 4 * desc.weight.n};
+    c->io.matmul =
+        (pq_matmul_io){.a = fill(m * row, 1),
+                       .a_stride = row,
+                       .weights = fill(pq_weight_bytes(&desc.weight), 1),
+                       .out = c->out,
+                       .out_stride = 4 * desc.weight.n};
 }
 
 static void

@@ -102,8 +102,8 @@ add_chunks(const amx *x, val v_chunks, val v_x, const val *v_w)
     pq_emitter *e = x->e;
     pq_loop loop;
     pq_emit_loop_begin(e, &loop, pq_emit_i64(e, 0), v_chunks, 1, NULL, 0);
-    val v_step = LLVMBuildMul(e->builder, loop.v_index,
-                              pq_emit_i64(e, x->k->chunk), "");
+    val v_step =
+        LLVMBuildMul(e->builder, loop.v_index, pq_emit_i64(e, x->k->chunk), "");
     val v_at = LLVMBuildAdd(e->builder, v_x, v_step, "");
     val v_lines = LLVMBuildMul(e->builder, loop.v_index,
                                pq_emit_i64(e, 16 * (int64_t)x->k->chunk), "");
@@ -134,8 +134,8 @@ emit_bytes(amx *x)
     int64_t row = LINE_BYTES * (int64_t)x->k->strips;
     for (uint32_t a = 0; a < inputs(x); a++) {
         for (uint32_t s = 0; s < x->k->strips; s++) {
-            val v_at = pq_emit_at_const(e, x->v_out,
-                                        16 * row * a + LINE_BYTES * s);
+            val v_at =
+                pq_emit_at_const(e, x->v_out, 16 * row * a + LINE_BYTES * s);
             store_tile(x, 2 * a + s, v_at, pq_emit_i64(e, row));
         }
     }
@@ -192,19 +192,18 @@ add_group(const amx *x, val v_group, const val *v_panel)
     LLVMBuilderRef b = e->builder;
     val v_state[3] = {x->v_tiles, x->v_out,
                       pq_emit_at(e, x->v_x[0], x->v_sums_offset)};
-    v_state[2] = pq_emit_at(
-        e, v_state[2], LLVMBuildMul(b, v_group, pq_emit_i64(e, 4), ""));
+    v_state[2] = pq_emit_at(e, v_state[2],
+                            LLVMBuildMul(b, v_group, pq_emit_i64(e, 4), ""));
     pq_loop loop;
     pq_emit_loop_begin(e, &loop, pq_emit_i64(e, 0), x->v_rows, 1, v_state, 3);
     val v_total = pq_emit_load(e, e->t_i32, loop.v_carried[2], 4);
     for (uint32_t s = 0; s < x->k->strips; s++) {
-        val v_sum =
-            group_sum(x, loop.v_carried[0], s, v_total, v_panel[s]);
+        val v_sum = group_sum(x, loop.v_carried[0], s, v_total, v_panel[s]);
         val v_at = pq_emit_at_const(e, loop.v_carried[1], LINE_BYTES * s);
-        val v_acc = pq_emit_fma(
-            e, LLVMBuildSIToFP(b, v_sum, e->t_vf32, ""),
-            pq_emit_load(e, e->t_vf32, v_panel[s], LINE_BYTES),
-            pq_emit_load(e, e->t_vf32, v_at, LINE_BYTES));
+        val v_acc =
+            pq_emit_fma(e, LLVMBuildSIToFP(b, v_sum, e->t_vf32, ""),
+                        pq_emit_load(e, e->t_vf32, v_panel[s], LINE_BYTES),
+                        pq_emit_load(e, e->t_vf32, v_at, LINE_BYTES));
         pq_emit_store(e, v_acc, v_at, LINE_BYTES);
     }
     v_state[0] = pq_emit_at_const(e, loop.v_carried[0], LINE_BYTES);
@@ -237,13 +236,13 @@ emit_groups(amx *x)
     val v_last = field(x, e->t_i64, offsetof(pq_amx_args, last_chunks));
     val v_chunk = pq_emit_i64(e, x->k->chunk);
     val v_group_x = LLVMBuildMul(b, v_chunks, v_chunk, "");
-    val v_group_bytes = LLVMBuildAdd(
-        b, LLVMBuildMul(b, v_group_x, pq_emit_i64(e, 16), ""),
-        pq_emit_i64(e, 2 * LINE_BYTES), "");
+    val v_group_bytes =
+        LLVMBuildAdd(b, LLVMBuildMul(b, v_group_x, pq_emit_i64(e, 16), ""),
+                     pq_emit_i64(e, 2 * LINE_BYTES), "");
     val v_panel[2] = {field(x, e->t_ptr, offsetof(pq_amx_args, weights))};
-    v_panel[1] = pq_emit_at(
-        e, v_panel[0],
-        field(x, e->t_i64, offsetof(pq_amx_args, weight_stride)));
+    v_panel[1] =
+        pq_emit_at(e, v_panel[0],
+                   field(x, e->t_i64, offsetof(pq_amx_args, weight_stride)));
     pq_loop loop;
     pq_emit_loop_begin(e, &loop, pq_emit_i64(e, 0), v_groups, 1, v_panel, 2);
     val v_now[2] = {loop.v_carried[0], loop.v_carried[1]};

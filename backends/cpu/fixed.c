@@ -224,8 +224,7 @@ emit_fixed(pq_emitter *e, const void *desc)
     f.v_low_offset = FIELD(t_i64, low_offset);
     f.v_sums_offset = FIELD(t_i64, sums_offset);
     val v_row_bytes = FIELD(t_i64, row_bytes), v_rows = FIELD(t_i64, rows);
-    val v_start[3] = {FIELD(t_ptr, x), FIELD(t_ptr, out),
-                      FIELD(t_ptr, scales)};
+    val v_start[3] = {FIELD(t_ptr, x), FIELD(t_ptr, out), FIELD(t_ptr, scales)};
 #undef FIELD
     f.v_full = LLVMBuildSub(e->builder, f.v_k, pq_emit_i64(e, f.d->rest), "");
     if (f.d->rest > 0) {

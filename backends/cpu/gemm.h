@@ -69,10 +69,10 @@ pq_strip_columns(int64_t columns)
 
 typedef struct pq_weight_shape {
     int64_t k, n;
-    uint32_t format;     // PQ_WEIGHT_*
-    uint32_t asymmetric; // W8, W4
-    int64_t group;       // W8, W4: k per scale, multiple of 8 (W8: of 4);
-                         // 0 = K; FIXED8, FIXED4: a multiple of 16
+    uint32_t format;      // PQ_WEIGHT_*
+    uint32_t asymmetric;  // W8, W4
+    int64_t group;        // W8, W4: k per scale, multiple of 8 (W8: of 4);
+                          // 0 = K; FIXED8, FIXED4: a multiple of 16
     uint32_t half_scales; // FIXED8, FIXED4: every scale is exactly an f16
     uint32_t reserved;
 } pq_weight_shape;

@@ -207,9 +207,9 @@ line_codes(const pq_weight_shape *shape, const pq_weight_source *source,
         memcpy(&word, bytes + at * bits / 8, sizeof word);
     } else {
         for (int64_t i = 0; i < count; i++, at += source->k_stride) {
-            uint32_t code = bits == 8 ? bytes[at]
-                                      : (uint32_t)bytes[at / 2] >>
-                                                (at % 2 * 4) & 15u;
+            uint32_t code = bits == 8
+                                ? bytes[at]
+                                : (uint32_t)bytes[at / 2] >> (at % 2 * 4) & 15u;
             word |= code << (bits * (uint32_t)i);
         }
     }

@@ -21,8 +21,8 @@
     X(PQ_ISA_AVX2, "avx2", "haswell", "", X86_TRIPLE, 32)                      \
     X(PQ_ISA_AVX512, "avx512", "skylake-avx512", "", X86_TRIPLE, 64)           \
     X(PQ_ISA_VNNI, "vnni", "skylake-avx512", "+avx512vnni", X86_TRIPLE, 64)    \
-    X(PQ_ISA_AMX, "amx", "skylake-avx512",                                     \
-      "+avx512vnni,+amx-tile,+amx-int8", X86_TRIPLE, 64)                       \
+    X(PQ_ISA_AMX, "amx", "skylake-avx512", "+avx512vnni,+amx-tile,+amx-int8",  \
+      X86_TRIPLE, 64)                                                          \
     X(PQ_ISA_AARCH64, "aarch64", "generic", "+neon,+dotprod,+i8mm,+fullfp16",  \
       "aarch64-unknown-linux-gnu", 16)
 

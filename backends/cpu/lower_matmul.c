@@ -240,8 +240,7 @@ pack_strips(void *user, uint64_t begin, uint64_t end, uint32_t worker)
         source.zeros += first * source.scale_n_stride;
     }
     pq_weight_pack(&shape, &source,
-                   p->out +
-                       (int64_t)begin * pq_weight_strip_bytes(&w->shape));
+                   p->out + (int64_t)begin * pq_weight_strip_bytes(&w->shape));
 }
 
 // The packed weights live until they are emitted.
@@ -419,7 +418,7 @@ lower_constant(pq_lower *l)
     bool codes = e.is_integer;
     uint32_t args[8] = {
         codes || e.is_grouped ? pq_use(l, pq_in_index(l, 0), perm).value
-              : pq_use_real(l, pq_in_index(l, 0), perm).value,
+                              : pq_use_real(l, pq_in_index(l, 0), perm).value,
         emit_weights(l, &w),
         codes ? emit_init(l, &w, &e) : PQ_CPU_NONE,
         emit_columns(l, w.shape.n, e.mult, PTQC_F32),

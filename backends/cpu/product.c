@@ -456,8 +456,8 @@ run_tiles(const pq_walk *walk, int64_t block, int64_t tile, int64_t end,
             tile += run_panel(walk, block, tile, end, args);
             continue;
         }
-        run_tile(walk, block, tile,
-                 walk->pointers + tile * walk->tile_pointers, args);
+        run_tile(walk, block, tile, walk->pointers + tile * walk->tile_pointers,
+                 args);
         tile++;
     }
 }

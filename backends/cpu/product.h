@@ -16,7 +16,7 @@
 
 typedef struct pq_product_desc {
     int64_t m, n;
-    int64_t taps, run;   // W8, W4: one tap unless is_tapped
+    int64_t taps, run;    // W8, W4: one tap unless is_tapped
     int64_t group;        // W8, W4: 0 = run
     uint32_t weight;      // PQ_WEIGHT_*
     uint32_t asymmetric;  // W8, W4

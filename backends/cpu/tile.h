@@ -21,13 +21,13 @@ typedef struct pq_tile_desc {
     // W8 (s8), W4: weights as strip.h packs codes, scales and zero points of
     // columns in epilogue.mult and .weight_zero (W4: of codes less 8)
     uint32_t is_tapped;
-    uint32_t rows;     // 1..PQ_TILE_ROWS_MAX
-    uint32_t strips;   // 1..PQ_TILE_STRIPS_MAX
-    uint32_t masked;   // the last strip has `columns` % 16 valid columns
-    uint32_t rest;     // run % 4 (F32 and S8: of each tap), run % 8 (W4)
-                       // FIXED: 1 = there is a last, shorter group
-    uint32_t lines;    // FIXED: of a full group
-    uint32_t digits;   // FIXED: of the rows, 1 or 2
+    uint32_t rows;        // 1..PQ_TILE_ROWS_MAX
+    uint32_t strips;      // 1..PQ_TILE_STRIPS_MAX
+    uint32_t masked;      // the last strip has `columns` % 16 valid columns
+    uint32_t rest;        // run % 4 (F32 and S8: of each tap), run % 8 (W4)
+                          // FIXED: 1 = there is a last, shorter group
+    uint32_t lines;       // FIXED: of a full group
+    uint32_t digits;      // FIXED: of the rows, 1 or 2
     uint32_t half_scales; // FIXED: see gemm.h
     uint32_t is_odd;      // half_scales: an odd number of full groups
     // S8, FIXED: the sums so far are in args->start (amx.h); of FIXED they are

@@ -201,8 +201,7 @@ group_total(sums *s, uint32_t output)
     if (s->t->d->digits == 1) {
         return v_first;
     }
-    val v_high =
-        LLVMBuildShl(e->builder, v_first, pq_emit_splat_i32(e, 7), "");
+    val v_high = LLVMBuildShl(e->builder, v_first, pq_emit_splat_i32(e, 7), "");
     return LLVMBuildAdd(e->builder, v_high, chain_total(s, 1, output), "");
 }
 
@@ -317,8 +316,7 @@ add_last_line(sums *s, val v_groups, val v_last_lines)
     }
     begin_scales(s);
     if (t->d->is_odd != 0) {
-        val v_group =
-            LLVMBuildSub(e->builder, v_groups, pq_emit_i64(e, 1), "");
+        val v_group = LLVMBuildSub(e->builder, v_groups, pq_emit_i64(e, 1), "");
         add_full_group(s, v_group, 0);
     }
     if (t->d->rest != 0) {

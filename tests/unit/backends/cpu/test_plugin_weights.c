@@ -227,10 +227,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(short_weights),
-        cmocka_unit_test(embeddings),
-        cmocka_unit_test(groups),
-        cmocka_unit_test(half_scales),
+        cmocka_unit_test(short_weights), cmocka_unit_test(embeddings),
+        cmocka_unit_test(groups),        cmocka_unit_test(half_scales),
         cmocka_unit_test(tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
