@@ -10,6 +10,7 @@
 //              \-----------------------------------> ops in float (only when
 //                                                    the producer is one)
 
+#include "base/dtype.h"
 #include "ir/builder.h"
 #include "passes/match.h"
 #include "passes/params.h"
@@ -42,7 +43,7 @@ static ptqc_status
 store_codes(pq_graph *g, const pq_constant *shape, ptqc_dtype format,
             const uint8_t *codes, pq_constant *out)
 {
-    unsigned bits = pq_format_of(format)->bits;
+    unsigned bits = pq_dtype_bits(format);
     size_t row = shape->rank > 0 ? (size_t)shape->dims[shape->rank - 1] : 1;
     size_t count = (size_t)pq_element_count(shape);
     size_t row_bytes = pq_packed_bytes(row, bits);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Chooses the scales of annotated weights (round to nearest). The bias of an
+// Chooses the scales of annotated weights (quant/share.c). The bias of an
 // integer product is kept in units of sx * sw[c]: where it would come near
 // the end of int32, the weight scale of that channel grows.
 
@@ -41,11 +41,13 @@ least_scales(const pq_graph *g, const pq_op *op, pq_weights *ws,
 }
 
 static ptqc_status
-choose(pq_graph *g, const pq_op *op, pq_mode mode, pq_arena *scratch)
+choose(pq_graph *g, const pq_op *op, pq_mode mode, pq_scale_search search,
+       pq_arena *scratch)
 {
     pq_weights ws;
     pq_value_id w = op->inputs[1];
     PQ_TRY(pq_weights_of(g, w, scratch, &ws));
+    ws.search = search;
     if (mode == PQ_MODE_STATIC) {
         PQ_TRY(least_scales(g, op, &ws, scratch));
     }
@@ -67,11 +69,11 @@ choose(pq_graph *g, const pq_op *op, pq_mode mode, pq_arena *scratch)
 
 // Copies of one weight at a time.
 static ptqc_status
-visit(pq_graph *g, const pq_op *op, pq_mode mode)
+visit(pq_graph *g, const pq_op *op, pq_mode mode, pq_scale_search search)
 {
     pq_arena local;
     pq_arena_init(&local, pq_graph_ctx(g));
-    ptqc_status st = choose(g, op, mode, &local);
+    ptqc_status st = choose(g, op, mode, search, &local);
     pq_arena_deinit(&local);
     return st;
 }
@@ -85,7 +87,7 @@ pq_pass_scale_weights(pq_graph *g, pq_pass_env *env)
     {
         const pq_op *op = pq_graph_op(g, id);
         if (pq_is_product(op->code) && modes[id.index] != PQ_MODE_FLOAT) {
-            PQ_TRY(visit(g, op, modes[id.index]));
+            PQ_TRY(visit(g, op, modes[id.index], env->recipe->scale_search));
         }
     }
     return PTQC_OK;
