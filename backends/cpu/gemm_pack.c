@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Packing of matmul weights (gemm.h says the layouts).
+#include <math.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -20,7 +21,7 @@ strip_shape(const pq_weight_shape *shape)
 static int
 is_codes(const pq_weight_shape *shape)
 {
-    return shape->format == PQ_WEIGHT_W8 || shape->format == PQ_WEIGHT_W4 ||
+    return pq_weight_is_codes(shape->format) ||
            pq_weight_is_fixed(shape->format);
 }
 
@@ -102,6 +103,8 @@ pq_weight_strip_bytes(const pq_weight_shape *shape)
         return pq_strip_bytes_s8(&strips);
     case PQ_WEIGHT_W8:
     case PQ_WEIGHT_W4:
+    case PQ_WEIGHT_E4M3:
+    case PQ_WEIGHT_E5M2:
     case PQ_WEIGHT_FIXED8:
     case PQ_WEIGHT_FIXED4:
         return codes_strip_bytes(shape);
@@ -155,6 +158,9 @@ read_code(const pq_weight_shape *shape, const pq_weight_source *source,
     uint32_t code;
     if (!is_4_bit(shape)) {
         code = bytes[at];
+        if (pq_weight_is_float8(shape->format)) {
+            return code;
+        }
         if (shape->format == PQ_WEIGHT_FIXED8) {
             return source->is_signed ? code ^ 128u : code;
         }
@@ -177,6 +183,27 @@ read_zero(const pq_weight_shape *shape, const pq_weight_source *source,
     }
     int32_t middle = is_4_bit(shape) ? 8 : 128;
     return (uint8_t)(source->is_signed ? zero + middle : zero);
+}
+
+// The scale of column n in a group, as it is packed. A NaN among codes makes
+// the column's sum NaN whatever x is, and so does this scale.
+static float
+packed_scale(const pq_weight_shape *shape, const pq_weight_source *source,
+             int64_t group, int64_t n)
+{
+    float scale = source->scales[group * source->scale_g_stride +
+                                 n * source->scale_n_stride];
+    if (shape->format != PQ_WEIGHT_E4M3) {
+        return scale;
+    }
+    int64_t k = group * group_size(shape);
+    int64_t end = k + group_size(shape);
+    for (; k < end && k < shape->k; k++) {
+        if ((read_code(shape, source, k, n) & 127u) == 127u) {
+            return NAN;
+        }
+    }
+    return scale * 256.0f;
 }
 
 // One line of a strip: elements [k0, k0 + 8 or 4), those before `end` real.
@@ -208,9 +235,7 @@ pack_code_strip(const pq_weight_shape *shape, const pq_weight_source *source,
         }
         for (int64_t lane = 0; lane < LANES && first + lane < shape->n;
              lane++) {
-            float scale =
-                source->scales[g * source->scale_g_stride +
-                               (first + lane) * source->scale_n_stride];
+            float scale = packed_scale(shape, source, g, first + lane);
             memcpy(out + 4 * lane, &scale, sizeof scale);
             if (shape->asymmetric) {
                 zeros[g * LANES + lane] =

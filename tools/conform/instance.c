@@ -39,12 +39,13 @@ add_choice(pq_choices *c, pq_choice choice)
     }
 }
 
-// Codes of at most 16 bits, and i32 for biases.
+// Codes of at most 16 bits, i32 for biases, floats of 8 bits.
 static bool
 may_be_codes(ptqc_dtype t)
 {
-    return !pq_dtype_is_float(t) && t != PTQC_BOOL && t != PTQC_U32 &&
-           pq_dtype_bits(t) <= 32;
+    return pq_dtype_is_float(t)
+               ? pq_dtype_bits(t) == 8
+               : t != PTQC_BOOL && t != PTQC_U32 && pq_dtype_bits(t) <= 32;
 }
 
 static void
@@ -58,7 +59,8 @@ add_codes(pq_choices *c, const pq_kit_operand *o, ptqc_dtype t)
         pq_choice choice = {t, g, g == PTQC_GRAN_GROUP ? group : 0, true};
         add_choice(c, choice);
         bool is_always = (o->flags & PTQC_OPERAND_SYMMETRIC) != 0 ||
-                         g == PTQC_GRAN_TOKEN || t == PTQC_I32;
+                         g == PTQC_GRAN_TOKEN || t == PTQC_I32 ||
+                         pq_dtype_is_float(t);
         if (!is_always) {
             choice.is_symmetric = false;
             add_choice(c, choice);
@@ -220,7 +222,7 @@ zero_point(pq_maker *m, pq_choice choice)
 {
     unsigned bits = pq_dtype_bits(choice.dtype);
     bool is_signed = pq_dtype_is_signed(choice.dtype);
-    if (bits > 16) {
+    if (bits > 16 || pq_dtype_is_float(choice.dtype)) {
         return 0;
     }
     int32_t middle = is_signed ? 0 : 1 << (bits - 1);
