@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Packing of matmul weights (gemm.h says the layouts).
+#include <math.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -21,7 +22,7 @@ strip_shape(const pq_weight_shape *shape)
 static int
 is_codes(const pq_weight_shape *shape)
 {
-    return shape->format == PQ_WEIGHT_W8 || shape->format == PQ_WEIGHT_W4 ||
+    return pq_weight_is_codes(shape->format) ||
            pq_weight_is_fixed(shape->format);
 }
 
@@ -112,6 +113,8 @@ pq_weight_strip_bytes(const pq_weight_shape *shape)
         return pq_strip_bytes_s8(&strips);
     case PQ_WEIGHT_W8:
     case PQ_WEIGHT_W4:
+    case PQ_WEIGHT_E4M3:
+    case PQ_WEIGHT_E5M2:
     case PQ_WEIGHT_FIXED8:
     case PQ_WEIGHT_FIXED4:
         return codes_strip_bytes(shape);
@@ -173,6 +176,9 @@ read_zero(const pq_weight_shape *shape, const pq_weight_source *source,
 static uint32_t
 code_flip(const pq_weight_shape *shape, const pq_weight_source *source)
 {
+    if (pq_weight_is_float8(shape->format)) {
+        return 0;
+    }
     if (is_4_bit(shape)) {
         return source->is_signed ? 0x88888888u : 0;
     }
@@ -247,14 +253,35 @@ pack_group(const pq_weight_shape *shape, const pq_weight_source *source,
     return out;
 }
 
+// The scale of column n in group g, as it is packed. A NaN among codes makes
+// the column's sum NaN whatever x is, and so does this scale.
+static float
+packed_scale(const pq_weight_shape *shape, const pq_weight_source *source,
+             int64_t g, int64_t n)
+{
+    float scale =
+        source->scales[g * source->scale_g_stride + n * source->scale_n_stride];
+    if (shape->format != PQ_WEIGHT_E4M3) {
+        return scale;
+    }
+    const uint8_t *codes = source->data;
+    int64_t k = g * group_size(shape), end = k + group_size(shape);
+    for (; k < end && k < shape->k; k++) {
+        uint8_t code = codes[k * source->k_stride + n * source->n_stride];
+        if ((code & 127u) == 127u) {
+            return NAN;
+        }
+    }
+    return scale * 256.0f;
+}
+
 // Scales of group g of the strip's columns, f32 or f16.
 static void
 pack_scales(const pq_weight_shape *shape, const pq_weight_source *source,
             int64_t first, int64_t g, uint8_t *out)
 {
     for (int64_t lane = 0; lane < LANES && first + lane < shape->n; lane++) {
-        float scale = source->scales[g * source->scale_g_stride +
-                                     (first + lane) * source->scale_n_stride];
+        float scale = packed_scale(shape, source, g, first + lane);
         if (shape->half_scales) {
             uint16_t half = pq_f32_to_f16(scale);
             memcpy(out + 2 * lane, &half, sizeof half);

@@ -13,6 +13,7 @@
 //     [0] batch axes  [1] a  [2] b  [3] output  [4] residual  [5..] epilogue
 // where each of [1..4] is 4 bits per logical axis (batch axes, row, column):
 // the physical axis of that operand, 15 = none (broadcast).
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -143,6 +144,23 @@ read_scale_strides(pq_lower *l, const ptqc_gb_quant *q, int64_t count,
     return false;
 }
 
+// The rest of read_weight_only for floats of 8 bits.
+static void
+read_float8(pq_lower *l, uint32_t dtype, int64_t scale_count, weights *w)
+{
+    bool is_e4m3 = dtype == PTQC_F8E4M3;
+    w->shape.format = is_e4m3 ? PQ_WEIGHT_E4M3 : PQ_WEIGHT_E5M2;
+    for (int64_t i = 0; is_e4m3 && i < scale_count; i++) {
+        if (isfinite(w->source.scales[i]) &&
+            !isfinite(w->source.scales[i] * 256.0f)) {
+            pq_decline(l, "scales of the weights"); // as they are packed
+        }
+    }
+    if (!is_symmetric(w->source.zeros, scale_count, 0)) {
+        pq_decline(l, "zero points of floats");
+    }
+}
+
 static void
 read_codes(pq_lower *l, const pq_lower_epilogue *e, weights *w)
 {
@@ -154,13 +172,18 @@ read_codes(pq_lower *l, const pq_lower_epilogue *e, weights *w)
     w->source.is_signed = v->dtype == PTQC_I8 || v->dtype == PTQC_I4;
     bool nibbles = v->dtype == PTQC_I4 || v->dtype == PTQC_U4;
     bool bytes = v->dtype == PTQC_I8 || v->dtype == PTQC_U8;
-    if ((!nibbles && !bytes) || w->source.scales == NULL || scales < 1 ||
-        (w->source.zeros != NULL && zeros != scales) ||
+    bool floats = v->dtype == PTQC_F8E4M3 || v->dtype == PTQC_F8E5M2;
+    if ((!nibbles && !bytes && !floats) || w->source.scales == NULL ||
+        scales < 1 || (w->source.zeros != NULL && zeros != scales) ||
         !read_scale_strides(l, q, scales, w)) {
         pq_decline(l, "scales of the weights");
         return;
     }
     w->shape.format = nibbles ? PQ_WEIGHT_W4 : PQ_WEIGHT_W8;
+    if (floats) {
+        read_float8(l, v->dtype, scales, w);
+        return;
+    }
     if (e->is_grouped || (q->granularity == PTQC_GRAN_GROUP && w->trans)) {
         w->shape.format = nibbles ? PQ_WEIGHT_FIXED4 : PQ_WEIGHT_FIXED8;
         w->shape.half_scales =
@@ -216,7 +239,8 @@ column_bytes(const weights *w, int64_t n)
     static const uint8_t BITS[PQ_WEIGHT_COUNT] = {
         [PQ_WEIGHT_F32] = 32,   [PQ_WEIGHT_S8] = 8,     [PQ_WEIGHT_W8] = 8,
         [PQ_WEIGHT_W4] = 4,     [PQ_WEIGHT_F16] = 16,   [PQ_WEIGHT_BF16] = 16,
-        [PQ_WEIGHT_FIXED8] = 8, [PQ_WEIGHT_FIXED4] = 4,
+        [PQ_WEIGHT_FIXED8] = 8, [PQ_WEIGHT_FIXED4] = 4, [PQ_WEIGHT_E4M3] = 8,
+        [PQ_WEIGHT_E5M2] = 8,
     };
     return n * w->source.n_stride * BITS[w->shape.format] / 8;
 }
@@ -276,8 +300,7 @@ emit_weights(pq_lower *l, const weights *w)
              w->shape.half_scales ? "h" : "", w->trans ? "nk" : "kn",
              (long long)w->shape.group);
     // Codes of one constant may carry other scales elsewhere.
-    bool shared = w->shape.format != PQ_WEIGHT_W8 &&
-                  w->shape.format != PQ_WEIGHT_W4 &&
+    bool shared = !pq_weight_is_codes(w->shape.format) &&
                   !pq_weight_is_fixed(w->shape.format);
     uint32_t found = shared ? pq_find_packed(l, c, layout) : PQ_CPU_NONE;
     if (found != PQ_CPU_NONE || !pq_lower_ok(l)) {
@@ -369,7 +392,8 @@ write_matmul(pq_lower *l, const weights *w, const pq_lower_epilogue *e,
              const uint32_t *args, uint32_t out)
 {
     static const char *const FORMATS[] = {
-        "f32", "u8s8", "f32w8", "f32w4", "f16", "bf16", "fixed w8", "fixed w4"};
+        "f32",  "u8s8",     "f32w8",    "f32w4", "f16",
+        "bf16", "fixed w8", "fixed w4", "e4m3",  "e5m2"};
     pq_step_begin(l, PQ_STEP_MATMUL, "matmul k%lld n%lld %s",
                   (long long)w->shape.k, (long long)w->shape.n,
                   FORMATS[w->shape.format]);

@@ -52,8 +52,7 @@ rows_shape(const pq_product_desc *desc)
 static int
 is_codes(const pq_product_desc *desc)
 {
-    return desc->weight == PQ_WEIGHT_W8 || desc->weight == PQ_WEIGHT_W4 ||
-           pq_weight_is_fixed(desc->weight);
+    return pq_weight_is_codes(desc->weight) || pq_weight_is_fixed(desc->weight);
 }
 
 // Elements of a step: what the kernel's main loop takes at once.

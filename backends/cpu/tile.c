@@ -256,7 +256,7 @@ emit_taps(pq_tile *t)
     end_loop(t, &loop);
 }
 
-// ---- groups of W8 and W4 --------------------------------------------------
+// ---- groups of codes ------------------------------------------------------
 
 static int
 is_w4(const pq_tile *t)
@@ -270,6 +270,30 @@ line_elements(const pq_tile *t)
     return is_w4(t) ? 8 : 4;
 }
 
+// Byte k of the line as f32 times the scale, through f16, whose subnormal
+// numbers cost nothing: e5m2 is the upper half of an f16; e4m3 moved to the
+// same places is 2^-8 of itself, and its packed scale 2^8 of itself.
+static LLVMValueRef
+dequantize_float8(pq_tile *t, LLVMValueRef v_line, uint32_t strip, uint32_t k)
+{
+    pq_emitter *e = t->e;
+    LLVMBuilderRef b = e->builder;
+    int is_e4m3 = t->d->weight == PQ_WEIGHT_E4M3;
+    LLVMTypeRef shorts = pq_emit_vector_type(e->t_i16, 16);
+    LLVMTypeRef halves = pq_emit_vector_type(e->t_f16, 16);
+    LLVMValueRef v_code = LLVMBuildShl(
+        b, v_line, pq_emit_splat_i32(e, (int32_t)(24 - 8 * k)), "");
+    // e4m3: s eeee mmm -> s 0 eeee mmm 0000000
+    v_code =
+        LLVMBuildAShr(b, v_code, pq_emit_splat_i32(e, is_e4m3 ? 17 : 16), "");
+    v_code = LLVMBuildAnd(b, v_code,
+                          pq_emit_splat_i32(e, is_e4m3 ? 0xbf80 : 0xff00), "");
+    v_code = LLVMBuildTrunc(b, v_code, shorts, "");
+    LLVMValueRef v_half = LLVMBuildBitCast(b, v_code, halves, "");
+    return LLVMBuildFMul(b, LLVMBuildFPExt(b, v_half, e->t_vf32, ""),
+                         t->v_scale[strip], "");
+}
+
 // Element `k` of the line `v_line` of a strip, minus the zero point, as f32
 // times the scale: f32(code - zero) is exact, the product rounds once.
 static LLVMValueRef
@@ -278,6 +302,9 @@ dequantize(pq_tile *t, LLVMValueRef v_line, uint32_t strip, uint32_t k)
     pq_emitter *e = t->e;
     LLVMBuilderRef b = e->builder;
     LLVMValueRef v_code;
+    if (pq_weight_is_float8(t->d->weight)) {
+        return dequantize_float8(t, v_line, strip, k);
+    }
     if (!is_w4(t) && (!t->d->asymmetric || t->d->is_tapped)) {
         // sign-extended byte k
         v_code = LLVMBuildShl(b, v_line,
@@ -540,7 +567,7 @@ emit_tile(pq_emitter *e, const void *desc)
         pq_tile_emit_fixed(&t);
     } else if (t.d->is_tapped) {
         emit_code_taps(&t);
-    } else if (t.d->weight == PQ_WEIGHT_W8 || t.d->weight == PQ_WEIGHT_W4) {
+    } else if (pq_weight_is_codes(t.d->weight)) {
         emit_groups(&t);
     } else {
         emit_taps(&t);
@@ -563,7 +590,7 @@ const pq_kernel_class pq_tile_class = {
 pq_tile_size
 pq_tile_best(pq_isa isa, uint32_t weight, uint32_t digits, int64_t columns)
 {
-    int is_codes = weight == PQ_WEIGHT_W8 || weight == PQ_WEIGHT_W4;
+    int is_codes = pq_weight_is_codes(weight);
     if (pq_weight_is_fixed(weight)) {
         // per output an integer sum of each digit and one of floats; one
         // stream

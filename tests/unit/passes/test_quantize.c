@@ -275,7 +275,7 @@ static_stream(void **state)
 
 typedef struct pq_weight_case {
     const char *scheme;
-    ptqc_dtype format;
+    ptqc_dtype format; // three bits: I4, or U4 with zero points
     pq_granularity granularity;
     double tolerance;
 } pq_weight_case;
@@ -329,6 +329,13 @@ weight_only(void **state)
         {"w4a16:g128", PTQC_U4, PQ_GRAN_CHANNEL, 0.4}, // K = 4: one group
         {"w4a16:g3", PTQC_U4, PQ_GRAN_GROUP, 0.2},     // 3 and 1
         {"w4a16:ch:asym", PTQC_U4, PQ_GRAN_CHANNEL, 0.4},
+        {"w3a16:g2", PTQC_I4, PQ_GRAN_GROUP, 0.4},
+        {"w3a16:g2:asym", PTQC_U4, PQ_GRAN_GROUP, 0.4},
+        {"w3a16:ch", PTQC_I4, PQ_GRAN_CHANNEL, 0.6},
+        {"fp8", PTQC_F8E4M3, PQ_GRAN_CHANNEL, 0.1},
+        {"fp8:g3", PTQC_F8E4M3, PQ_GRAN_GROUP, 0.1},
+        {"fp8:t", PTQC_F8E4M3, PQ_GRAN_TENSOR, 0.2},
+        {"fp8:e5m2", PTQC_F8E5M2, PQ_GRAN_CHANNEL, 0.2},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ptqc_ctx *ctx = pq_pass_test_ctx(0);
@@ -340,8 +347,10 @@ weight_only(void **state)
         const pq_op *up = find_op(g, "up");
         const pq_value *w = pq_graph_value(g, up->inputs[1]);
         assert_int_equal(w->type.dtype, cases[i].format);
-        assert_int_equal(pq_graph_quant(g, w->quant)->scheme.granularity,
-                         cases[i].granularity);
+        const pq_scheme *scheme = &pq_graph_quant(g, w->quant)->scheme;
+        assert_int_equal(scheme->granularity, cases[i].granularity);
+        assert_int_equal(scheme->bits,
+                         strncmp(cases[i].scheme, "w3", 2) == 0 ? 3 : 0);
         assert_int_equal(input_type(g, up, 0), PTQC_F32);
         bool is_ragged = strstr(cases[i].scheme, "g128") != NULL ||
                          strstr(cases[i].scheme, "g3") != NULL;

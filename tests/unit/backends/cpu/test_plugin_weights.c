@@ -47,6 +47,48 @@ static const plugin_case embedding_cases[] = {
     "quant " name " = {format = " format ", granularity = group, axis = 1, "   \
     "group = " group ", symmetric = " symmetric ", dynamic = 0, scale = "      \
     scales ", zero_point = " zeros "}\n"
+#define LIST_35(x)                                                             \
+    LIST_16(x) ", " LIST_16(x) ", " x ", " x ", " x
+#define QUANT_CHANNEL(name, format, axis)                                      \
+    "quant " name " = {format = " format ", granularity = channel, axis = "    \
+    axis ", group = 0, symmetric = 1, dynamic = 0, scale = c1, "               \
+    "zero_point = c2}\n"
+
+// Any bytes are weights: also NaN, and in e5m2 infinity.
+static const plugin_case float8_cases[] = {
+    {"e4m3, channels", "graph \"g\" stage quantized\nsymbol T = [1, 99]\n"
+     "const c1: $f32[35]\n"
+     "const c2: i32[35] = [" LIST_35("0") "]\n"
+     "const c3: $f8e4m3[35, 77]\nconst c4: $f32[35]\n"
+     QUANT_CHANNEL("q1", "f8e4m3", "0")
+     "input %x: f32[2, T, 77]\n%w: f8e4m3[35, 77] q1 = c3\n"
+     "%b: f32[35] = c4\n"
+     "%a: f32[2, T, 35] = matmul(%x, %w, %b) {trans_b = 1, act = silu}\n"
+     "%y: f32[2, T, 35] = matmul(%x, %w, _, %a) {trans_b = 1}\noutput %y\n",
+     {1}, 1, 0},
+    {"e5m2, channels, [k, n]", "graph \"g\" stage quantized\n"
+     "symbol T = [1, 99]\nconst c1: $f32[35]\n"
+     "const c2: i32[35] = [" LIST_35("0") "]\n"
+     "const c3: $f8e5m2[18, 35]\n" QUANT_CHANNEL("q1", "f8e5m2", "1")
+     "input %x: f32[T, 18]\n%w: f8e5m2[18, 35] q1 = c3\n"
+     "%y: f32[T, 35] = matmul(%x, %w)\noutput %y\n", {13}, 1, 0},
+    {"e4m3, groups", "graph \"g\" stage quantized\nsymbol T = [1, 99]\n"
+     "const c1: $f32[36, 5]\n"
+     "const c2: i32[36, 5] = [" LIST_36("0, 0, 0, 0, 0") "]\n"
+     "const c3: $f8e4m3[36, 75]\n"
+     QUANT("q1", "f8e4m3", "1", "c1", "c2", "16")
+     "input %x: f32[T, 75]\n%w: f8e4m3[36, 75] q1 = c3\n"
+     "%y: f32[T, 36] = matmul(%x, %w) {trans_b = 1}\noutput %y\n",
+     {20}, 1, 0},
+    {"large scales", "graph \"g\" stage quantized\n"
+     "const c1: f32[1] = [1e36]\nconst c2: i32[1] = [0]\n"
+     "const c3: $f8e4m3[7, 9]\n"
+     "quant q1 = {format = f8e4m3, granularity = tensor, axis = 0, group = 0, "
+     "symmetric = 1, dynamic = 0, scale = c1, zero_point = c2}\n"
+     "input %x: f32[3, 9]\n%w: f8e4m3[7, 9] q1 = c3\n"
+     "%y: f32[3, 7] = matmul(%x, %w) {trans_b = 1}\noutput %y\n",
+     {0}, 0, 0},
+};
 
 // 36 rows of weights; scales per 16, 32 and 64 of the inner elements.
 static const plugin_case group_cases[] = {
@@ -210,6 +252,13 @@ groups(void **state)
 }
 
 static void
+float8(void **state)
+{
+    (void)state;
+    PLUGIN_CHECK(float8_cases);
+}
+
+static void
 short_weights(void **state)
 {
     (void)state;
@@ -229,7 +278,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(short_weights), cmocka_unit_test(embeddings),
         cmocka_unit_test(groups),        cmocka_unit_test(half_scales),
-        cmocka_unit_test(tokens),
+        cmocka_unit_test(tokens),        cmocka_unit_test(float8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -412,6 +412,42 @@ dynamic_groups(void **state)
     op_case_end(&c);
 }
 
+// Floats of 8 bits: the number times its scale, then the float product.
+static void
+weight_only_float8(void **state)
+{
+    (void)state;
+    enum { OUT = 2, IN = 5, GROUP = 3, GROUPS = 2 };
+    static const ptqc_dtype dtypes[2] = {PTQC_F8E4M3, PTQC_F8E5M2};
+    // subnormal and large numbers, both zeros, negative ones
+    const uint8_t codes[OUT * IN] = {0x01, 0x7b, 0x00, 0xb8, 0x39,
+                                     0x80, 0x83, 0x77, 0xf4, 0x08};
+    const float scale[OUT * GROUPS] = {0.3f, 1e-3f, -0.7f, 3};
+    const float x[IN] = {1.5f, -0.25f, 2, 0.125f, 3};
+    for (size_t f = 0; f < 2; f++) {
+        float want[OUT];
+        for (int j = 0; j < OUT; j++) {
+            want[j] = 0;
+            for (int k = 0; k < IN; k++) {
+                uint8_t code = codes[j * IN + k];
+                float w = f == 0 ? pq_e4m3_to_f32(code) : pq_e5m2_to_f32(code);
+                w = w * scale[j * GROUPS + k / GROUP];
+                want[j] = fmaf(x[k], w, want[j]);
+            }
+        }
+        op_case c;
+        op_case_begin(&c, PQ_OP_MATMUL);
+        op_case_in(&c, PTQC_F32, DIMS(1, IN), x);
+        op_case_codes(&c, dtypes[f], DIMS(OUT, IN), codes,
+                      op_case_scales(&c, dtypes[f], scale, (int32_t[4]){0},
+                                     OUT * GROUPS, 1, GROUP));
+        pq_build_i64(&c.b, PQ_ATTR_TRANS_B, 1);
+        op_case_run(&c);
+        op_case_expect_f32(&c, 0, want, OUT, op_case_exact);
+        op_case_end(&c);
+    }
+}
+
 static void
 weight_only_channels_half(void **state)
 {
@@ -501,6 +537,7 @@ main(void)
         cmocka_unit_test(dynamic_mode),
         cmocka_unit_test(weight_only_groups),
         cmocka_unit_test(dynamic_groups),
+        cmocka_unit_test(weight_only_float8),
         cmocka_unit_test(weight_only_channels_half),
         cmocka_unit_test(doubles_and_integers),
         cmocka_unit_test(declines),
