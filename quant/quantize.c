@@ -8,12 +8,8 @@
 #include <float.h>
 #include <math.h>
 
-#include "base/float16.h"
 #include "base/mathfn.h"
 #include "quant/share.h"
-
-// 2^-14
-#define PQ_F16_MIN_NORMAL 0x1p-14f
 
 // ---- parameters -----------------------------------------------------------
 
@@ -39,6 +35,14 @@ scale_of(double range, double steps)
     return scale < FLT_MIN ? FLT_MIN : scale;
 }
 
+int32_t
+pq_zero_point_of(float min, float scale, const pq_format *f)
+{
+    double lo = fmin(finite_of(min), 0);
+    double zero = (double)f->min + rint(-lo / (double)scale);
+    return (int32_t)fmin(fmax(zero, (double)f->min), (double)f->max);
+}
+
 pq_params
 pq_params_of_format(float min, float max, const pq_format *f, bool symmetric)
 {
@@ -51,9 +55,7 @@ pq_params_of_format(float min, float max, const pq_format *f, bool symmetric)
         return p;
     }
     p.scale = scale_of(hi - lo, (double)f->max - f->min);
-    double zero = (double)f->min + rint(-lo / (double)p.scale);
-    zero = fmin(fmax(zero, (double)f->min), (double)f->max);
-    p.zero_point = (int32_t)zero;
+    p.zero_point = pq_zero_point_of(min, p.scale, f);
     return p;
 }
 
@@ -110,17 +112,6 @@ share_at(const pq_weights *ws, int64_t channel, int64_t group)
                       left < step ? left : step, ws->channels * ws->inner};
 }
 
-// Scales of groups are kept as f16, as every common file format does (a group
-// of 32 codes of 4 bits then has 4.5 bits per weight); one that no normal f16
-// is near stays as it is.
-static float
-stored_scale(const pq_weights *ws, float scale)
-{
-    float half = pq_f16_to_f32(pq_f32_to_f16(scale));
-    bool is_near = half >= PQ_F16_MIN_NORMAL && isfinite(half);
-    return ws->scheme.granularity == PQ_GRAN_GROUP && is_near ? half : scale;
-}
-
 void
 pq_choose_weight_params(const pq_weights *ws, float *out_scales,
                         int32_t *out_zero_points)
@@ -131,7 +122,7 @@ pq_choose_weight_params(const pq_weights *ws, float *out_scales,
         pq_share share = share_at(ws, i / groups, i % groups);
         float least = ws->least_scale != NULL ? ws->least_scale[i / groups] : 0;
         pq_params p = pq_share_params(&share, &ws->scheme, ws->search, least);
-        out_scales[i] = stored_scale(ws, p.scale);
+        out_scales[i] = p.scale;
         out_zero_points[i] = p.zero_point;
     }
 }

@@ -16,6 +16,8 @@
 #include "base/float16.h"
 #include "base/mathfn.h"
 
+#define F16_MIN_NORMAL 0x1p-14f
+
 #define SEARCH_STEPS 50 // the range shrinks in fiftieths ...
 #define SEARCH_LEAST 10 // ... down to a fifth
 
@@ -135,18 +137,36 @@ try_params(pq_scale_choice *choice, pq_params p)
     }
 }
 
+// Scales of groups are kept as f16, as every common file format does (a group
+// of 32 codes of 4 bits then has 4.5 bits per weight); one that no normal f16
+// is near stays as it is.
+static pq_params
+params_of(const pq_scheme *scheme, const pq_format *f, float min, float max)
+{
+    pq_params p = pq_params_of_format(min, max, f, scheme->symmetric);
+    float half = pq_f16_to_f32(pq_f32_to_f16(p.scale));
+    if (scheme->granularity != PQ_GRAN_GROUP || half < F16_MIN_NORMAL ||
+        isinf(half)) {
+        return p;
+    }
+    p.scale = half;
+    if (!scheme->symmetric) {
+        p.zero_point = pq_zero_point_of(min, half, f);
+    }
+    return p;
+}
+
 // Scales that keep [min, max]. Symmetric codes below 8 bits have two: narrow,
 // largest / (2^(b-1) - 1), and full range, -extreme / 2^(b-1), which is
 // negative when the extreme is positive.
 static void
 try_range(pq_scale_choice *choice, const pq_format *f, float min, float max)
 {
-    bool symmetric = choice->scheme->symmetric;
-    try_params(choice, pq_params_of_format(min, max, f, symmetric));
-    if (symmetric && f->bits < 8) {
+    try_params(choice, params_of(choice->scheme, f, min, max));
+    if (choice->scheme->symmetric && f->bits < 8) {
         pq_format full = *f;
         full.max++;
-        pq_params p = pq_params_of_format(min, max, &full, true);
+        pq_params p = params_of(choice->scheme, &full, min, max);
         p.scale = max > -min ? -p.scale : p.scale;
         try_params(choice, p);
     }
@@ -158,7 +178,7 @@ choose(const pq_share *s, const pq_scheme *scheme, pq_scale_search search)
     float min, max;
     const pq_format *f = pq_format_find(scheme->format, scheme->bits);
     range_of(s, &min, &max);
-    pq_params p = pq_params_of_format(min, max, f, scheme->symmetric);
+    pq_params p = params_of(scheme, f, min, max);
     bool has_choice =
         search == PQ_SCALE_MSE || (scheme->symmetric && f->bits < 8);
     if (!has_choice || !(min < 0 || max > 0)) {
@@ -186,7 +206,7 @@ pq_share_params(const pq_share *s, const pq_scheme *scheme,
         float min, max;
         const pq_format *f = pq_format_of(scheme->format);
         range_of(s, &min, &max);
-        p.zero_point = pq_code_of(-min, (pq_params){p.scale, f->min}, f->dtype);
+        p.zero_point = pq_zero_point_of(min, p.scale, f);
     }
     return p;
 }

@@ -24,5 +24,7 @@ void pq_share_encode(const pq_share *share, const pq_scheme *scheme,
 // pq_params_of_range of any format.
 pq_params pq_params_of_format(float min, float max, const pq_format *f,
                               bool symmetric);
+// The code of 0 when the smallest element is min: asymmetric formats.
+int32_t pq_zero_point_of(float min, float scale, const pq_format *f);
 
 #endif
