@@ -659,7 +659,16 @@ pq_block_constant(void *user, uint64_t id, uint64_t *out_bytes)
     if (id == 0 || id >= pq_graph_constant_count(g)) {
         return NULL;
     }
-    const pq_constant *c = pq_graph_constant(g, (pq_const_id){(uint32_t)id});
-    *out_bytes = c->bytes;
-    return c->p;
+    const pq_const_id constant = {(uint32_t)id};
+    *out_bytes = pq_graph_constant(g, constant)->bytes;
+    return pq_graph_constant_bytes(g, constant);
+}
+
+void
+pq_block_release(void *user, uint64_t id)
+{
+    const pq_graph *g = user;
+    if (id != 0 && id < pq_graph_constant_count(g)) {
+        pq_graph_release_constant(g, (pq_const_id){(uint32_t)id});
+    }
 }
