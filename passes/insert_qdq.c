@@ -10,7 +10,6 @@
 //              \-----------------------------------> ops in float (only when
 //                                                    the producer is one)
 
-#include "base/dtype.h"
 #include "ir/builder.h"
 #include "passes/match.h"
 #include "passes/plan.h"

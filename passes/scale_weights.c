@@ -56,6 +56,7 @@ choose_block(void *user, const pq_weight_block *block)
     pq_weights w = block->weights;
     w.search = c->search;
     int64_t first = block->first_channel * c->group_count;
+    w.search = c->search;
     if (c->least_scale != NULL) {
         w.least_scale = c->least_scale + block->first_channel;
     }

@@ -182,6 +182,9 @@ code_flip(const pq_weight_shape *shape, const pq_weight_source *source)
     if (is_4_bit(shape)) {
         return source->is_signed ? 0x88888888u : 0;
     }
+    if (pq_weight_is_float8(shape->format)) {
+        return 0;
+    }
     // W8 symmetric is packed signed, all others unsigned
     uint32_t packed_signed =
         shape->format == PQ_WEIGHT_W8 && !shape->asymmetric;

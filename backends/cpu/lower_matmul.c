@@ -172,7 +172,8 @@ read_codes(pq_lower *l, const pq_lower_epilogue *e, weights *w)
     w->source.is_signed = v->dtype == PTQC_I8 || v->dtype == PTQC_I4;
     bool nibbles = v->dtype == PTQC_I4 || v->dtype == PTQC_U4;
     bool bytes = v->dtype == PTQC_I8 || v->dtype == PTQC_U8;
-    bool floats = v->dtype == PTQC_F8E4M3 || v->dtype == PTQC_F8E5M2;
+    bool floats =
+        (v->dtype == PTQC_F8E4M3 || v->dtype == PTQC_F8E5M2) && !e->is_grouped;
     if ((!nibbles && !bytes && !floats) || w->source.scales == NULL ||
         scales < 1 || (w->source.zeros != NULL && zeros != scales) ||
         !read_scale_strides(l, q, scales, w)) {

@@ -579,7 +579,7 @@ emit_tile(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_tile_class = {
     .name = "tile",
-    .version = 7,
+    .version = 8,
     .desc_bytes = sizeof(pq_tile_desc),
     .emit = emit_tile,
 };
