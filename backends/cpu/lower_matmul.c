@@ -23,6 +23,9 @@
 #include "move.h"
 
 #define AXIS_NONE 15u
+// One scale per channel, real x: sums are exact within so many k
+// (docs/numerics.md section 4).
+#define PQ_CHANNEL_GROUP 512
 
 // ---- constant weights ------------------------------------------------------
 
@@ -185,14 +188,15 @@ read_codes(pq_lower *l, const pq_lower_epilogue *e, weights *w)
         read_float8(l, v->dtype, scales, w);
         return;
     }
-    if (e->is_grouped || (q->granularity == PTQC_GRAN_GROUP && w->trans)) {
+    if (e->is_grouped || q->granularity != PTQC_GRAN_GROUP || w->trans) {
         w->shape.format = nibbles ? PQ_WEIGHT_FIXED4 : PQ_WEIGHT_FIXED8;
         w->shape.half_scales =
             pq_scales_are_half(w->source.scales, scales) ? 1u : 0u;
         w->digits = e->is_grouped ? 1 : 2;
     }
-    if (e->is_grouped && w->shape.group == 0) {
-        w->shape.group = (w->shape.k + 15) / 16 * 16; // one group
+    if (w->shape.group == 0 && pq_weight_is_fixed(w->shape.format)) {
+        w->shape.group =
+            e->is_grouped ? (w->shape.k + 15) / 16 * 16 : PQ_CHANNEL_GROUP;
     }
     int32_t middle = w->source.is_signed ? 0 : nibbles ? 8 : 128;
     bool symmetric = is_symmetric(w->source.zeros,

@@ -44,23 +44,6 @@ pq_is_integer_product(const pq_graph *g, const pq_op *op)
            (w & KIND_CODES) != 0 && is_small_integer(tw);
 }
 
-bool
-pq_is_group_product(const pq_graph *g, const pq_op *op)
-{
-    const pq_value *w = pq_graph_value(g, op->inputs[IN_W]);
-    bool is_static = pq_is_integer_product(g, op) &&
-                     pq_value_kind(g, op->inputs[0]) != PQ_KIND_TOKEN;
-    if (op->code != PQ_OP_MATMUL || is_static || pq_quant_is_none(w->quant) ||
-        w->type.rank != 2 || pq_op_i64(op, PQ_ATTR_TRANS_B, 0) == 0) {
-        return false;
-    }
-    const pq_scheme *s = &pq_graph_quant(g, w->quant)->scheme;
-    return is_small_integer(w->type.dtype) && s->granularity == PQ_GRAN_GROUP &&
-           s->axis == 1 && s->group > 0;
-}
-
-// ---- which types are taken ------------------------------------------------
-
 static bool
 has_one_scale(const pq_graph *g, pq_value_id v)
 {
@@ -86,6 +69,29 @@ channel_axis(const pq_graph *g, const pq_op *op)
     }
     return pq_op_i64(op, PQ_ATTR_TRANS_B, 0) != 0 ? rank - 2 : rank - 1;
 }
+
+bool
+pq_is_group_product(const pq_graph *g, const pq_op *op)
+{
+    const pq_value *w = pq_graph_value(g, op->inputs[IN_W]);
+    bool is_integer = pq_is_integer_product(g, op);
+    bool is_static =
+        is_integer && pq_value_kind(g, op->inputs[0]) != PQ_KIND_TOKEN;
+    if (op->code != PQ_OP_MATMUL || is_static || pq_quant_is_none(w->quant) ||
+        w->type.rank != 2 || !is_small_integer(w->type.dtype)) {
+        return false;
+    }
+    const pq_scheme *s = &pq_graph_quant(g, w->quant)->scheme;
+    bool is_nk = pq_op_i64(op, PQ_ATTR_TRANS_B, 0) != 0;
+    if (s->granularity == PQ_GRAN_GROUP) {
+        return is_nk && s->axis == 1 && s->group > 0;
+    }
+    return !is_integer && (has_one_scale(g, op->inputs[IN_W]) ||
+                           (s->granularity == PQ_GRAN_CHANNEL &&
+                            s->axis == channel_axis(g, op)));
+}
+
+// ---- which types are taken ------------------------------------------------
 
 static const char *
 rule_integer_weight(pq_graph *g, const pq_op *op)

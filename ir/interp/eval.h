@@ -278,7 +278,8 @@ void pq_product_i16(const int16_t *a, const int16_t *packed, int64_t m,
 typedef struct pq_group_product {
     int64_t m, k, n;
     int64_t group;      // of k
-    const float *scale; // [n][ceil(k / group)]
+    const float *scale; // (n, g) at n * column_stride + g * group_stride
+    int64_t column_stride, group_stride;
 } pq_group_product;
 
 // c [m][n] = a [m][k] * packed, without scales of a.
@@ -360,8 +361,10 @@ void pq_epilogue_run(pq_epilogue *ep, const pq_span *s);
 PTQC_MUST_USE ptqc_status pq_epilogue_end(pq_epilogue *ep);
 // Whether x and w codes are multiplied as integers.
 bool pq_is_integer_product(const pq_graph *g, const pq_op *op);
-// Whether w has integer codes with scales per group of k, and x is real or
-// has codes per token: pq_group_product.
+// Whether w has integer codes of a matmul's matrix and the sums are exact
+// within groups of k only: x is real (one scale per channel counts as groups of
+// PQ_CHANNEL_GROUP), or has codes per token and w scales per group of k.
+#define PQ_CHANNEL_GROUP 512
 bool pq_is_group_product(const pq_graph *g, const pq_op *op);
 // Codes of input i minus their zero points (0 when unquantized).
 PTQC_MUST_USE ptqc_status pq_centered_i16(pq_eval *e, uint32_t i,

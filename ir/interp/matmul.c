@@ -109,8 +109,15 @@ init_group(pq_eval *e, const matmul *mm, operands *o)
     o->group = (pq_group_product){.m = mm->m,
                                   .k = mm->k,
                                   .n = mm->n,
-                                  .group = (int64_t)q.scheme.group,
-                                  .scale = q.scale};
+                                  .group = PQ_CHANNEL_GROUP,
+                                  .scale = q.scale,
+                                  .column_stride = q.count > 1};
+    if (q.scheme.granularity == PQ_GRAN_GROUP) {
+        int64_t group = (int64_t)q.scheme.group;
+        o->group.group = group;
+        o->group.column_stride = (mm->k + group - 1) / group;
+        o->group.group_stride = 1;
+    }
     o->row = pq_scratch(e, o->is_integer ? 0 : mm->k, sizeof *o->row);
     PQ_TRY_ALLOC(o->row);
     return PTQC_OK;

@@ -41,8 +41,9 @@ sum_groups(const pq_group_product *p, const int16_t *row, const int16_t *panel,
         uint32_t sum[PQ_PANEL] = {0};
         rows->dot_i16(sum, row + first, panel + first * PQ_PANEL, length);
         for (int64_t j = 0; j < PQ_PANEL && column + j < p->n; j++) {
-            acc[j] = fmaf((float)(int32_t)sum[j],
-                          p->scale[(column + j) * groups + g], acc[j]);
+            float scale =
+                p->scale[(column + j) * p->column_stride + g * p->group_stride];
+            acc[j] = fmaf((float)(int32_t)sum[j], scale, acc[j]);
         }
     }
 }
