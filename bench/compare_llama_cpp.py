@@ -131,7 +131,7 @@ class Limits:
 def product_bytes(args, artifact):
     """What the products of a one-token run read and write, as ptqc tells it: their weights and, far less, rows of numbers."""
     steps = read_json(ptqc(args, "bench", artifact, "--profile", "--json", "-r", 1, "--warmup", 0))["rows"][0]["steps"]
-    products = [step["bytes"] for step in steps if step["label"].startswith("matmul")]
+    products = [step["bytes"] for step in steps if step["label"].startswith("matmul k")]     # not "matmul of two results"
     if not products:
         sys.exit(f"{artifact}: no step of the profile is a matmul")
     return sum(products)
