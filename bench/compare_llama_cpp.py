@@ -366,9 +366,10 @@ def compare(args):
             speeds += rows
             print(*map(speed_line, rows), sep="\n", flush=True)
     summaries = [limit.summary() for limit in limits.values() if limit and limit.rows]
-    print("", LIMITS_HEAD, *map(limits_line, summaries), "", sep="\n")
-    if summaries and not summaries[0]["amx_gops"]:
-        print("AMX: left out, this machine has none")
+    if summaries:
+        print("", LIMITS_HEAD, *map(limits_line, summaries), "", sep="\n")
+        if not summaries[0]["amx_gops"]:
+            print("AMX: left out, this machine has none")
     print_bars(compiled, speeds)
     if args.json:
         args.json.write_text(json.dumps({"compile": compiled, "speed": speeds, "limits": summaries}, indent=1))
