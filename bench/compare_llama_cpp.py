@@ -130,7 +130,11 @@ class Limits:
 
 def product_bytes(args, artifact):
     """What the products of a one-token run read and write, as ptqc tells it: their weights and, far less, rows of numbers."""
-    steps = read_json(ptqc(args, "bench", artifact, "--profile", "--json", "-r", 1, "--warmup", 0))["rows"][0]["steps"]
+    zero = args.work / "zero.bin"
+    zero.write_bytes(bytes(4))
+    names = [tensor["name"] for tensor in read_json(ptqc(args, "inspect", artifact, "--json"))["inputs"]]
+    inputs = [word for name in names for word in ("--input", f"{name}=1x1xi32=@{zero}")]    # token 0 at position 0
+    steps = read_json(ptqc(args, "bench", artifact, "--profile", "--json", "-r", 1, "--warmup", 0, *inputs))["rows"][0]["steps"]
     products = [step["bytes"] for step in steps if step["label"].startswith("matmul k")]     # not "matmul of two results"
     if not products:
         sys.exit(f"{artifact}: no step of the profile is a matmul")
