@@ -53,6 +53,10 @@ PTQC_MUST_USE ptqc_status pq_writer_patch(pq_writer *w, uint64_t offset,
 // Flushes, syncs, renames and frees. On failure the temporary file is gone.
 PTQC_MUST_USE ptqc_status pq_writer_commit(pq_writer *w);
 void pq_writer_abort(pq_writer *w); // removes and frees; NULL allowed
+// Whether the n bytes written at `offset` are those at p.
+PTQC_MUST_USE ptqc_status pq_writer_compare(pq_writer *w, uint64_t offset,
+                                            const void *p, size_t n,
+                                            bool *out_is_same);
 
 // mkdir -p of one level; OK when it exists.
 PTQC_MUST_USE ptqc_status pq_make_dir(ptqc_ctx *ctx, const char *path);
