@@ -31,6 +31,9 @@ PTQC_MUST_USE ptqc_status pq_map_open(ptqc_ctx *ctx, const char *path,
 PTQC_MUST_USE ptqc_status pq_map_open_beside(ptqc_ctx *ctx, const char *beside,
                                              const char *relative, pq_map *out);
 void pq_map_close(pq_map *map); // zeroed map allowed
+// Has the file read from the disk ahead of its use, in large pieces. Best
+// effort; a zeroed map is allowed.
+void pq_map_prefetch(const pq_map *map);
 
 // *out_found = false (and OK) when nothing is there.
 PTQC_MUST_USE ptqc_status pq_file_identify(ptqc_ctx *ctx, const char *path,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Opening an artifact: everything that later code relies on is checked here,
-// once, on a private copy of the front part of the file.
+// once, on a private copy of header and tables.
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -246,9 +246,11 @@ hash_constants(void *user, uint32_t worker, uint32_t width, void *region)
 {
     hash_job *job = user;
     const ptqc_artifact *a = job->a;
-    (void)worker;
     (void)width;
     (void)region;
+    if (worker == 0) {
+        pq_map_prefetch(&a->map); // the others hash what has come
+    }
     while (!pq_is_cancelled(a->ctx) && !atomic_load(&job->is_damaged)) {
         uint32_t i = atomic_fetch_add(&job->next, 1);
         if (i >= a->constant_count) {
