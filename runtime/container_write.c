@@ -48,7 +48,7 @@ ptqc_status
 pq_container_create_file(ptqc_ctx *ctx, const char *path, unsigned flags,
                          pq_container **out)
 {
-    static const uint8_t header[PQ_DATA_OFFSET]; // filled at the end
+    const uint8_t header[PQ_DATA_OFFSET] = {0}; // filled at the end
     pq_container *c = NULL;
     *out = NULL;
     PQ_TRY(pq_container_create(ctx, &c));
