@@ -65,6 +65,11 @@ make_recipe(ptqc_ctx *ctx, const ptqc_compile_desc *desc, pq_arena *arena,
                        sizeof pq_observers / sizeof *pq_observers - 1,
                        (unsigned)desc->observer);
     }
+    if ((unsigned)desc->scale_search > PTQC_SCALE_MSE) {
+        return PQ_FAIL(ctx, PTQC_E_USAGE,
+                       "scale search: expected 0 to %d, found %u",
+                       PTQC_SCALE_MSE, (unsigned)desc->scale_search);
+    }
     pq_str *keep = pq_arena_array(arena, desc->keep_count, sizeof *keep);
     PQ_TRY_ALLOC(keep);
     for (uint32_t i = 0; i < desc->keep_count; i++) {
@@ -74,6 +79,9 @@ make_recipe(ptqc_ctx *ctx, const ptqc_compile_desc *desc, pq_arena *arena,
                        .method = method,
                        .observer = pq_observers[desc->observer],
                        .percentile = percentile,
+                       .scale_search = desc->scale_search == PTQC_SCALE_MSE
+                                           ? PQ_SCALE_MSE
+                                           : PQ_SCALE_MINMAX,
                        .keep = keep,
                        .keep_count = desc->keep_count,
                        .seed = desc->seed};

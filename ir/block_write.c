@@ -225,6 +225,7 @@ write_quant(block_writer *w, pq_quant_id id, uint32_t *out)
                                 .group = q->scheme.group};
         record.flags |= q->scheme.symmetric ? PTQC_GB_QUANT_SYMMETRIC : 0;
         record.flags |= q->scheme.dynamic ? PTQC_GB_QUANT_DYNAMIC : 0;
+        record.flags |= q->scheme.bits << PTQC_GB_QUANT_BITS_SHIFT;
         PQ_TRY(write_constant(w, q->scale, &record.scale));
         PQ_TRY(write_constant(w, q->zero_point, &record.zero_point));
         PQ_TRY(append(w, PTQC_GB_QUANTS, &record, 1));

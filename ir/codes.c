@@ -132,9 +132,9 @@ pq_codes_hash(pq_graph *g, const pq_constant_slot *slot, pq_sha256 *out)
     const pq_const_id parts[3] = {slot->weight, q->scale, q->zero_point};
     struct {
         pq_sha256 parts[3];
-        uint32_t scheme[5];
-    } all = {.scheme = {(uint32_t)s->format, (uint32_t)s->granularity, s->axis,
-                        s->group, s->symmetric}};
+        uint32_t scheme[6];
+    } all = {.scheme = {(uint32_t)s->format, s->bits, (uint32_t)s->granularity,
+                        s->axis, s->group, s->symmetric}};
     for (size_t i = 0; i < 3; i++) {
         const pq_sha256 *hash;
         PQ_TRY(pq_graph_constant_hash(g, parts[i], &hash));

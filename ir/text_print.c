@@ -321,6 +321,9 @@ print_quant(const printer *p, uint32_t index)
     pq_strbuf_addf(p->out, ", axis = %u, group = %u", s->axis, s->group);
     pq_strbuf_addf(p->out, ", symmetric = %d, dynamic = %d", s->symmetric,
                    s->dynamic);
+    if (s->bits != 0) {
+        pq_strbuf_addf(p->out, ", bits = %u", s->bits);
+    }
     if (!pq_const_is_none(q->scale)) {
         pq_strbuf_addf(p->out, ", scale = c%u",
                        p->const_number[q->scale.index]);

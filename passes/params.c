@@ -105,6 +105,7 @@ pq_same_params(const pq_graph *g, pq_quant_id a, pq_quant_id b)
     int64_t n = pq_scale_count(g, p);
     if (n == 0 || n != pq_scale_count(g, q) ||
         p->scheme.format != q->scheme.format ||
+        p->scheme.bits != q->scheme.bits ||
         p->scheme.granularity != q->scheme.granularity ||
         p->scheme.axis != q->scheme.axis ||
         p->scheme.group != q->scheme.group) {

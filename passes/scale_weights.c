@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Chooses the scales of annotated weights (round to nearest). The bias of an
+// Chooses the scales of annotated weights (quant/share.c). The bias of an
 // integer product is kept in units of sx * sw[c]: where it would come near
 // the end of int32, the weight scale of that channel grows.
 
@@ -43,8 +43,9 @@ least_scales(const pq_graph *g, const pq_op *op, int64_t channels,
 // Parameters of one weight being chosen.
 typedef struct pq_choice {
     const float *least_scale; // [channels], NULL: none
-    int64_t group_count;      // scales per channel
-    float *scales;            // [channels][groups], or one for all
+    pq_scale_search search;
+    int64_t group_count; // scales per channel
+    float *scales;       // [channels][groups], or one for all
     int32_t *zero_points;
 } pq_choice;
 
@@ -54,6 +55,7 @@ choose_block(void *user, const pq_weight_block *block)
     const pq_choice *c = user;
     pq_weights w = block->weights;
     int64_t first = block->first_channel * c->group_count;
+    w.search = c->search;
     if (c->least_scale != NULL) {
         w.least_scale = c->least_scale + block->first_channel;
     }
@@ -61,7 +63,8 @@ choose_block(void *user, const pq_weight_block *block)
 }
 
 static ptqc_status
-choose(pq_graph *g, const pq_op *op, pq_mode mode, pq_arena *scratch)
+choose(pq_graph *g, const pq_op *op, pq_mode mode, pq_scale_search search,
+       pq_arena *scratch)
 {
     pq_value_id id = op->inputs[1];
     const pq_constant *w =
@@ -69,7 +72,7 @@ choose(pq_graph *g, const pq_op *op, pq_mode mode, pq_arena *scratch)
     const pq_scheme scheme = pq_annotation(g, id)->scheme;
     const pq_weights view = pq_weights_view(w, &scheme);
     int64_t count = pq_weights_scale_count(&view);
-    pq_choice c = {.group_count = count / view.channels};
+    pq_choice c = {.search = search, .group_count = count / view.channels};
     c.scales = pq_arena_array(scratch, (size_t)count, sizeof *c.scales);
     c.zero_points =
         pq_arena_array(scratch, (size_t)count, sizeof *c.zero_points);
@@ -91,12 +94,12 @@ choose(pq_graph *g, const pq_op *op, pq_mode mode, pq_arena *scratch)
 }
 
 static ptqc_status
-visit(pq_graph *g, const pq_op *op, pq_mode mode)
+visit(pq_graph *g, const pq_op *op, pq_mode mode, pq_scale_search search)
 {
     pq_arena local;
     PQ_TRY(pq_check_cancelled(pq_graph_ctx(g)));
     pq_arena_init(&local, pq_graph_ctx(g));
-    ptqc_status st = choose(g, op, mode, &local);
+    ptqc_status st = choose(g, op, mode, search, &local);
     pq_arena_deinit(&local);
     return st;
 }
@@ -111,7 +114,7 @@ pq_pass_scale_weights(pq_graph *g, pq_pass_env *env)
     {
         const pq_op *op = pq_graph_op(g, id);
         if (pq_is_product(op->code) && modes[id.index] != PQ_MODE_FLOAT) {
-            PQ_TRY(visit(g, op, modes[id.index]));
+            PQ_TRY(visit(g, op, modes[id.index], env->recipe->scale_search));
         }
         pq_progress(pq_graph_ctx(g), "scale weights", ++done,
                     pq_graph_live_op_count(g));
