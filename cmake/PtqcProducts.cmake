@@ -43,9 +43,11 @@ if(ptqc_cli_sources)
   install(TARGETS ptqc_command RUNTIME)
   ptqc_tests(cli USES pq_cli)
   if(PTQC_TESTS)
-    add_test(NAME e2e_demo_model
-      COMMAND ${CMAKE_SOURCE_DIR}/tests/e2e/demo_model.sh $<TARGET_FILE:ptqc_command>
-      WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    foreach(test demo_model compile_output)
+      add_test(NAME e2e_${test}
+        COMMAND ${CMAKE_SOURCE_DIR}/tests/e2e/${test}.sh $<TARGET_FILE:ptqc_command>
+        WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    endforeach()
   endif()
 endif()
 

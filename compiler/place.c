@@ -90,12 +90,14 @@ offer_to(pq_offer *offer, uint32_t target)
     ptqc_call call;
     pq_call_init(&call, offer->targets->ctx, t->plugin);
     call.constant_map = pq_block_constant;
+    call.constant_release = pq_block_release;
     call.constant_user = offer->g;
     ptqc_be_status st = t->plugin->table->vt->check(
         &call, t->plugin->instance,
         (ptqc_str){t->text.target.p, t->text.target.n},
         (ptqc_bytes){offer->block, offer->block_bytes}, offer->asked,
         offer->asked_count, &sink);
+    pq_graph_release_constants(offer->g);
     PQ_TRY(offer->st);
     return pq_call_end(&call, st, "check");
 }

@@ -67,6 +67,7 @@ pq_lower_begin(pq_lower *l)
 {
     uint32_t values = ptqc_gb_count(l->g, PTQC_GB_VALUES);
     uint32_t nodes = ptqc_gb_count(l->g, PTQC_GB_NODES);
+    l->scratch.host = l->host;
     l->values = pq_mem_array(l->mem, values, sizeof *l->values);
     l->fused = pq_mem_array(l->mem, nodes, 1);
     if (l->values == NULL || l->fused == NULL) {
@@ -289,6 +290,7 @@ lower_node(pq_lower *l)
         return;
     }
     fn(l);
+    pq_lower_release(l);
 }
 
 static void
@@ -326,6 +328,7 @@ pq_lower_entry(pq_lower *l)
         l->node = UINT32_MAX;
         end_outputs(l, bindings);
     }
+    pq_lower_release(l);
     say_failure(l);
     return l->st;
 }
