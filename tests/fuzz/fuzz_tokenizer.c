@@ -2,9 +2,10 @@
 //
 // Hostile tokenizers and hostile texts. The first byte chooses: a
 // tokenizer.json, the saved form, a description like GGUF's, or one of the
-// tokenizers below; what follows the byte 0xff is the text. Ids must be of the
-// vocabulary, decoded text well-formed, the saved form equal to what it was
-// made from, and memory must come back.
+// tokenizers below; what follows the last byte 0xff is the text (the saved
+// form has such bytes itself). Ids must be of the vocabulary, decoded text
+// well-formed, the saved form equal to what it was made from, and memory must
+// come back.
 #include <stdlib.h>
 #include <string.h>
 
@@ -188,9 +189,13 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
     if (n == 0 || ptqc_ctx_create(&desc, &ctx) != PTQC_OK) {
         return 0;
     }
-    pq_str all = {(const char *)p + 1, n - 1}, source, text;
-    if (!pq_str_split(all, '\xff', &source, &text)) {
-        text = all;
+    pq_str source = {(const char *)p + 1, n - 1}, text = source;
+    for (size_t i = source.n; i > 0; i--) {
+        if ((uint8_t)source.p[i - 1] == 0xff) {
+            text = (pq_str){source.p + i, source.n - i};
+            source.n = i - 1;
+            break;
+        }
     }
     if (create(ctx, p[0], source, &t) == PTQC_OK) {
         check_tokenizer(ctx, t, text);
