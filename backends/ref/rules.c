@@ -35,6 +35,7 @@
     TERM(Q4, NIBBLES, G(TENSOR) | G(CHANNEL))                                  \
     TERM(W, NIBBLES, G(TENSOR) | G(CHANNEL) | G(GROUP))                        \
     TERM(T, BIT(I8), G(TOKEN))                                                 \
+    TERM(K, BIT(I8), G(NONE))                                                  \
     TERM(C, BYTES, G(NONE))                                                    \
     TERM(L, BIT(I32), G(NONE) | G(TENSOR) | G(CHANNEL))                        \
     TERM(S, BIT(I32), G(NONE))
