@@ -50,8 +50,9 @@ loop_unrolled(pq_emitter *e, val v_n, int64_t unit, val *v_carried,
               uint32_t count, void *user, loop_body body)
 {
     LLVMBuilderRef b = e->builder;
-    val v_whole = LLVMBuildAnd(b, v_n, pq_emit_i64(e, -unit), "");
-    for (int part = 0; part < 2; part++) {
+    val v_whole = unit > 1 ? LLVMBuildAnd(b, v_n, pq_emit_i64(e, -unit), "")
+                           : pq_emit_i64(e, 0);
+    for (int part = unit > 1 ? 0 : 1; part < 2; part++) {
         int64_t step = part == 0 ? unit : 1;
         pq_loop loop;
         pq_emit_loop_begin(e, &loop, part == 0 ? pq_emit_i64(e, 0) : v_whole,
@@ -355,7 +356,8 @@ emit_sum(pq_emitter *e, const void *desc)
         v_acc[i] = pq_emit_load(
             e, e->t_vf32, pq_emit_at_const(e, s.v_out[i / s.d->strips], at), 4);
     }
-    loop_unrolled(e, v_keys, 2, v_acc, n + 1, &s, sum_key);
+    // weights of several keys of many rows would not stay in registers
+    loop_unrolled(e, v_keys, n <= 8 ? 4 : 1, v_acc, n + 1, &s, sum_key);
     for (uint32_t i = 0; i < n; i++) {
         int64_t at = 64 * (int64_t)(i % s.d->strips);
         pq_emit_store(e, v_acc[i],
