@@ -6,6 +6,7 @@
 #include "emit_kv.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -14,7 +15,6 @@
 #include "emit.h"
 #include "emit_math.h"
 #include "emit_real.h"
-#include "emit_row_scan.h"
 
 typedef LLVMValueRef val;
 
@@ -201,90 +201,187 @@ const pq_kernel_class pq_kv_score_class = {
 // ---- softmax ---------------------------------------------------------------
 
 typedef struct softmax {
-    val v_center, v_sum;
-    val v_ahead; // where on the stack the address is
+    pq_emitter *e;
+    uint32_t scaled;
+    val v_row, v_keys, v_center;      // of the row
+    val v_before, v_sum, v_scale;     // of the row before
+    val v_ahead;
 } softmax;
 
-static void
-body_max(pq_emitter *e, const void *user, const val *v_in, val *v_acc,
-         val *v_out)
+static val
+element_at(const softmax *s, val v_row, val v_index)
 {
-    (void)user;
-    (void)v_out;
-    *v_acc = pq_emit_maxf(e, v_in[0], *v_acc);
+    return pq_emit_at(s->e, v_row, scaled_index(s->e, v_index, 4));
 }
 
-// Asks for the next two lines: nothing else is read from memory meanwhile.
+// A NaN is left out: it makes the sum, and so every weight, NaN.
 static void
-prefetch(pq_emitter *e, val v_slot)
+max_vector(void *user, val v_index, val *v_acc)
 {
-    val v_at = pq_emit_load(e, e->t_ptr, v_slot, 8);
-    for (int64_t i = 0; i < 2; i++) {
+    const softmax *s = user;
+    pq_emitter *e = s->e;
+    val v = pq_emit_load(
+        e, e->t_vf32,
+        pq_emit_at(e, s->v_row, scaled_index(e, v_index, 64)), 4);
+    val v_new = pq_emit_max(e, v, v_acc[0]);
+    memmove(v_acc, v_acc + 1, 3 * sizeof *v_acc); // the next one's turn
+    v_acc[3] = v_new;
+}
+
+// The largest score in all lanes; several at a time.
+static val
+largest(softmax *s)
+{
+    pq_emitter *e = s->e;
+    val v_acc[4];
+    for (int i = 0; i < 4; i++) {
+        v_acc[i] = pq_emit_real(e->t_vf32, -(double)INFINITY);
+    }
+    val v_n = LLVMBuildLShr(e->builder, s->v_keys, pq_emit_i64(e, 4), "");
+    loop_unrolled(e, v_n, 4, v_acc, 4, s, max_vector);
+    v_acc[0] = pq_emit_max(e, pq_emit_max(e, v_acc[0], v_acc[1]),
+                           pq_emit_max(e, v_acc[2], v_acc[3]));
+    return pq_emit_splat(e, pq_emit_reduce(e, v_acc[0], PQ_LANES_MAX));
+}
+
+// Asks for two lines per vector: nothing else is read from memory meanwhile.
+static void
+look_ahead(const softmax *s, val v_index, int64_t vectors)
+{
+    pq_emitter *e = s->e;
+    val v_at = pq_emit_at(e, s->v_ahead, scaled_index(e, v_index, 8));
+    for (int64_t i = 0; i < 2 * vectors; i++) {
         val v_args[4] = {pq_emit_at_const(e, v_at, 64 * i), pq_emit_i32(e, 0),
                          pq_emit_i32(e, 2), pq_emit_i32(e, 1)};
         pq_emit_intrinsic(e, "llvm.prefetch", &e->t_ptr, 1, v_args, 4);
     }
-    pq_emit_store(e, pq_emit_at_const(e, v_at, 128), v_slot, 8);
 }
 
-static void
-body_exp(pq_emitter *e, const void *user, const val *v_in, val *v_acc,
-         val *v_out)
+// The first lane in `lanes` lanes; vector `i` of several.
+static val
+spread(pq_emitter *e, val v, uint32_t lanes)
 {
-    const softmax *s = user;
-    prefetch(e, s->v_ahead);
-    *v_out = pq_emit_expf(e,
-                          LLVMBuildFSub(e->builder, v_in[0], s->v_center, ""));
-    *v_acc = LLVMBuildFAdd(e->builder, *v_acc, *v_out, "");
+    int index[4 * PQ_LANES] = {0};
+    return pq_emit_shuffle(e, v, v, index, lanes);
 }
 
-static void
-body_weight(pq_emitter *e, const void *user, const val *v_in, val *v_acc,
-            val *v_out)
+static val
+part_of(pq_emitter *e, val v, uint32_t i)
 {
-    const softmax *s = user;
-    (void)v_acc;
-    *v_out = LLVMBuildFDiv(e->builder, v_in[0], s->v_sum, "");
-    if (v_in[1] != NULL) {
-        *v_out = LLVMBuildFMul(e->builder, *v_out, v_in[1], "");
+    int index[PQ_LANES];
+    for (uint32_t k = 0; k < PQ_LANES; k++) {
+        index[k] = (int)(PQ_LANES * i + k);
     }
+    return pq_emit_shuffle(e, v, v, index, PQ_LANES);
+}
+
+// Several vectors as one: their chains of operations are interleaved.
+static LLVMTypeRef
+vectors_of(const softmax *s, int64_t count)
+{
+    return pq_emit_vector_type(s->e->t_f32, (uint32_t)(count * PQ_LANES));
+}
+
+static val
+exp_vectors(const softmax *s, val v_index, int64_t count, val v_acc)
+{
+    pq_emitter *e = s->e;
+    val v_at = element_at(s, s->v_row, v_index);
+    val v = pq_emit_load(e, vectors_of(s, count), v_at, 4);
+    val v_center = spread(e, s->v_center,
+                                         (uint32_t)(count * PQ_LANES));
+    look_ahead(s, v_index, count);
+    v = pq_emit_expf(e, LLVMBuildFSub(e->builder, v, v_center, ""));
+    pq_emit_store(e, v, v_at, 4);
+    for (int64_t i = 0; i < count; i++) {
+        v_acc = LLVMBuildFAdd(e->builder, v_acc,
+                              part_of(e, v, (uint32_t)i), "");
+    }
+    return v_acc;
+}
+
+static void
+divide_vectors(const softmax *s, val v_index, int64_t count)
+{
+    pq_emitter *e = s->e;
+    val v_at = element_at(s, s->v_before, v_index);
+    LLVMTypeRef type = vectors_of(s, count);
+    val v_sum = spread(e, s->v_sum,
+                                      (uint32_t)(count * PQ_LANES));
+    val v = LLVMBuildFDiv(e->builder, pq_emit_load(e, type, v_at, 4), v_sum,
+                          "");
+    if (s->scaled) {
+        v = LLVMBuildFMul(
+            e->builder, v,
+            pq_emit_load(e, type, element_at(s, s->v_scale, v_index), 4), "");
+    }
+    pq_emit_store(e, v, v_at, 4);
+}
+
+enum { WITH_EXP = 1, WITH_DIVIDE = 2 };
+
+// [begin, end) of the row, of the one before, or of both: division and exp
+// keep different units busy. -> the lanes of the sum.
+static val
+walk_by(const softmax *s, val v_begin, val v_end, int what, int64_t count,
+        val v_acc)
+{
+    pq_loop loop;
+    pq_emit_loop_begin(s->e, &loop, v_begin, v_end,
+                       count * (int64_t)PQ_LANES, &v_acc, 1);
+    val v_next = loop.v_carried[0];
+    if ((what & WITH_DIVIDE) != 0) {
+        divide_vectors(s, loop.v_index, count);
+    }
+    if ((what & WITH_EXP) != 0) {
+        v_next = exp_vectors(s, loop.v_index, count, v_next);
+    }
+    pq_emit_loop_end(s->e, &loop, &v_next);
+    return loop.v_carried[0];
+}
+
+static val
+walk(const softmax *s, val v_begin, val v_end, int what, val v_acc)
+{
+    LLVMBuilderRef b = s->e->builder;
+    val v_n = LLVMBuildSub(b, v_end, v_begin, "");
+    v_n = LLVMBuildAnd(b, v_n, pq_emit_i64(s->e, -4 * (int64_t)PQ_LANES), "");
+    val v_middle = LLVMBuildAdd(b, v_begin, v_n, "");
+    v_acc = walk_by(s, v_begin, v_middle, what, 4, v_acc);
+    return walk_by(s, v_middle, v_end, what, 1, v_acc);
 }
 
 static ptqc_be_status
 emit_softmax(pq_emitter *e, const void *desc)
 {
     const pq_kv_softmax_desc *d = desc;
-    softmax s = {0};
+    softmax s = {.e = e, .scaled = d->scaled};
     pq_emit_function(e, &e->t_ptr, 1);
     val v_args = pq_emit_param(e, 0);
-    s.v_ahead = pq_emit_stack(e, 8);
-    pq_emit_store(e,
-                  pq_emit_field(e, v_args, e->t_ptr,
-                                offsetof(pq_kv_softmax_args, ahead)),
-                  s.v_ahead, 8);
-    val v_row =
-        pq_emit_field(e, v_args, e->t_ptr, offsetof(pq_kv_softmax_args, row));
-    pq_scan scan = {
-        .v_source = {v_row, NULL, NULL},
-        .v_length = pq_emit_field(e, v_args, e->t_i64,
-                                  offsetof(pq_kv_softmax_args, keys)),
-        .fold = PQ_SCAN_MAX,
-        .body = body_max,
-        .user = &s,
-        .target_bytes = 4,
-    };
-    s.v_center = pq_emit_splat(e, pq_emit_scan(e, &scan));
-    scan.fold = PQ_SCAN_ADD;
-    scan.body = body_exp;
-    scan.v_target = v_row;
-    s.v_sum = pq_emit_splat(e, pq_emit_scan(e, &scan));
-    scan.fold = PQ_SCAN_NONE;
-    scan.body = body_weight;
-    if (d->scaled) {
-        scan.v_source[1] = pq_emit_field(
-            e, v_args, e->t_ptr, offsetof(pq_kv_softmax_args, value_scale));
-    }
-    pq_emit_scan(e, &scan);
+#define FIELD(type, field)                                                     \
+    pq_emit_field(e, v_args, e->type, offsetof(pq_kv_softmax_args, field))
+    s.v_row = FIELD(t_ptr, row);
+    s.v_keys = FIELD(t_i64, keys);
+    s.v_before = FIELD(t_ptr, before);
+    s.v_sum = pq_emit_splat(e, FIELD(t_f32, sum_before));
+    s.v_scale = FIELD(t_ptr, value_scale);
+    s.v_ahead = FIELD(t_ptr, ahead);
+    val v_keys_before = FIELD(t_i64, keys_before);
+#undef FIELD
+    s.v_center = largest(&s);
+    // what both have, then what one of them has more
+    val v_less =
+        LLVMBuildICmp(e->builder, LLVMIntSLT, s.v_keys, v_keys_before, "");
+    val v_both =
+        LLVMBuildSelect(e->builder, v_less, s.v_keys, v_keys_before, "");
+    val v_acc = LLVMConstNull(e->t_vf32);
+    v_acc = walk(&s, pq_emit_i64(e, 0), v_both, WITH_EXP | WITH_DIVIDE, v_acc);
+    v_acc = walk(&s, v_both, s.v_keys, WITH_EXP, v_acc);
+    (void)walk(&s, v_both, v_keys_before, WITH_DIVIDE, v_acc);
+    pq_emit_store(e, pq_emit_reduce(e, v_acc, PQ_LANES_ADD),
+                  pq_emit_at_const(e, v_args,
+                                   (int64_t)offsetof(pq_kv_softmax_args, sum)),
+                  4);
     pq_emit_return(e);
     return PTQC_BE_OK;
 }

@@ -51,17 +51,23 @@ typedef struct pq_kv_score_args {
 
 extern const pq_kernel_class pq_kv_score_class;
 
-// ---- softmax of one row, in place; then times vs ---------------------------
+// ---- softmax, row by row ---------------------------------------------------
 
 typedef struct pq_kv_softmax_desc {
     uint32_t scaled; // there are value scales
 } pq_kv_softmax_desc;
 
+// Scores become exp(score - max), and *sum their sum; meanwhile the row before
+// is divided by its own. Keys are counted in whole vectors of 16: scores of
+// -infinity behind the last one add nothing.
 typedef struct pq_kv_softmax_args {
     float *row;
-    int64_t keys;             // >= 1
-    const float *value_scale; // [keys]
+    int64_t keys; // 0: there is only a row before
+    float *before;
+    int64_t keys_before;      // 0: there is none
+    const float *value_scale; // factors of the row before
     const void *ahead;        // what is read next: asked for meanwhile
+    float sum_before, sum;    // in, out
 } pq_kv_softmax_args;
 
 // Bytes of `ahead` that a row of so many keys asks for.

@@ -6,6 +6,7 @@
 // a block of keys, or a chunk of values, is widened to f32 once for all.
 #include "kv_attention.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "emit_kv.h"
@@ -14,7 +15,7 @@
 
 #define LANES 16
 // Rows of a block: many share what is widened; their scores stay near.
-#define BLOCK_ROWS_MAX    48
+#define BLOCK_ROWS_MAX    96
 #define BLOCK_UNIT        12 // every size of a tile divides it
 #define BLOCK_SCORE_BYTES ((int64_t)512 << 10)
 // Keys whose values are summed up before the next rows use them.
@@ -54,7 +55,7 @@ struct pq_kv_attention {
     score_fn score[TILE_KINDS];
     sum_fn sum[TILE_KINDS];
     widen_fn widen_k, widen_v;
-    void (*softmax)(const pq_kv_softmax_args *args);
+    void (*softmax)(pq_kv_softmax_args *args);
 };
 
 // ---- preparation -----------------------------------------------------------
@@ -192,7 +193,7 @@ get_kernels(pq_kv_attention *op, pq_jit *jit, ptqc_call *call)
     if (st != PTQC_BE_OK) {
         return st;
     }
-    op->softmax = (void (*)(const pq_kv_softmax_args *))code;
+    op->softmax = (void (*)(pq_kv_softmax_args *))code;
     st = get_widen(jit, call, &op->score_tiling, d->k_dtype, &op->widen_k);
     if (st == PTQC_BE_OK) {
         st = get_widen(jit, call, &op->sum_tiling, d->v_dtype, &op->widen_v);
@@ -441,15 +442,34 @@ score_keys(const block *b, int64_t from, int64_t to)
 
 // ---- sums ------------------------------------------------------------------
 
-static void
-weigh_row(const block *b, int64_t row, const void *ahead)
+// Scores of row i, filled up to whole vectors; -> keys with those that fill.
+static int64_t
+fill_row(const block *b, int64_t i)
 {
-    pq_kv_softmax_args args = {.row = b->scores + row * b->op->score_stride,
-                               .keys = b->seen[row],
-                               .value_scale = scales_of(b, b->io->v_scale),
-                               .ahead = ahead};
-    if (args.keys > 0) {
+    float *row = b->scores + i * b->op->score_stride;
+    int64_t keys = divide_up(b->seen[i], LANES) * LANES;
+    for (int64_t k = b->seen[i]; k < keys; k++) {
+        row[k] = -INFINITY;
+    }
+    return keys;
+}
+
+// Softmax of rows [first, end): each is divided while the next one's
+// exponentials are computed.
+static void
+weigh_rows(const block *b, int64_t first, int64_t end)
+{
+    const uint8_t *ahead = values_of(b, 0);
+    pq_kv_softmax_args args = {.value_scale = scales_of(b, b->io->v_scale)};
+    for (int64_t i = first; i <= end; i++) {
+        args.row = b->scores + i * b->op->score_stride;
+        args.keys = i < end ? fill_row(b, i) : 0;
+        args.ahead = ahead;
         b->op->softmax(&args);
+        ahead += PQ_KV_AHEAD_BYTES(args.keys);
+        args.before = args.row;
+        args.keys_before = args.keys;
+        args.sum_before = args.sum;
     }
 }
 
@@ -557,14 +577,10 @@ static void
 run_block(block *b)
 {
     const pq_kv_attention *op = b->op;
-    const uint8_t *ahead = values_of(b, 0);
     count_keys(b);
     pack_queries(b);
     score_keys(b, 0, b->keys);
-    for (int64_t i = 0; i < b->count; i++) {
-        weigh_row(b, i, ahead);
-        ahead += PQ_KV_AHEAD_BYTES(b->seen[i]);
-    }
+    weigh_rows(b, 0, b->count);
     for (int64_t panel = 0; panel < op->panels; panel++) {
         finish_panel(b, panel);
     }
@@ -626,9 +642,12 @@ run_split(const pq_kv_attention *op, const pq_kv_attention_io *io,
     split_scores(&b, worker);
     io->barrier(io->region);
     pq_range rows = pq_worker_range(worker, heads * op->rows, 1);
-    for (int64_t i = rows.begin; i < rows.end; i++) {
-        set_head(&b, i / op->rows, worker);
-        weigh_row(&b, i % op->rows, values_of(&b, 0));
+    while (rows.begin < rows.end) {
+        int64_t first = rows.begin % op->rows;
+        int64_t count = min_i64(op->rows - first, rows.end - rows.begin);
+        set_head(&b, rows.begin / op->rows, worker);
+        weigh_rows(&b, first, first + count);
+        rows.begin += count;
     }
     io->barrier(io->region);
     pq_range panels = pq_worker_range(worker, heads * op->panels, 1);
