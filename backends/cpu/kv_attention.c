@@ -19,7 +19,7 @@
 #define BLOCK_UNIT        12 // every size of a tile divides it
 #define BLOCK_SCORE_BYTES ((int64_t)512 << 10)
 // Keys whose values are summed up before the next rows use them.
-#define CHUNK_KEYS 64
+#define CHUNK_KEYS 128
 // Few heads with room for many keys are shared out by keys and by columns.
 #define SPLIT_KEYS  512
 #define SPLIT_HEADS 32
