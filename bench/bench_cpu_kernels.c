@@ -594,8 +594,8 @@ state_bytes(const attention_shape *s)
 static void
 attention_work(bench_case *c, const attention_shape *s)
 {
-    double pairs = (double)s->queries *
-                   ((double)s->keys - 0.5 * (double)(s->queries - 1));
+    double pairs =
+        (double)s->queries * ((double)s->keys - 0.5 * (double)(s->queries - 1));
     double rows = (double)(s->batch * s->kv_heads * s->group);
     c->operations = 4.0 * rows * pairs * (double)s->d;
     c->bytes = s->queries == 1 ? 2.0 * (double)state_bytes(s) : 0;
@@ -827,9 +827,8 @@ main(int argc, char **argv)
         } else if (strcmp(argv[i], "--decode") == 0) {
             b.decode_bytes = (int64_t)atoi(argv[i + 1]) << 20;
         } else if (strcmp(argv[i], "--clock") == 0) {
-            clock_id = strcmp(argv[i + 1], "cpu") == 0
-                           ? CLOCK_THREAD_CPUTIME_ID
-                           : CLOCK_MONOTONIC;
+            clock_id = strcmp(argv[i + 1], "cpu") == 0 ? CLOCK_THREAD_CPUTIME_ID
+                                                       : CLOCK_MONOTONIC;
         } else if (strcmp(argv[i], "--attention") == 0) {
             b.attention_bytes = (int64_t)atoi(argv[i + 1]) << 20;
         }

@@ -67,8 +67,8 @@ make_recipe(ptqc_ctx *ctx, const ptqc_compile_desc *desc, pq_arena *arena,
     }
     pq_kv_type kv = PQ_KV_AS_IS;
     if (!pq_kv_type_parse(pq_str_of(desc->kv), &kv)) {
-        return PQ_FAIL(ctx, PTQC_E_USAGE,
-                       "kv '%s': expected f16, f32 or int8", desc->kv);
+        return PQ_FAIL(ctx, PTQC_E_USAGE, "kv '%s': expected f16, f32 or int8",
+                       desc->kv);
     }
     pq_str *keep = pq_arena_array(arena, desc->keep_count, sizeof *keep);
     PQ_TRY_ALLOC(keep);

@@ -163,8 +163,7 @@ pq_infer_kv_update_codes(pq_infer *c)
     for (uint32_t axis = 0; axis < 3; axis++) {
         PQ_TRY(pq_infer_dim(c, 1, axis, state->dims[axis]));
     }
-    if (state->dtype != PTQC_I8 ||
-        pq_infer_in(c, 1)->type.dtype != PTQC_F32) {
+    if (state->dtype != PTQC_I8 || pq_infer_in(c, 1)->type.dtype != PTQC_F32) {
         return pq_infer_refuse(c, 0, "the states are i8 codes, f32 scales");
     }
     pq_infer_copy(c, 0, 0);

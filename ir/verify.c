@@ -222,8 +222,8 @@ check_state_operand(verifier *v, pq_op_id id, uint32_t i)
         return op_error(v, id, "it reads a state after its update");
     }
     v->is_changed[index] = is_update;
-    bool is_attention = op->code == PQ_OP_ATTENTION &&
-                        (i == 1 || i == 2 || i == 5 || i == 6);
+    bool is_attention =
+        op->code == PQ_OP_ATTENTION && (i == 1 || i == 2 || i == 5 || i == 6);
     return is_update || is_attention
                ? PTQC_OK
                : op_error(v, id, "it reads a state as no op may");

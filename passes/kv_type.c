@@ -46,9 +46,8 @@ add_scales(pq_graph *g, const pq_value *state, pq_value_id *out)
     pq_strbuf_init(&name, pq_graph_ctx(g));
     pq_strbuf_add(&name, state->name);
     pq_strbuf_add_z(&name, ".scale");
-    *out = name.failed
-               ? PQ_NO_VALUE
-               : pq_graph_add_value(g, (pq_str){name.p, name.n}, type);
+    *out = name.failed ? PQ_NO_VALUE
+                       : pq_graph_add_value(g, (pq_str){name.p, name.n}, type);
     pq_strbuf_deinit(&name);
     return pq_value_is_none(*out) ? pq_graph_failure(g)
                                   : pq_graph_add_state(g, *out);
@@ -86,8 +85,7 @@ make_codes(pq_graph *g, pq_op_id id)
     }
     retype(g, update, PTQC_I8);
     PQ_TRY(add_scales(g, pq_graph_value(g, state), &inputs[1]));
-    pq_build_begin(&b, g, id, PQ_OP_KV_UPDATE_CODES,
-                   pq_graph_op(g, id)->name);
+    pq_build_begin(&b, g, id, PQ_OP_KV_UPDATE_CODES, pq_graph_op(g, id)->name);
     for (uint32_t i = 0; i < 4; i++) {
         pq_build_input(&b, inputs[i]);
     }

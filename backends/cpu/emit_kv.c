@@ -59,8 +59,7 @@ loop_unrolled(pq_emitter *e, val v_n, int64_t unit, val *v_carried,
                            part == 0 ? v_whole : v_n, step, v_carried, count);
         memcpy(v_carried, loop.v_carried, count * sizeof *v_carried);
         for (int64_t i = 0; i < step; i++) {
-            body(user,
-                 LLVMBuildAdd(b, loop.v_index, pq_emit_i64(e, i), ""),
+            body(user, LLVMBuildAdd(b, loop.v_index, pq_emit_i64(e, i), ""),
                  v_carried);
         }
         pq_emit_loop_end(e, &loop, v_carried);
@@ -76,10 +75,8 @@ emit_widen(pq_emitter *e, const void *desc)
     const pq_kv_widen_desc *d = desc;
     pq_emit_function(e, &e->t_ptr, 1);
     val v_args = pq_emit_param(e, 0);
-    val v_x =
-        pq_emit_field(e, v_args, e->t_ptr, offsetof(pq_kv_widen_args, x));
-    val v_y =
-        pq_emit_field(e, v_args, e->t_ptr, offsetof(pq_kv_widen_args, y));
+    val v_x = pq_emit_field(e, v_args, e->t_ptr, offsetof(pq_kv_widen_args, x));
+    val v_y = pq_emit_field(e, v_args, e->t_ptr, offsetof(pq_kv_widen_args, y));
     val v_n =
         pq_emit_field(e, v_args, e->t_i64, offsetof(pq_kv_widen_args, count));
     pq_loop loop;
@@ -140,11 +137,11 @@ store_scores(const score *s, const val *v_acc, val v_out, val v_key_scale)
     uint32_t strips = s->d->strips;
     for (uint32_t i = 0; i < strips; i++) {
         val v_row = pq_emit_at_const(e, v_out, 64 * (int64_t)i);
-        val v_ks = s->d->scaled
-                       ? pq_emit_load(e, e->t_vf32,
-                                      pq_emit_at_const(e, v_key_scale, 64 * i),
-                                      4)
-                       : NULL;
+        val v_ks =
+            s->d->scaled
+                ? pq_emit_load(e, e->t_vf32,
+                               pq_emit_at_const(e, v_key_scale, 64 * i), 4)
+                : NULL;
         for (uint32_t r = 0; r < s->d->rows; r++) {
             val v = v_acc[r * strips + i];
             v = v_ks != NULL ? LLVMBuildFMul(e->builder, v, v_ks, "") : v;
@@ -203,8 +200,8 @@ const pq_kernel_class pq_kv_score_class = {
 typedef struct softmax {
     pq_emitter *e;
     uint32_t scaled;
-    val v_row, v_keys, v_center;      // of the row
-    val v_before, v_sum, v_scale;     // of the row before
+    val v_row, v_keys, v_center;  // of the row
+    val v_before, v_sum, v_scale; // of the row before
     val v_ahead;
 } softmax;
 
@@ -221,8 +218,7 @@ max_vector(void *user, val v_index, val *v_acc)
     const softmax *s = user;
     pq_emitter *e = s->e;
     val v = pq_emit_load(
-        e, e->t_vf32,
-        pq_emit_at(e, s->v_row, scaled_index(e, v_index, 64)), 4);
+        e, e->t_vf32, pq_emit_at(e, s->v_row, scaled_index(e, v_index, 64)), 4);
     val v_new = pq_emit_max(e, v, v_acc[0]);
     memmove(v_acc, v_acc + 1, 3 * sizeof *v_acc); // the next one's turn
     v_acc[3] = v_new;
@@ -288,14 +284,13 @@ exp_vectors(const softmax *s, val v_index, int64_t count, val v_acc)
     pq_emitter *e = s->e;
     val v_at = element_at(s, s->v_row, v_index);
     val v = pq_emit_load(e, vectors_of(s, count), v_at, 4);
-    val v_center = spread(e, s->v_center,
-                                         (uint32_t)(count * PQ_LANES));
+    val v_center = spread(e, s->v_center, (uint32_t)(count * PQ_LANES));
     look_ahead(s, v_index, count);
     v = pq_emit_expf(e, LLVMBuildFSub(e->builder, v, v_center, ""));
     pq_emit_store(e, v, v_at, 4);
     for (int64_t i = 0; i < count; i++) {
-        v_acc = LLVMBuildFAdd(e->builder, v_acc,
-                              part_of(e, v, (uint32_t)i), "");
+        v_acc =
+            LLVMBuildFAdd(e->builder, v_acc, part_of(e, v, (uint32_t)i), "");
     }
     return v_acc;
 }
@@ -306,10 +301,9 @@ divide_vectors(const softmax *s, val v_index, int64_t count)
     pq_emitter *e = s->e;
     val v_at = element_at(s, s->v_before, v_index);
     LLVMTypeRef type = vectors_of(s, count);
-    val v_sum = spread(e, s->v_sum,
-                                      (uint32_t)(count * PQ_LANES));
-    val v = LLVMBuildFDiv(e->builder, pq_emit_load(e, type, v_at, 4), v_sum,
-                          "");
+    val v_sum = spread(e, s->v_sum, (uint32_t)(count * PQ_LANES));
+    val v =
+        LLVMBuildFDiv(e->builder, pq_emit_load(e, type, v_at, 4), v_sum, "");
     if (s->scaled) {
         v = LLVMBuildFMul(
             e->builder, v,
@@ -327,8 +321,8 @@ walk_by(const softmax *s, val v_begin, val v_end, int what, int64_t count,
         val v_acc)
 {
     pq_loop loop;
-    pq_emit_loop_begin(s->e, &loop, v_begin, v_end,
-                       count * (int64_t)PQ_LANES, &v_acc, 1);
+    pq_emit_loop_begin(s->e, &loop, v_begin, v_end, count * (int64_t)PQ_LANES,
+                       &v_acc, 1);
     val v_next = loop.v_carried[0];
     if ((what & WITH_DIVIDE) != 0) {
         divide_vectors(s, loop.v_index, count);
@@ -378,10 +372,10 @@ emit_softmax(pq_emitter *e, const void *desc)
     v_acc = walk(&s, pq_emit_i64(e, 0), v_both, WITH_EXP | WITH_DIVIDE, v_acc);
     v_acc = walk(&s, v_both, s.v_keys, WITH_EXP, v_acc);
     (void)walk(&s, v_both, v_keys_before, WITH_DIVIDE, v_acc);
-    pq_emit_store(e, pq_emit_reduce(e, v_acc, PQ_LANES_ADD),
-                  pq_emit_at_const(e, v_args,
-                                   (int64_t)offsetof(pq_kv_softmax_args, sum)),
-                  4);
+    pq_emit_store(
+        e, pq_emit_reduce(e, v_acc, PQ_LANES_ADD),
+        pq_emit_at_const(e, v_args, (int64_t)offsetof(pq_kv_softmax_args, sum)),
+        4);
     pq_emit_return(e);
     return PTQC_BE_OK;
 }

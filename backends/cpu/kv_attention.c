@@ -206,8 +206,7 @@ get_kernels(pq_kv_attention *op, pq_jit *jit, ptqc_call *call)
 
 ptqc_be_status
 pq_kv_attention_prepare(pq_jit *jit, ptqc_call *call,
-                        const pq_kv_attention_desc *desc,
-                        pq_kv_attention **out)
+                        const pq_kv_attention_desc *desc, pq_kv_attention **out)
 {
     const ptqc_host *host = pq_jit_host(jit);
     *out = NULL;
@@ -322,9 +321,8 @@ static const float *
 scales_of(const block *b, const float *all)
 {
     int64_t stride = divide_up(b->op->d.tk, PQ_KV_SCALE_TOKENS);
-    return all == NULL
-               ? NULL
-               : all + head_index(b) * stride * PQ_KV_SCALE_TOKENS;
+    return all == NULL ? NULL
+                       : all + head_index(b) * stride * PQ_KV_SCALE_TOKENS;
 }
 
 static void
@@ -361,8 +359,8 @@ pack_queries(const block *b)
         (void)tile_kind(b, &b->op->score_tiling, at, &rows);
         float *to = b->q + at * d;
         for (int64_t r = 0; r < rows; r++) {
-            const uint8_t *q = (const uint8_t *)b->io->q +
-                               row_offset(b, &b->op->d.q, at + r);
+            const uint8_t *q =
+                (const uint8_t *)b->io->q + row_offset(b, &b->op->d.q, at + r);
             const float *from = (const float *)(const void *)q;
             for (int64_t i = 0; i < d; i++) {
                 to[i * rows + r] = from[i];

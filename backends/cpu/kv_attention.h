@@ -47,7 +47,6 @@ uint64_t pq_kv_attention_scratch_bytes(const pq_kv_attention *op);
 // Not 0: the workers meet at barriers of the run.
 uint64_t pq_kv_attention_shared_bytes(const pq_kv_attention *op);
 void pq_kv_attention_run(const pq_kv_attention *op,
-                         const pq_kv_attention_io *io,
-                         const pq_worker *worker);
+                         const pq_kv_attention_io *io, const pq_worker *worker);
 
 #endif

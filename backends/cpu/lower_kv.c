@@ -14,9 +14,9 @@
 //     KV_ATTENTION  q, k, v, positions, k scales, v scales -> y
 //                   [0] map of q [1] map of y [2] scale [3] causal
 //                   [4] capacity, a dim expression [5] columns of v
-#include <string.h>
-
 #include "lower_kv.h"
+
+#include <string.h>
 
 #include "move.h"
 
@@ -30,8 +30,8 @@ role_of(const pq_lower *l, const ptqc_gb_node *n, uint32_t i)
         [1] = PQ_KV_KEYS,   [2] = PQ_KV_VALUES, [3] = PQ_KV_ROWS,
         [5] = PQ_KV_SCALES, [6] = PQ_KV_SCALES,
     };
-    bool has_mask = n->input_count > 3 &&
-                    ptqc_gb_input(l->g, n, 3) != PTQC_GB_NONE;
+    bool has_mask =
+        n->input_count > 3 && ptqc_gb_input(l->g, n, 3) != PTQC_GB_NONE;
     return ptqc_gb_text_is(l->g, n->op, "attention") && !has_mask &&
                    i < sizeof roles / sizeof roles[0]
                ? roles[i]
@@ -56,7 +56,7 @@ agreed_layout(const pq_lower *l, uint32_t gv)
         }
     }
     return layout == PQ_KV_LAYOUT_COUNT || l->values[gv].is_output ? PQ_KV_ROWS
-                                                                  : layout;
+                                                                   : layout;
 }
 
 static bool
@@ -99,8 +99,7 @@ pq_lower_states(pq_lower *l)
             continue;
         }
         pq_kv_layout first = state_layout(l, n, 0);
-        pq_kv_layout second =
-            count == 2 ? state_layout(l, n, 1) : PQ_KV_SCALES;
+        pq_kv_layout second = count == 2 ? state_layout(l, n, 1) : PQ_KV_SCALES;
         if (first == PQ_KV_ROWS || second == PQ_KV_ROWS) {
             continue;
         }

@@ -101,11 +101,10 @@ get_converter(const pq_prep *prep, uint32_t dtype, update_state *s)
         st = pq_jit_get(prep->jit, prep->call, &pq_row_class, &quantize, &code);
         s->quantize = st == PTQC_BE_OK ? (pq_row_kernel)code : NULL;
     } else if (dtype != PTQC_F32) {
-        st = pq_jit_get(prep->jit, prep->call, &pq_narrow_class, &narrow,
-                        &code);
-        s->narrow = st == PTQC_BE_OK
-                        ? (void (*)(const pq_narrow_args *))code
-                        : NULL;
+        st =
+            pq_jit_get(prep->jit, prep->call, &pq_narrow_class, &narrow, &code);
+        s->narrow =
+            st == PTQC_BE_OK ? (void (*)(const pq_narrow_args *))code : NULL;
     }
     return st;
 }
@@ -116,12 +115,11 @@ read_scales(const pq_prep *prep, int64_t heads, update_state *s)
 {
     const pq_shape *scales = prep->outs[1];
     PQ_NEED(prep, scales != NULL && scales->dtype == PTQC_F32);
-    s->scale_head = (pq_kv_head){.layout = s->head.layout == PQ_KV_ROWS
-                                               ? PQ_KV_ROWS
-                                               : PQ_KV_SCALES,
-                                 .bytes = 4,
-                                 .capacity = s->head.capacity,
-                                 .d = 1};
+    s->scale_head = (pq_kv_head){
+        .layout = s->head.layout == PQ_KV_ROWS ? PQ_KV_ROWS : PQ_KV_SCALES,
+        .bytes = 4,
+        .capacity = s->head.capacity,
+        .d = 1};
     PQ_NEED(prep, is_layout(scales, &s->scale_head, heads));
     s->scale_bytes = pq_kv_head_bytes(&s->scale_head);
     return PTQC_BE_OK;
@@ -150,8 +148,7 @@ pq_prepare_kv_update(const pq_prep *prep, pq_op *op)
                            .d = s->x.dims[3]};
     PQ_NEED(prep, pq_prep_dim(prep, 2, &s->head.capacity));
     PQ_NEED(prep, is_layout(y, &s->head, heads));
-    PQ_NEED(prep,
-            pq_is_positions(prep->ins[3], s->x.dims[0], s->x.dims[2]));
+    PQ_NEED(prep, pq_is_positions(prep->ins[3], s->x.dims[0], s->x.dims[2]));
     s->head_bytes = pq_kv_head_bytes(&s->head);
     if (y->dtype == PTQC_I8) {
         st = read_scales(prep, heads, s);

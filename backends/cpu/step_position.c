@@ -184,7 +184,8 @@ read_attention(const pq_prep *prep, pq_attention_desc *d)
     PQ_NEED(prep, d->kv_heads > 0 && d->heads % d->kv_heads == 0);
     PQ_NEED(prep, y.dims[0] == d->batch && y.dims[1] == d->heads &&
                       y.dims[2] == d->tq && y.dims[3] == d->dv);
-    PQ_NEED(prep, !d->positions || pq_is_positions(prep->ins[4], d->batch, d->tq));
+    PQ_NEED(prep,
+            !d->positions || pq_is_positions(prep->ins[4], d->batch, d->tq));
     PQ_NEED(prep, d->tk < INT32_MAX && d->d < INT32_MAX && d->dv < INT32_MAX);
     return read_mask(prep, d);
 }

@@ -16,13 +16,13 @@ typedef struct attention {
     const float *q, *mask;
     const int64_t *positions; // [batch][tq]
     float *y;
-    const pq_tensor *k, *v;     // f32, narrower floats, or i8 codes
+    const pq_tensor *k, *v;         // f32, narrower floats, or i8 codes
     const float *k_scale, *v_scale; // [batch][kv_heads][tk] of codes, or NULL
-    float *wide;                // k or v of one head when they are narrower
-    float *packed_k, *packed_v; // panels of one head
-    float *score;               // [tq][keys]
-    int64_t keys;               // of the current sequence that some query sees
-    int64_t mask_stride[4];     // 0 along broadcast axes
+    float *wide;                    // k or v of one head when they are narrower
+    float *packed_k, *packed_v;     // panels of one head
+    float *score;                   // [tq][keys]
+    int64_t keys;           // of the current sequence that some query sees
+    int64_t mask_stride[4]; // 0 along broadcast axes
 } attention;
 
 static ptqc_status
@@ -264,8 +264,7 @@ is_source(pq_graph *g, const pq_op *op, uint32_t i)
         op->input_count > 4 + i && !pq_value_is_none(op->inputs[4 + i]);
     bool is_int = pq_value_kind(g, op->inputs[i]) == PQ_KIND_INT;
     return is_int == has_scales &&
-           (!is_int ||
-            pq_graph_value(g, op->inputs[i])->type.dtype == PTQC_I8);
+           (!is_int || pq_graph_value(g, op->inputs[i])->type.dtype == PTQC_I8);
 }
 
 const char *

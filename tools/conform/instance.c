@@ -113,7 +113,7 @@ typedef struct pq_maker {
     float x_scale;
     float w_scale[256]; // per channel, for the bias; the first for the output
     uint32_t w_scale_count;
-    int64_t depth; // products summed per output element
+    int64_t depth;         // products summed per output element
     pq_value_id scales[2]; // of updated keys and values
 } pq_maker;
 

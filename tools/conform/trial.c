@@ -265,8 +265,7 @@ keep_output(void *user, pq_value_id value, const pq_tensor *tensor)
     const pq_graph *g = e->run->instance->g;
     for (uint32_t i = 0; i < pq_graph_output_count(g); i++) {
         if (pq_value_equal(pq_graph_output(g, i), value)) {
-            pq_tensor *t =
-                &e->tensors[e->input_count + e->state_count + i];
+            pq_tensor *t = &e->tensors[e->input_count + e->state_count + i];
             *t = *tensor;
             t->p = calloc(1, t->bytes + 1);
             if (t->p == NULL) {

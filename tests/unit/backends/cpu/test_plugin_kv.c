@@ -56,8 +56,7 @@ add_update(const kv_case *c, char which, const char *type, int64_t d,
     return (size_t)snprintf(text, room,
                             "%%%c: i8[B, %d, C, %d]%s = "
                             "kv_update_codes(%%s%c, %%s%cs, %%x%c, %%p)\n",
-                            which, (int)h, (int)d, scales, which, which,
-                            which);
+                            which, (int)h, (int)d, scales, which, which, which);
 }
 
 static size_t
@@ -69,13 +68,13 @@ add_states(const kv_case *c, char *text, size_t room)
     for (int i = 0; i < 2; i++) {
         n += (size_t)snprintf(text + n, room - n,
                               "state %%s%c: %s[B, %d, C, %d]\n", "kv"[i],
-                              types[i], (int)c->kv_heads, (int)d[i]);
+                              types[i], (int)c -> kv_heads, (int)d[i]);
     }
     for (int i = 0; i < 2; i++) {
         if (is_codes(types[i])) {
             n += (size_t)snprintf(text + n, room - n,
                                   "state %%s%cs: f32[B, %d, C]\n", "kv"[i],
-                                  (int)c->kv_heads);
+                                  (int)c -> kv_heads);
         }
     }
     return n;
@@ -84,7 +83,7 @@ add_states(const kv_case *c, char *text, size_t room)
 static void
 write_text(const kv_case *c, char *text, size_t room)
 {
-    const char *k = is_codes(c->k_type) ? ", %ks"
+    const char *k = is_codes(c->k_type)   ? ", %ks"
                     : is_codes(c->v_type) ? ", _"
                                           : "";
     size_t n = (size_t)snprintf(
@@ -93,8 +92,8 @@ write_text(const kv_case *c, char *text, size_t room)
         "symbol T = [1, inf]\nsymbol C = [1, inf]\n"
         "input %%q: f32[B, T, %d, %d]\ninput %%xk: f32[B, %d, T, %d]\n"
         "input %%xv: f32[B, %d, T, %d]\ninput %%p: i32[B, T]\n",
-        (int)c->heads, (int)c->d, (int)c->kv_heads, (int)c->d,
-        (int)c->kv_heads, (int)c->dv);
+        (int)c->heads, (int)c->d, (int)c->kv_heads, (int)c->d, (int)c->kv_heads,
+        (int)c->dv);
     n += add_states(c, text + n, room - n);
     n += add_update(c, 'k', c->k_type, c->d, text + n, room - n);
     n += add_update(c, 'v', c->v_type, c->dv, text + n, room - n);
@@ -136,9 +135,8 @@ make_inputs(fixture *f, int32_t at)
 {
     for (uint32_t i = 0; i < INPUTS; i++) {
         size_t bytes = input_bytes(f, i);
-        f->bindings[i] =
-            (ptqc_binding){.host = aligned_alloc(64, (bytes + 63) / 64 * 64),
-                           .bytes = bytes};
+        f->bindings[i] = (ptqc_binding){
+            .host = aligned_alloc(64, (bytes + 63) / 64 * 64), .bytes = bytes};
         if (i < 3) {
             pq_test_fill_normal(&f->random, f->bindings[i].host, bytes / 4, 1);
         }
@@ -160,8 +158,8 @@ compare(void *user, pq_value_id v, const pq_tensor *t)
         if (pq_value_equal(pq_graph_output(f->g, i), v)) {
             const ptqc_binding *b = &f->bindings[INPUTS + f->states + i];
             assert_int_equal(b->bytes, t->bytes);
-            assert_true(pq_test_same_bytes(f->c->name, b->host, t->p,
-                                           t->bytes));
+            assert_true(
+                pq_test_same_bytes(f->c->name, b->host, t->p, t->bytes));
         }
     }
     return PTQC_OK;
@@ -173,11 +171,20 @@ run_interpreter(fixture *f)
     const kv_case *c = f->c;
     int64_t t = f->tokens;
     const pq_tensor in[INPUTS] = {
-        {PTQC_F32, 4, {c->batch, t, c->heads, c->d}, f->bindings[0].host,
+        {PTQC_F32,
+         4,
+         {c->batch, t, c->heads, c->d},
+         f->bindings[0].host,
          input_bytes(f, 0)},
-        {PTQC_F32, 4, {c->batch, c->kv_heads, t, c->d}, f->bindings[1].host,
+        {PTQC_F32,
+         4,
+         {c->batch, c->kv_heads, t, c->d},
+         f->bindings[1].host,
          input_bytes(f, 1)},
-        {PTQC_F32, 4, {c->batch, c->kv_heads, t, c->dv}, f->bindings[2].host,
+        {PTQC_F32,
+         4,
+         {c->batch, c->kv_heads, t, c->dv},
+         f->bindings[2].host,
          input_bytes(f, 2)},
         {PTQC_I32, 2, {c->batch, t}, f->bindings[3].host, input_bytes(f, 3)},
     };
@@ -211,8 +218,8 @@ run_step(fixture *f, int32_t at, int is_first)
     for (uint32_t i = INPUTS; i < count; i++) {
         bind(f, i, is_first);
     }
-    assert_int_equal(
-        pq_test_plugin_run(f->p, f->bindings, count, NULL, NULL), PTQC_BE_OK);
+    assert_int_equal(pq_test_plugin_run(f->p, f->bindings, count, NULL, NULL),
+                     PTQC_BE_OK);
     run_interpreter(f);
     for (uint32_t i = 0; i < count; i++) {
         if (i < INPUTS || i >= INPUTS + f->states) {
