@@ -70,6 +70,11 @@ make_recipe(ptqc_ctx *ctx, const ptqc_compile_desc *desc, pq_arena *arena,
                        "scale search: expected 0 to %d, found %u",
                        PTQC_SCALE_MSE, (unsigned)desc->scale_search);
     }
+    pq_kv_type kv = PQ_KV_AS_IS;
+    if (!pq_kv_type_parse(pq_str_of(desc->kv), &kv)) {
+        return PQ_FAIL(ctx, PTQC_E_USAGE, "kv '%s': expected f16, f32 or int8",
+                       desc->kv);
+    }
     pq_str *keep = pq_arena_array(arena, desc->keep_count, sizeof *keep);
     PQ_TRY_ALLOC(keep);
     for (uint32_t i = 0; i < desc->keep_count; i++) {
@@ -84,6 +89,7 @@ make_recipe(ptqc_ctx *ctx, const ptqc_compile_desc *desc, pq_arena *arena,
                                            : PQ_SCALE_MINMAX,
                        .keep = keep,
                        .keep_count = desc->keep_count,
+                       .kv = kv,
                        .seed = desc->seed};
     return desc->scheme == NULL
                ? PTQC_OK

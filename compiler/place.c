@@ -213,6 +213,23 @@ fill_ops(pq_gather *s)
     return PTQC_OK;
 }
 
+// A state lies as the program that has it wants: no other one may.
+static ptqc_status
+own_state(const pq_gather *s, const pq_part *part, pq_value_id id)
+{
+    for (const pq_part *p = s->parts; p < part; p++) {
+        for (uint32_t i = 0; i < p->state_count; i++) {
+            if (pq_value_equal(p->states[i], id)) {
+                return PQ_FAIL(pq_graph_ctx(s->g), PTQC_E_UNSUPPORTED,
+                               "state '%.*s' is read on one target and "
+                               "updated on another",
+                               PQ_STR_ARG(pq_graph_value(s->g, id)->name));
+            }
+        }
+    }
+    return PTQC_OK;
+}
+
 // is_seen[value]: made by the part so far, or listed among its inputs.
 static ptqc_status
 find_inputs(pq_gather *s, pq_part *part, bool *is_seen)
@@ -236,6 +253,7 @@ find_inputs(pq_gather *s, pq_part *part, bool *is_seen)
             }
             is_seen[id.index] = true;
             if (v->is_state) {
+                PQ_TRY(own_state(s, part, id));
                 part->states[part->state_count++] = id;
             } else {
                 part->inputs[part->input_count++] = id;

@@ -40,6 +40,8 @@ typedef struct pq_lower_value {
     uint32_t use_count;         // operands of nodes plus outputs
     uint32_t producer;          // node, or PQ_CPU_NONE
     uint32_t consumer;          // the last node that reads it
+    uint32_t kv;                // pq_kv_layout of a state; else 0
+    uint32_t kv_value;          // it, instead of forms
     bool is_output;
 } pq_lower_value;
 
