@@ -46,6 +46,9 @@ if(ptqc_cli_sources)
     add_test(NAME e2e_demo_model
       COMMAND ${CMAKE_SOURCE_DIR}/tests/e2e/demo_model.sh $<TARGET_FILE:ptqc_command>
       WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    add_test(NAME e2e_demo_lm
+      COMMAND ${CMAKE_SOURCE_DIR}/tests/e2e/demo_lm.sh $<TARGET_FILE:ptqc_command>
+      WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   endif()
 endif()
 
