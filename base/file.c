@@ -82,6 +82,14 @@ pq_map_open(ptqc_ctx *ctx, const char *path, pq_map *out)
 }
 
 void
+pq_map_prefetch(const pq_map *map)
+{
+    if (map->p != NULL) {
+        (void)madvise((void *)(uintptr_t)map->p, map->n, MADV_WILLNEED);
+    }
+}
+
+void
 pq_map_close(pq_map *map)
 {
     if (map->p != NULL) {

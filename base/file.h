@@ -31,6 +31,9 @@ PTQC_MUST_USE ptqc_status pq_map_open(ptqc_ctx *ctx, const char *path,
 PTQC_MUST_USE ptqc_status pq_map_open_beside(ptqc_ctx *ctx, const char *beside,
                                              const char *relative, pq_map *out);
 void pq_map_close(pq_map *map); // zeroed map allowed
+// Has the file read from the disk ahead of its use, in large pieces. Best
+// effort; a zeroed map is allowed.
+void pq_map_prefetch(const pq_map *map);
 
 // *out_found = false (and OK) when nothing is there.
 PTQC_MUST_USE ptqc_status pq_file_identify(ptqc_ctx *ctx, const char *path,
@@ -53,6 +56,10 @@ PTQC_MUST_USE ptqc_status pq_writer_patch(pq_writer *w, uint64_t offset,
 // Flushes, syncs, renames and frees. On failure the temporary file is gone.
 PTQC_MUST_USE ptqc_status pq_writer_commit(pq_writer *w);
 void pq_writer_abort(pq_writer *w); // removes and frees; NULL allowed
+// Whether the n bytes written at `offset` are those at p.
+PTQC_MUST_USE ptqc_status pq_writer_compare(pq_writer *w, uint64_t offset,
+                                            const void *p, size_t n,
+                                            bool *out_is_same);
 
 // mkdir -p of one level; OK when it exists.
 PTQC_MUST_USE ptqc_status pq_make_dir(ptqc_ctx *ctx, const char *path);

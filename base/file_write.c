@@ -22,6 +22,7 @@ enum {
     LINK_BYTES = 64,  // of /proc/self/fd/N
     NAME_TRIES = 16,  // random 64-bit names: more means something else
     FILE_MODE = 0666, // less the umask
+    SEND_BYTES = 16 << 20,
 };
 
 struct pq_writer {
@@ -36,6 +37,7 @@ struct pq_writer {
     uint8_t *buffer;            // owned, [BUFFER_BYTES]
     size_t buffered;            // bytes in buffer
     uint64_t flushed;           // bytes in the file
+    uint64_t sent;              // of these, on their way to the disk
 };
 
 static ptqc_status
@@ -120,8 +122,7 @@ static bool
 open_nameless(pq_writer *w)
 {
     char link[LINK_BYTES];
-    int fd =
-        openat(w->folder, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, FILE_MODE);
+    int fd = openat(w->folder, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, FILE_MODE);
     if (fd < 0) {
         return false;
     }
@@ -144,7 +145,7 @@ open_named(pq_writer *w)
             return fail_errno(w, "name a temporary file for", errno);
         }
         w->fd = openat(w->folder, name,
-                       O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC,
+                       O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_CLOEXEC,
                        FILE_MODE);
         error = w->fd >= 0 ? 0 : errno;
         if (error == 0) {
@@ -184,6 +185,19 @@ done:
     return st;
 }
 
+// Lets the disk work while the caller makes the next bytes, so that the sync
+// at the end has little left to wait for. Best effort.
+static void
+send_early(pq_writer *w)
+{
+    if (w->flushed - w->sent >= SEND_BYTES) {
+        (void)sync_file_range(w->fd, (off_t)w->sent,
+                              (off_t)(w->flushed - w->sent),
+                              SYNC_FILE_RANGE_WRITE);
+        w->sent = w->flushed;
+    }
+}
+
 // All n bytes at the end of the file.
 static ptqc_status
 flush_bytes(pq_writer *w, const uint8_t *p, size_t n)
@@ -200,6 +214,7 @@ flush_bytes(pq_writer *w, const uint8_t *p, size_t n)
         n -= (size_t)written;
         w->flushed += (uint64_t)written;
     }
+    send_early(w);
     return PTQC_OK;
 }
 
@@ -277,6 +292,47 @@ pq_writer_patch(pq_writer *w, uint64_t offset, const void *p, size_t n)
         n -= (size_t)written;
         offset += (uint64_t)written;
     }
+    return PTQC_OK;
+}
+
+// n <= BUFFER_BYTES bytes of the file into the (empty) buffer.
+static ptqc_status
+read_back(pq_writer *w, uint64_t offset, size_t n)
+{
+    for (size_t at = 0; at < n;) {
+        ssize_t got =
+            pread(w->fd, w->buffer + at, n - at, (off_t)(offset + at));
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got <= 0) {
+            return fail_errno(w, "read back", got < 0 ? errno : EIO);
+        }
+        at += (size_t)got;
+    }
+    return PTQC_OK;
+}
+
+ptqc_status
+pq_writer_compare(pq_writer *w, uint64_t offset, const void *p, size_t n,
+                  bool *out_is_same)
+{
+    assert(offset <= pq_writer_offset(w) && n <= pq_writer_offset(w) - offset);
+    const uint8_t *expected = p;
+    *out_is_same = false;
+    if (w->failed) {
+        return PTQC_E_IO;
+    }
+    PQ_TRY(flush_buffer(w));
+    for (size_t at = 0; at < n;) {
+        size_t piece = n - at < BUFFER_BYTES ? n - at : BUFFER_BYTES;
+        PQ_TRY(read_back(w, offset + at, piece));
+        if (memcmp(w->buffer, expected + at, piece) != 0) {
+            return PTQC_OK;
+        }
+        at += piece;
+    }
+    *out_is_same = true;
     return PTQC_OK;
 }
 

@@ -16,6 +16,7 @@ typedef struct pq_sha256 {
     uint8_t bytes[32];
 } pq_sha256;
 
+// PTQC_E_CANCELLED only of many bytes.
 PTQC_MUST_USE ptqc_status pq_sha256_of(ptqc_ctx *ctx, const void *p, size_t n,
                                        pq_sha256 *out);
 // 64 hexadecimal digits and a NUL.

@@ -8,10 +8,16 @@
 //
 //     bench_cpu_kernels [--level avx2|avx512|vnni] [--threads N]
 //                       [--rounds N] [--filter TEXT] [--decode MIB]
+//                       [--attention MIB] [--clock wall|cpu]
 //
 // --decode adds products of one token with MIB of weights each (more than the
-// caches hold) and attention of one token; their operations are bytes and
-// their peak is a plain read of as many.
+// caches hold); their operations are bytes and their peak is a plain read of
+// as many. --attention adds attention over states in the same way, with MIB
+// of keys and of values for one token, and with a prompt of 512 tokens, whose
+// peak is that of fma; "fma" is every such row's share of that peak.
+//
+// --clock cpu times what the first thread computes, not what it waits for: on
+// machines that others use, with one thread.
 //
 // A row is the median and the best of the rounds; all cases of a round run
 // one after the other, so that a disturbance hits them alike. 1 multiply-add
@@ -23,13 +29,13 @@
 #include <string.h>
 #include <time.h>
 
-#include "backends/cpu/attention.h"
 #include "backends/cpu/conv.h"
 #include "backends/cpu/emit.h"
 #include "backends/cpu/fixed.h"
 #include "backends/cpu/gemm.h"
+#include "backends/cpu/kv_attention.h"
 
-#define CASES_MAX   64
+#define CASES_MAX   160
 #define ROUNDS_MAX  101
 #define THREADS_MAX 64
 
@@ -230,10 +236,10 @@ typedef struct bench_case {
         pq_matmul_io matmul;
         pq_conv_io conv;
         pq_bmm_io bmm;
-        pq_attention_io attention;
+        pq_kv_attention_io attention;
     } io;
     double operations;
-    double bytes; // decode: instead of operations
+    double bytes; // decode: what the peak is about, instead of operations
     int peak;     // index of the case that is its peak
     void *out;
     int64_t out_bytes;
@@ -247,7 +253,10 @@ typedef struct bench {
     int count;
     uint64_t scratch_bytes;
     const char *filter;
-    int64_t decode_bytes; // 0: no such rows
+    int64_t decode_bytes;    // 0: no such rows
+    int64_t attention_bytes; // of keys, and of values; 0: no such rows
+    int read;                // the case that is a plain read
+    void *keys, *values, *scales;
 } bench;
 
 static void
@@ -275,7 +284,7 @@ static void
 run_attention(void *user, const pq_worker *worker)
 {
     bench_case *c = user;
-    pq_attention_run(c->op, &c->io.attention, worker);
+    pq_kv_attention_run(c->op, &c->io.attention, worker);
 }
 
 typedef struct read_case {
@@ -528,11 +537,12 @@ add_read(bench *b)
     void (*entry)(void);
     check(pq_jit_get(b->jit, NULL, &read_class, &desc, &entry));
     op->kernel = (void (*)(int64_t, const void *, void *))entry;
-    op->bytes = b->decode_bytes;
+    op->bytes = b->decode_bytes > 0 ? b->decode_bytes : b->attention_bytes;
     op->p = fill(op->bytes, 0);
     c->op = op;
     c->work = run_read_case;
-    c->peak = b->count - 1;
+    b->read = b->count - 1;
+    c->peak = b->read;
     c->bytes = (double)op->bytes;
 }
 
@@ -574,48 +584,121 @@ add_decode(bench *b, const char *name, uint32_t format, int64_t group,
                        .out_stride = 4 * desc.weight.n};
 }
 
-// One token of many sequences: 8 heads of keys, 4 queries each.
+typedef struct attention_shape {
+    uint32_t dtype; // of keys and values
+    int64_t batch, kv_heads, group, queries, keys, d;
+} attention_shape;
+
+// Bytes of keys, or of values, with their scales.
+static int64_t
+state_bytes(const attention_shape *s)
+{
+    int64_t bytes = s->dtype == PTQC_I8 ? s->d + 4 : 2 * s->d;
+    return s->batch * s->kv_heads * s->keys * bytes;
+}
+
+// Queries see the keys up to their own, the last query all of them.
 static void
-add_attention(bench *b, int64_t keys, int64_t d, int peak)
+attention_work(bench_case *c, const attention_shape *s)
+{
+    double pairs =
+        (double)s->queries * ((double)s->keys - 0.5 * (double)(s->queries - 1));
+    double rows = (double)(s->batch * s->kv_heads * s->group);
+    c->operations = 4.0 * rows * pairs * (double)s->d;
+    c->bytes = s->queries == 1 ? 2.0 * (double)state_bytes(s) : 0;
+}
+
+static pq_kv_attention_io
+attention_operands(bench *b, const attention_shape *s, void *y)
+{
+    int64_t rows = s->batch * s->queries;
+    int32_t *positions = fill(4 * rows, 0);
+    for (int64_t i = 0; i < rows; i++) {
+        positions[i] = (int32_t)(s->keys - s->queries + i % s->queries);
+    }
+    if (b->keys == NULL) { // of all cases: they are many and large
+        b->keys = fill_f16(b->attention_bytes);
+        b->values = fill_f16(b->attention_bytes);
+        b->scales = fill(b->attention_bytes / 4, 1);
+    }
+    return (pq_kv_attention_io){
+        .q = fill(4 * rows * s->kv_heads * s->group * s->d, 1),
+        .k = b->keys,
+        .v = b->values,
+        .k_scale = s->dtype == PTQC_I8 ? b->scales : NULL,
+        .v_scale = s->dtype == PTQC_I8 ? b->scales : NULL,
+        .positions = positions,
+        .y = y};
+}
+
+static void
+add_attention(bench *b, const attention_shape *s)
 {
     char name[64];
-    snprintf(name, sizeof name, "decode attention f16 %d keys of %d", (int)keys,
-             (int)d);
+    snprintf(name, sizeof name, "attention %s %s d%d x%d, %d keys",
+             s->queries == 1 ? "decode" : "prompt",
+             s->dtype == PTQC_I8 ? "i8" : "f16", (int)s->d, (int)s->group,
+             (int)s->keys);
     bench_case *c = new_case(b, name);
     if (c == NULL) {
         return;
     }
-    int64_t batch = b->decode_bytes / (8 * keys * d * 2 * 2);
-    batch = batch > 0 ? batch : 1;
-    pq_attention_strides kv = {8 * keys * d * 2, keys * d * 2, d * 2};
-    pq_attention_strides q = {32 * d * 4, d * 4, d * 4};
-    pq_attention_desc desc = {.batch = batch,
-                              .heads = 32,
-                              .kv_heads = 8,
-                              .tq = 1,
-                              .tk = keys,
-                              .d = d,
-                              .dv = d,
-                              .k_dtype = PTQC_F16,
-                              .v_dtype = PTQC_F16,
-                              .scale = 0.1f,
-                              .q = q,
-                              .k = kv,
-                              .v = kv,
-                              .y = q};
-    pq_attention *op;
-    check(pq_attention_prepare(b->jit, NULL, &desc, &op));
-    need_scratch(b, pq_attention_scratch_bytes(op));
+    int64_t heads = s->kv_heads * s->group;
+    pq_attention_strides rows = {4 * s->queries * heads * s->d, 4 * s->d,
+                                 4 * heads * s->d};
+    pq_kv_attention_desc desc = {.batch = s->batch,
+                                 .heads = heads,
+                                 .kv_heads = s->kv_heads,
+                                 .tq = s->queries,
+                                 .tk = s->keys,
+                                 .d = s->d,
+                                 .dv = s->d,
+                                 .k_dtype = s->dtype,
+                                 .v_dtype = s->dtype,
+                                 .scale = 0.1f,
+                                 .positions = 1,
+                                 .q = rows,
+                                 .y = rows};
+    pq_kv_attention *op;
+    check(pq_kv_attention_prepare(b->jit, NULL, &desc, &op));
+    need_scratch(b, pq_kv_attention_scratch_bytes(op));
     c->work = run_attention;
     c->op = op;
-    c->peak = peak;
-    c->bytes = 2.0 * (double)(batch * kv.batch);
-    c->out_bytes = batch * q.batch;
+    attention_work(c, s);
+    c->peak = c->bytes > 0 ? b->read : 0;
+    c->out_bytes = s->batch * rows.batch;
     c->out = fill(c->out_bytes, 0);
-    c->io.attention = (pq_attention_io){.q = fill(batch * q.batch, 1),
-                                        .k = fill_f16(batch * kv.batch),
-                                        .v = fill_f16(batch * kv.batch),
-                                        .y = c->out};
+    c->io.attention = attention_operands(b, s, c->out);
+}
+
+// One token of many sequences, whose states fill the memory; a prompt.
+static void
+add_attention_cases(bench *b)
+{
+    static const int64_t d[] = {64, 128}, group[] = {1, 3, 4, 8};
+    static const int64_t keys[] = {512, 2048, 4096};
+    static const uint32_t types[] = {PTQC_F16, PTQC_I8};
+    for (size_t i = 0; i < 48; i++) {
+        attention_shape s = {.dtype = types[i / 24],
+                             .kv_heads = 8,
+                             .batch = 1,
+                             .queries = 1,
+                             .d = d[i / 12 % 2],
+                             .group = group[i / 3 % 4],
+                             .keys = keys[i % 3]};
+        s.batch = b->attention_bytes / state_bytes(&s);
+        add_attention(b, &s);
+    }
+    for (size_t i = 0; i < 16; i++) {
+        attention_shape s = {.dtype = types[i / 8],
+                             .kv_heads = 2,
+                             .batch = 1,
+                             .queries = 512,
+                             .keys = 512,
+                             .d = d[i / 4 % 2],
+                             .group = group[i % 4]};
+        add_attention(b, &s);
+    }
 }
 
 // A prompt of m tokens through codes with a scale per 32.
@@ -671,8 +754,7 @@ add_prefill_cases(bench *b)
 static void
 add_decode_cases(bench *b)
 {
-    add_read(b);
-    int peak = b->count - 1;
+    int peak = b->read;
     add_decode(b, "decode f32", PQ_WEIGHT_F32, 0, 0, peak);
     add_decode(b, "decode f16", PQ_WEIGHT_F16, 0, 0, peak);
     add_decode(b, "decode w8a32", PQ_WEIGHT_W8, 0, 0, peak);
@@ -685,9 +767,6 @@ add_decode_cases(bench *b)
     add_decode(b, "decode w4a15 g32", PQ_WEIGHT_FIXED4, 32, 2, peak);
     add_decode(b, "decode w4a8 g128", PQ_WEIGHT_FIXED4, 128, 1, peak);
     add_decode(b, "decode w4a8 g32", PQ_WEIGHT_FIXED4, 32, 1, peak);
-    add_attention(b, 64, 64, peak);
-    add_attention(b, 512, 64, peak);
-    add_attention(b, 2048, 128, peak);
 }
 
 static void
@@ -707,6 +786,12 @@ add_cases(bench *b)
     };
     add_peak(b, 0);
     add_peak(b, 1);
+    if (b->decode_bytes > 0 || b->attention_bytes > 0) {
+        add_read(b);
+    }
+    if (b->attention_bytes > 0) {
+        add_attention_cases(b);
+    }
     if (b->decode_bytes > 0) {
         add_decode_cases(b);
     }
@@ -727,11 +812,13 @@ add_cases(bench *b)
 
 // ---- timing ---------------------------------------------------------------
 
+static clockid_t clock_id = CLOCK_MONOTONIC;
+
 static double
 now(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock_id, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -760,17 +847,19 @@ report(bench *b, int rounds)
         qsort(b->cases[i].seconds, (size_t)rounds, sizeof(double),
               compare_seconds);
     }
-    printf("%-34s %9s %9s %8s %6s %6s\n", "case", "median ms", "best ms",
-           "GOPS", "share", "best");
+    printf("%-34s %9s %9s %8s %6s %6s %6s\n", "case", "median ms", "best ms",
+           "GOPS", "share", "best", "fma");
     for (int i = 0; i < b->count; i++) {
         const bench_case *c = &b->cases[i];
         const bench_case *p = &b->cases[c->peak];
         double median = c->seconds[rounds / 2], best = c->seconds[0];
         double work = c->bytes > 0 ? c->bytes : c->operations;
         double peak = (c->bytes > 0 ? p->bytes : p->operations) / p->seconds[0];
-        printf("%-34s %9.4f %9.4f %8.1f %6.3f %6.3f\n", c->name, 1e3 * median,
-               1e3 * best, 1e-9 * work / median, work / median / peak,
-               work / best / peak);
+        double fma = b->cases[0].operations / b->cases[0].seconds[0];
+        printf("%-34s %9.4f %9.4f %8.1f %6.3f %6.3f %6.3f\n", c->name,
+               1e3 * median, 1e3 * best, 1e-9 * work / median,
+               work / median / peak, work / best / peak,
+               c->operations / best / fma);
         for (int64_t k = 0; k < c->out_bytes; k++) {
             sum += ((const uint8_t *)c->out)[k];
         }
@@ -799,6 +888,11 @@ main(int argc, char **argv)
             b.filter = argv[i + 1];
         } else if (strcmp(argv[i], "--decode") == 0) {
             b.decode_bytes = (int64_t)atoi(argv[i + 1]) << 20;
+        } else if (strcmp(argv[i], "--clock") == 0) {
+            clock_id = strcmp(argv[i + 1], "cpu") == 0 ? CLOCK_THREAD_CPUTIME_ID
+                                                       : CLOCK_MONOTONIC;
+        } else if (strcmp(argv[i], "--attention") == 0) {
+            b.attention_bytes = (int64_t)atoi(argv[i + 1]) << 20;
         }
     }
     if (level < 0 || rounds < 1 || rounds > ROUNDS_MAX || t.count < 1 ||

@@ -78,6 +78,7 @@ read_desc(cli *c, ptqc_compile_desc *out)
         .sample_limit = (uint64_t)cli_get(c, CLI_CALIB_SAMPLES)->integer,
         .keep = cli_get(c, CLI_KEEP)->list,
         .keep_count = cli_get(c, CLI_KEEP)->count,
+        .kv = cli_get(c, CLI_KV)->text,
         .backends = cli_backend_dirs(c),
         .seed = (uint64_t)cli_get(c, CLI_SEED)->integer,
     };

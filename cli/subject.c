@@ -57,6 +57,13 @@ warn_of_target(const cli *c, const char *path, const ptqc_artifact *artifact)
     json_decref(meta);
 }
 
+// --kv is for what the verb is about, not for its baseline.
+static bool
+is_subject(const cli *c, const char *path)
+{
+    return path == c->args.operands[0];
+}
+
 static ptqc_status
 compile_model(cli *c, const char *path, cli_subject *s)
 {
@@ -64,6 +71,9 @@ compile_model(cli *c, const char *path, cli_subject *s)
     size_t count = 0;
     ptqc_compile_desc desc = {.target = cli_get(c, CLI_TARGET)->text,
                               .backends = cli_backend_dirs(c)};
+    if (is_subject(c, path)) {
+        desc.kv = cli_get(c, CLI_KV)->text;
+    }
     ptqc_status st = ptqc_model_open(c->ctx, path, &model);
     if (st == PTQC_OK) {
         st = ptqc_compile_memory(c->ctx, model, &desc, &s->bytes, &count);
@@ -78,6 +88,11 @@ ptqc_status
 cli_subject_open_artifact(cli *c, const char *path, cli_subject *out)
 {
     *out = (cli_subject){.is_model = !cli_is_artifact(path)};
+    if (!out->is_model && is_subject(c, path) && cli_given(c, CLI_KV)) {
+        return cli_fail(c, PTQC_E_USAGE,
+                        "--kv: %s is compiled already, with its own type",
+                        path);
+    }
     ptqc_status st = out->is_model
                          ? compile_model(c, path, out)
                          : ptqc_artifact_open(c->ctx, path, &out->artifact);

@@ -47,9 +47,11 @@ if(ptqc_cli_sources)
     add_dependencies(cli_test_run ptqc_command)
   endif()
   if(PTQC_TESTS)
-    add_test(NAME e2e_demo_model
-      COMMAND ${CMAKE_SOURCE_DIR}/tests/e2e/demo_model.sh $<TARGET_FILE:ptqc_command>
-      WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    foreach(test demo_model demo_lm compile_output)
+      add_test(NAME e2e_${test}
+        COMMAND ${CMAKE_SOURCE_DIR}/tests/e2e/${test}.sh $<TARGET_FILE:ptqc_command>
+        WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    endforeach()
   endif()
 endif()
 

@@ -28,7 +28,7 @@ function(ptqc_add_plugin name)
   \"name\": \"${name}\",
   \"vendor\": \"${P_VENDOR}\",
   \"version\": \"${P_VERSION}\",
-  \"abi\": 1,
+  \"abi\": 2,
   \"library\": \"${name}.so\",
   \"platform\": \"linux_${arch}\"
 }

@@ -17,7 +17,8 @@ typedef struct pq_program_sink {
     pq_container *container;
     uint32_t *constants; // owned: container indices, in order of emission
     uint32_t constant_count, constant_capacity;
-    uint8_t *blob; // owned
+    uint32_t source_count; // constants of the part, for the progress
+    uint8_t *blob;         // owned
     size_t blob_bytes;
     ptqc_status st;
 } pq_program_sink;
@@ -26,6 +27,7 @@ static ptqc_status
 keep_packed(pq_program_sink *sink, const ptqc_packed_constant *c)
 {
     uint32_t index;
+    PQ_TRY(pq_check_cancelled(sink->ctx));
     PQ_TRY(pq_container_add_constant(sink->container, c->data.p, c->data.n,
                                      &index));
     void *all = sink->constants;
@@ -34,6 +36,10 @@ keep_packed(pq_program_sink *sink, const ptqc_packed_constant *c)
                           sizeof *sink->constants));
     sink->constants = all;
     sink->constants[sink->constant_count++] = index;
+    if (sink->constant_count <= sink->source_count) {
+        pq_progress(sink->ctx, "compile", sink->constant_count,
+                    sink->source_count);
+    }
     return PTQC_OK;
 }
 
@@ -79,11 +85,13 @@ compile_block(pq_graph *g, const pq_target *target, ptqc_bytes block,
     ptqc_call call;
     pq_call_init(&call, sink->ctx, target->plugin);
     call.constant_map = pq_block_constant;
+    call.constant_release = pq_block_release;
     call.constant_user = g;
     ptqc_be_status st = target->plugin->table->vt->compile(
         &call, target->plugin->instance,
         (ptqc_str){target->text.target.p, target->text.target.n}, &entry, 1,
         &be_sink);
+    pq_graph_release_constants(g);
     PQ_TRY(sink->st);
     PQ_TRY(pq_call_end(&call, st, "compile"));
     if (sink->blob == NULL) {
@@ -281,6 +289,7 @@ add_part(pq_graph *g, const pq_target *target, const pq_part *part,
         st = PQ_FAIL(sink->ctx, PTQC_E_INTERNAL, "graph block: %s", reason);
         goto done;
     }
+    sink->source_count = ptqc_gb_count(&gb, PTQC_GB_CONSTANTS);
     PQ_TRY_OR(done, compile_block(g, target, block, sink));
     pq_program_desc desc = {.plugin = pq_str_of(target->plugin->name),
                             .target = target->text.target,
@@ -350,7 +359,6 @@ pq_build_container(pq_graph *g, pq_targets *targets,
         st = pq_container_set_iface(out, iface.bytes, iface.count);
     }
     for (uint32_t i = 0; i < placement->part_count && st == PTQC_OK; i++) {
-        pq_progress(targets->ctx, "compile", i, placement->part_count);
         st = pq_check_cancelled(targets->ctx);
         if (st == PTQC_OK) {
             st = build_part(g, targets, &placement->parts[i], &iface, out);

@@ -70,6 +70,11 @@ make_recipe(ptqc_ctx *ctx, const ptqc_compile_desc *desc, pq_arena *arena,
                        "scale search: expected 0 to %d, found %u",
                        PTQC_SCALE_MSE, (unsigned)desc->scale_search);
     }
+    pq_kv_type kv = PQ_KV_AS_IS;
+    if (!pq_kv_type_parse(pq_str_of(desc->kv), &kv)) {
+        return PQ_FAIL(ctx, PTQC_E_USAGE, "kv '%s': expected f16, f32 or int8",
+                       desc->kv);
+    }
     pq_str *keep = pq_arena_array(arena, desc->keep_count, sizeof *keep);
     PQ_TRY_ALLOC(keep);
     for (uint32_t i = 0; i < desc->keep_count; i++) {
@@ -84,6 +89,7 @@ make_recipe(ptqc_ctx *ctx, const ptqc_compile_desc *desc, pq_arena *arena,
                                            : PQ_SCALE_MINMAX,
                        .keep = keep,
                        .keep_count = desc->keep_count,
+                       .kv = kv,
                        .seed = desc->seed};
     return desc->scheme == NULL
                ? PTQC_OK
@@ -179,7 +185,6 @@ finish(pq_compile *c, const ptqc_model *model)
     PQ_TRY(pq_place(c->graph, &c->targets, &c->placement));
     pq_graph_set_stage(c->graph, PQ_STAGE_LEGAL);
     pq_report_say_placement(&c->report, c->graph, &c->targets, &c->placement);
-    PQ_TRY(pq_container_create(c->ctx, &c->container));
     PQ_TRY(
         pq_build_container(c->graph, &c->targets, &c->placement, c->container));
     PQ_TRY(keep_tokenizer(c, model->import->tokenizer));
@@ -251,8 +256,9 @@ compile_deinit(pq_compile *c)
     pq_arena_deinit(&c->arena);
 }
 
-// The file appears as the very last act: whoever sees it sees all of it, and
-// nothing is left to do that could fail or be interrupted.
+// The constants of a large model go to the file while it is compiled; the file
+// appears as the very last act: whoever sees it sees all of it, and nothing is
+// left to do that could fail or be interrupted.
 ptqc_status
 ptqc_compile_file(ptqc_ctx *ctx, ptqc_model *model,
                   const ptqc_compile_desc *desc, const char *path,
@@ -261,12 +267,14 @@ ptqc_compile_file(ptqc_ctx *ctx, ptqc_model *model,
     pq_compile c;
     pq_writer *writer = NULL;
     compile_init(&c, ctx, desc);
-    ptqc_status st = compile(&c, model);
+    ptqc_status st = pq_container_create_file(
+        ctx, path, (flags & PTQC_COMPILE_REPLACE) != 0 ? PQ_WRITE_REPLACE : 0,
+        &c.container);
     if (st == PTQC_OK) {
-        st = pq_container_write_file(
-            c.container, path,
-            (flags & PTQC_COMPILE_REPLACE) != 0 ? PQ_WRITE_REPLACE : 0,
-            &writer);
+        st = compile(&c, model);
+    }
+    if (st == PTQC_OK) {
+        st = pq_container_finish_file(c.container, &writer);
     }
     if (st == PTQC_OK && c.desc->report != NULL) {
         c.desc->report(c.desc->report_user, c.metadata,
@@ -284,9 +292,12 @@ ptqc_compile_memory(ptqc_ctx *ctx, ptqc_model *model,
     pq_compile c;
     *out_bytes = NULL;
     compile_init(&c, ctx, desc);
-    ptqc_status st = compile(&c, model);
+    ptqc_status st = pq_container_create(ctx, &c.container);
     if (st == PTQC_OK) {
-        st = pq_container_write_memory(c.container, out_bytes, out_count);
+        st = compile(&c, model);
+    }
+    if (st == PTQC_OK) {
+        st = pq_container_finish_memory(c.container, out_bytes, out_count);
     }
     if (st == PTQC_OK && c.desc->report != NULL) {
         c.desc->report(c.desc->report_user, c.metadata, *out_count);

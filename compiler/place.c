@@ -90,12 +90,14 @@ offer_to(pq_offer *offer, uint32_t target)
     ptqc_call call;
     pq_call_init(&call, offer->targets->ctx, t->plugin);
     call.constant_map = pq_block_constant;
+    call.constant_release = pq_block_release;
     call.constant_user = offer->g;
     ptqc_be_status st = t->plugin->table->vt->check(
         &call, t->plugin->instance,
         (ptqc_str){t->text.target.p, t->text.target.n},
         (ptqc_bytes){offer->block, offer->block_bytes}, offer->asked,
         offer->asked_count, &sink);
+    pq_graph_release_constants(offer->g);
     PQ_TRY(offer->st);
     return pq_call_end(&call, st, "check");
 }
@@ -211,6 +213,23 @@ fill_ops(pq_gather *s)
     return PTQC_OK;
 }
 
+// A state lies as the program that has it wants: no other one may.
+static ptqc_status
+own_state(const pq_gather *s, const pq_part *part, pq_value_id id)
+{
+    for (const pq_part *p = s->parts; p < part; p++) {
+        for (uint32_t i = 0; i < p->state_count; i++) {
+            if (pq_value_equal(p->states[i], id)) {
+                return PQ_FAIL(pq_graph_ctx(s->g), PTQC_E_UNSUPPORTED,
+                               "state '%.*s' is read on one target and "
+                               "updated on another",
+                               PQ_STR_ARG(pq_graph_value(s->g, id)->name));
+            }
+        }
+    }
+    return PTQC_OK;
+}
+
 // is_seen[value]: made by the part so far, or listed among its inputs.
 static ptqc_status
 find_inputs(pq_gather *s, pq_part *part, bool *is_seen)
@@ -234,6 +253,7 @@ find_inputs(pq_gather *s, pq_part *part, bool *is_seen)
             }
             is_seen[id.index] = true;
             if (v->is_state) {
+                PQ_TRY(own_state(s, part, id));
                 part->states[part->state_count++] = id;
             } else {
                 part->inputs[part->input_count++] = id;

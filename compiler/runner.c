@@ -99,7 +99,7 @@ compile_into_memory(const pq_session_runner_env *env, pq_graph *g,
     PQ_TRY_OR(done, pq_place(g, &targets, &placement));
     PQ_TRY_OR(done, pq_container_create(env->ctx, &container));
     PQ_TRY_OR(done, pq_build_container(g, &targets, &placement, container));
-    PQ_TRY_OR(done, pq_container_write_memory(container, &r->bytes, &count));
+    PQ_TRY_OR(done, pq_container_finish_memory(container, &r->bytes, &count));
     st = ptqc_artifact_open_memory(env->ctx, r->bytes, count, &r->artifact);
 done:
     pq_container_destroy(container);

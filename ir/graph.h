@@ -201,9 +201,10 @@ PTQC_MUST_USE ptqc_status pq_graph_set_output_name(pq_graph *g, uint32_t i,
                                                    pq_str name);
 void pq_graph_drop_outputs(pq_graph *g, uint32_t keep); // keeps the first
 // States: values without producer that whoever runs the graph keeps from run
-// to run, zero at first. Only kv_update (as input 0) and attention (as k or v)
-// read them; at most one kv_update changes a state, in place, and its output
-// is then the state: nothing reads the state itself after that op.
+// to run, zero at first. Only kv_update (as input 0), kv_update_codes (as 0
+// and 1) and attention (as k or v, or their scales) read them; at most one
+// update changes a state, in place, and its output is then the state: nothing
+// reads the state itself after that op.
 PTQC_MUST_USE ptqc_status pq_graph_add_state(pq_graph *g, pq_value_id v);
 uint32_t pq_graph_state_count(const pq_graph *g);
 pq_value_id pq_graph_state(const pq_graph *g, uint32_t i);

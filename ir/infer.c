@@ -349,7 +349,7 @@ pass_quant(pq_infer *c)
     pq_infer_out *out = &c->out[0];
     if (!pq_value_has_codes(x) ||
         pq_op_info_of(c->op->code)->cls != PQ_CLASS_SAME ||
-        !pq_quant_is_none(out->quant)) {
+        !pq_quant_is_none(out->quant) || out->dtype != x->type.dtype) {
         return PTQC_OK;
     }
     const pq_scheme *s = &pq_graph_quant(c->g, x->quant)->scheme;

@@ -101,6 +101,7 @@ ptqc_status pq_infer_matmul(pq_infer *c);
 ptqc_status pq_infer_attention(pq_infer *c);
 ptqc_status pq_infer_rope(pq_infer *c);
 ptqc_status pq_infer_kv_update(pq_infer *c);
+ptqc_status pq_infer_kv_update_codes(pq_infer *c);
 ptqc_status pq_infer_recurrent(pq_infer *c);
 
 ptqc_status pq_infer_reduce(pq_infer *c);

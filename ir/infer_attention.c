@@ -43,6 +43,30 @@ check_mask(const pq_infer *c, const pq_dim scores[4])
     return PTQC_OK;
 }
 
+// Codes i8 need scales f32 [b, kv_heads, tk] as input 5 + i, others have none.
+static ptqc_status
+check_scales(const pq_infer *c, uint32_t i)
+{
+    const pq_type *t = &pq_infer_in(c, 1 + i)->type;
+    const pq_value *scales = pq_infer_in(c, 5 + i);
+    if ((scales != NULL) != (t->dtype == PTQC_I8)) {
+        return pq_infer_refuse(c, (int)(1 + i),
+                               "i8 codes and scales come together");
+    }
+    if (scales == NULL) {
+        return PTQC_OK;
+    }
+    if (scales->type.dtype != PTQC_F32) {
+        return pq_infer_refuse(c, (int)(5 + i), "scales are f32, found %s",
+                               pq_dtype_name(scales->type.dtype));
+    }
+    PQ_TRY(pq_infer_rank(c, 5 + i, 3, 3));
+    for (uint32_t axis = 0; axis < 3; axis++) {
+        PQ_TRY(pq_infer_dim(c, 5 + i, axis, t->dims[axis]));
+    }
+    return PTQC_OK;
+}
+
 ptqc_status
 pq_infer_attention(pq_infer *c)
 {
@@ -68,6 +92,8 @@ pq_infer_attention(pq_infer *c)
     }
     pq_infer_copy(c, 0, 0);
     out->dims[3] = v->dims[3];
+    PQ_TRY(check_scales(c, 0));
+    PQ_TRY(check_scales(c, 1));
     PQ_TRY(check_positions(c, 4, q->dims[0], q->dims[2]));
     if (pq_infer_in(c, 4) != NULL && pq_op_i64(c->op, PQ_ATTR_CAUSAL, 0) != 0) {
         return pq_infer_refuse(c, 4, "positions and causal exclude each other");
@@ -104,19 +130,43 @@ pq_infer_rope(pq_infer *c)
     return PTQC_OK;
 }
 
+// Rows of input x for the state, input 0, and their positions behind them.
+static ptqc_status
+check_update(const pq_infer *c, uint32_t x)
+{
+    PQ_TRY(pq_infer_rank(c, 0, 4, 4));
+    PQ_TRY(pq_infer_rank(c, x, 4, 4));
+    const pq_type *state = &pq_infer_in(c, 0)->type;
+    for (uint32_t axis = 0; axis < 4; axis++) {
+        if (axis != 2) {
+            PQ_TRY(pq_infer_dim(c, x, axis, state->dims[axis]));
+        }
+    }
+    return check_positions(c, x + 1, state->dims[0],
+                           pq_infer_in(c, x)->type.dims[2]);
+}
+
 ptqc_status
 pq_infer_kv_update(pq_infer *c)
 {
-    PQ_TRY(pq_infer_rank(c, 0, 4, 4));
-    PQ_TRY(pq_infer_rank(c, 1, 4, 4));
-    const pq_type *state = &pq_infer_in(c, 0)->type;
-    const pq_type *x = &pq_infer_in(c, 1)->type;
-    for (uint32_t axis = 0; axis < 4; axis++) {
-        if (axis != 2) {
-            PQ_TRY(pq_infer_dim(c, 1, axis, state->dims[axis]));
-        }
-    }
-    PQ_TRY(check_positions(c, 2, state->dims[0], x->dims[2]));
+    PQ_TRY(check_update(c, 1));
     pq_infer_copy(c, 0, 0);
+    return PTQC_OK;
+}
+
+ptqc_status
+pq_infer_kv_update_codes(pq_infer *c)
+{
+    PQ_TRY(check_update(c, 2));
+    PQ_TRY(pq_infer_rank(c, 1, 3, 3));
+    const pq_type *state = &pq_infer_in(c, 0)->type;
+    for (uint32_t axis = 0; axis < 3; axis++) {
+        PQ_TRY(pq_infer_dim(c, 1, axis, state->dims[axis]));
+    }
+    if (state->dtype != PTQC_I8 || pq_infer_in(c, 1)->type.dtype != PTQC_F32) {
+        return pq_infer_refuse(c, 0, "the states are i8 codes, f32 scales");
+    }
+    pq_infer_copy(c, 0, 0);
+    pq_infer_copy(c, 1, 1);
     return PTQC_OK;
 }

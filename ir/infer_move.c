@@ -333,6 +333,18 @@ read_batch(pq_infer *c, int64_t most, int64_t *out)
     return PTQC_OK;
 }
 
+// Codes with several scales: what is gathered are real numbers.
+static bool
+has_scales_apart(const pq_infer *c)
+{
+    const pq_value *x = pq_infer_in(c, 0);
+    if (!pq_value_has_codes(x)) {
+        return false;
+    }
+    const pq_scheme *s = &pq_graph_quant(c->g, x->quant)->scheme;
+    return s->granularity == PQ_GRAN_CHANNEL || s->granularity == PQ_GRAN_GROUP;
+}
+
 ptqc_status
 pq_infer_gather(pq_infer *c)
 {
@@ -344,7 +356,7 @@ pq_infer_gather(pq_infer *c)
     PQ_TRY(expect_index(c, 1));
     PQ_TRY(pq_infer_axis(c, 0, t->rank, &axis));
     PQ_TRY(read_batch(c, axis, &batch));
-    out->dtype = t->dtype;
+    out->dtype = has_scales_apart(c) ? PTQC_F32 : t->dtype;
     PQ_TRY(push_dims(c, out, t->dims, axis));
     PQ_TRY(push_dims(c, out, s->dims + batch, s->rank - (uint32_t)batch));
     return push_dims(c, out, t->dims + axis + 1, t->rank - axis - 1);

@@ -53,6 +53,13 @@ typedef struct pq_op_info {
 } pq_op_info;
 
 const pq_op_info *pq_op_info_of(pq_opcode code);
+// How many of its first inputs an op changes in place: output i is then state
+// i after the change.
+static inline uint32_t
+pq_op_updates(pq_opcode code)
+{
+    return code == PQ_OP_KV_UPDATE ? 1 : code == PQ_OP_KV_UPDATE_CODES ? 2 : 0;
+}
 bool pq_opcode_parse(const char *p, size_t n, pq_opcode *out);
 const char *pq_attr_text(pq_attr_name name);
 pq_attr_kind pq_attr_kind_of(pq_attr_name name);

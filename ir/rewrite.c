@@ -270,7 +270,7 @@ pq_erase_op(pq_graph *g, pq_op_id id)
 static bool
 changes_state(const pq_graph *g, const pq_op *op)
 {
-    return op->code == PQ_OP_KV_UPDATE &&
+    return pq_op_updates(op->code) > 0 &&
            pq_graph_value(g, op->inputs[0])->is_state;
 }
 

@@ -216,7 +216,7 @@ check_state_operand(verifier *v, pq_op_id id, uint32_t i)
     const pq_op *op = pq_graph_op(v->g, id);
     uint32_t index = op->inputs[i].index;
     bool is_state = pq_graph_value(v->g, op->inputs[i])->is_state;
-    bool is_update = op->code == PQ_OP_KV_UPDATE && i == 0;
+    bool is_update = i < pq_op_updates(op->code);
     if (is_update && !is_state) {
         return op_error(v, id, "it updates what is no state");
     }
@@ -227,7 +227,8 @@ check_state_operand(verifier *v, pq_op_id id, uint32_t i)
         return op_error(v, id, "it reads a state after its update");
     }
     v->is_changed[index] = is_update;
-    bool is_attention = op->code == PQ_OP_ATTENTION && (i == 1 || i == 2);
+    bool is_attention =
+        op->code == PQ_OP_ATTENTION && (i == 1 || i == 2 || i == 5 || i == 6);
     return is_update || is_attention
                ? PTQC_OK
                : op_error(v, id, "it reads a state as no op may");

@@ -135,6 +135,9 @@ static const char *const simplify[] = {
     "dce",
 };
 
+// When the recipe names a type of key and value states.
+static const char *const retype[] = {"kv-type"};
+
 // From a scheme to codes.
 static const char *const quantize[] = {
     "assign-schemes", "calibrate",    "propagate-params",
@@ -182,6 +185,9 @@ pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
                        "a scheme");
     }
     PQ_TRY(PQ_RUN(simplify));
+    if (env->recipe->kv != PQ_KV_AS_IS) {
+        PQ_TRY(PQ_RUN(retype));
+    }
     if (env->recipe->has_scheme) {
         PQ_TRY(PQ_RUN(quantize));
     } else if (has_codes(*g)) {

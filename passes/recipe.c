@@ -19,6 +19,25 @@ pq_method_is_known(pq_str name)
     return false;
 }
 
+static const char *const pq_kv_names[] = {
+    [PQ_KV_AS_IS] = "",
+    [PQ_KV_F16] = "f16",
+    [PQ_KV_F32] = "f32",
+    [PQ_KV_INT8] = "int8",
+};
+
+bool
+pq_kv_type_parse(pq_str text, pq_kv_type *out)
+{
+    for (size_t i = 0; i < sizeof pq_kv_names / sizeof *pq_kv_names; i++) {
+        if (pq_str_equal_z(text, pq_kv_names[i])) {
+            *out = (pq_kv_type)i;
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
 write_scheme(const pq_recipe *r, pq_json_writer *w)
 {
@@ -33,6 +52,9 @@ write_scheme(const pq_recipe *r, pq_json_writer *w)
 void
 pq_recipe_write(const pq_recipe *r, pq_json_writer *w)
 {
+    if (r->kv != PQ_KV_AS_IS) {
+        pq_jw_str(w, "kv", pq_str_of(pq_kv_names[r->kv]));
+    }
     if (!r->has_scheme) {
         pq_jw_null(w, "scheme");
         return;

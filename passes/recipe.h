@@ -10,6 +10,13 @@
 #include "quant/quantize.h"
 #include "quant/scheme.h"
 
+typedef enum pq_kv_type { // of key and value states
+    PQ_KV_AS_IS,
+    PQ_KV_F16,
+    PQ_KV_F32,
+    PQ_KV_INT8,
+} pq_kv_type;
+
 typedef struct pq_recipe {
     bool has_scheme; // false: the model stays as it is
     pq_scheme_request scheme;
@@ -19,6 +26,7 @@ typedef struct pq_recipe {
     double percentile;            // of PQ_OBSERVER_PERCENTILE, e.g. 99.99
     const pq_str *keep; // [keep_count] globs (* ?) over op and value names
     uint32_t keep_count;
+    pq_kv_type kv;
     uint64_t seed;
 } pq_recipe;
 
@@ -27,5 +35,8 @@ struct pq_json_writer;
 void pq_recipe_write(const pq_recipe *r, struct pq_json_writer *w);
 // Methods that exist: "rtn". For messages and --method.
 bool pq_method_is_known(pq_str name);
+
+// "f16", "f32", "int8"; an absent text (n = 0): as it is.
+bool pq_kv_type_parse(pq_str text, pq_kv_type *out);
 
 #endif

@@ -54,7 +54,6 @@ choose_block(void *user, const pq_weight_block *block)
 {
     const pq_choice *c = user;
     pq_weights w = block->weights;
-    w.search = c->search;
     int64_t first = block->first_channel * c->group_count;
     w.search = c->search;
     if (c->least_scale != NULL) {

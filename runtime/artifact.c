@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Opening an artifact: everything that later code relies on is checked here,
-// once, on a private copy of the front part of the file.
+// once, on a private copy of header and tables.
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/checked.h"
+#include "base/threads.h"
 #include "runtime/container.h"
 #include "tokenizer/tokenizer.h"
 
 #define PQ_FRONT_LIMIT (UINT64_C(1) << 30)
+// Less is hashed before a thread has started.
+#define PQ_PARALLEL_BYTES (UINT64_C(4) << 20)
 
 static ptqc_status
 damaged(const ptqc_artifact *a, const char *what)
@@ -50,6 +54,20 @@ check_header(ptqc_artifact *a, size_t count)
     return PTQC_OK;
 }
 
+static uint64_t
+tables_offset(const ptqc_artifact *a)
+{
+    return a->header.sections[PQ_SECTION_META].offset;
+}
+
+// Where a section, not DATA, is in `front`.
+static const uint8_t *
+section_at(const ptqc_artifact *a, pq_section_kind kind)
+{
+    return a->front + PQ_DATA_OFFSET +
+           (a->header.sections[kind].offset - tables_offset(a));
+}
+
 static ptqc_status
 check_sections(const ptqc_artifact *a, size_t count)
 {
@@ -62,27 +80,33 @@ check_sections(const ptqc_artifact *a, size_t count)
         }
         end = s->offset + s->bytes;
     }
-    return PTQC_OK;
+    const pq_file_section *data = &a->header.sections[PQ_SECTION_DATA];
+    return data->offset == PQ_DATA_OFFSET &&
+                   data->offset + data->bytes == tables_offset(a)
+               ? PTQC_OK
+               : damaged(a, "section table");
 }
 
-// Copies [0, DATA) and compares its hash.
+// Copies [0, DATA) and the tables and compares their hash.
 static ptqc_status
-copy_front(ptqc_artifact *a)
+copy_front(ptqc_artifact *a, size_t count)
 {
-    size_t n = a->header.sections[PQ_SECTION_DATA].offset;
-    if (n > PQ_FRONT_LIMIT) {
-        return damaged(a, "front part over 1 GiB");
+    size_t tables = count - tables_offset(a);
+    size_t n = PQ_DATA_OFFSET + tables;
+    if (tables > PQ_FRONT_LIMIT) {
+        return damaged(a, "tables over 1 GiB");
     }
     a->front = pq_alloc(a->ctx, n);
     PQ_TRY_ALLOC(a->front);
-    memcpy(a->front, a->p, n);
+    memcpy(a->front, a->p, PQ_DATA_OFFSET);
+    memcpy(a->front + PQ_DATA_OFFSET, a->p + tables_offset(a), tables);
     size_t at = offsetof(pq_file_header, sha256);
     memset(a->front + at, 0, sizeof a->header.sha256);
     pq_sha256 hash;
     PQ_TRY(pq_sha256_of(a->ctx, a->front, n, &hash));
     memcpy(a->front + at, a->header.sha256, sizeof a->header.sha256);
     if (memcmp(hash.bytes, a->header.sha256, sizeof hash.bytes) != 0) {
-        return damaged(a, "checksum of the front part differs");
+        return damaged(a, "checksum of header and tables differs");
     }
     return PTQC_OK;
 }
@@ -94,7 +118,7 @@ table(const ptqc_artifact *a, pq_section_kind kind, size_t size,
 {
     const pq_file_section *s = &a->header.sections[kind];
     *out_count = (uint32_t)(s->bytes / size);
-    return a->front + s->offset;
+    return section_at(a, kind);
 }
 
 static ptqc_status
@@ -110,7 +134,7 @@ check_tables(ptqc_artifact *a)
                          &a->constant_count);
     const pq_file_section *iface = &a->header.sections[PQ_SECTION_IFACE];
     const char *reason = NULL;
-    if (!ptqc_gb_open(a->front + iface->offset, iface->bytes, &a->iface,
+    if (!ptqc_gb_open(section_at(a, PQ_SECTION_IFACE), iface->bytes, &a->iface,
                       &reason)) {
         return damaged(a, reason);
     }
@@ -197,7 +221,7 @@ check_step(const ptqc_artifact *a, const pq_file_step *s)
 }
 
 static ptqc_status
-check_constants(const ptqc_artifact *a)
+check_constant_table(const ptqc_artifact *a)
 {
     const pq_file_section *data = &a->header.sections[PQ_SECTION_DATA];
     for (uint32_t i = 0; i < a->constant_count; i++) {
@@ -206,11 +230,55 @@ check_constants(const ptqc_artifact *a)
             !slice_fits(c->offset, c->bytes, data->bytes)) {
             return damaged(a, "constant table");
         }
-        if (pq_hash64(a->p + data->offset + c->offset, c->bytes) != c->xxh3) {
-            return damaged(a, "checksum of a constant differs");
-        }
     }
     return PTQC_OK;
+}
+
+// Hashing of all constants: every worker takes the next one.
+typedef struct hash_job {
+    const ptqc_artifact *a;
+    atomic_uint next;
+    atomic_bool is_damaged;
+} hash_job;
+
+static void
+hash_constants(void *user, uint32_t worker, uint32_t width, void *region)
+{
+    hash_job *job = user;
+    const ptqc_artifact *a = job->a;
+    (void)width;
+    (void)region;
+    if (worker == 0) {
+        pq_map_prefetch(&a->map); // the others hash what has come
+    }
+    while (!pq_is_cancelled(a->ctx) && !atomic_load(&job->is_damaged)) {
+        uint32_t i = atomic_fetch_add(&job->next, 1);
+        if (i >= a->constant_count) {
+            return;
+        }
+        ptqc_bytes c = pq_artifact_constant(a, i);
+        if (pq_hash64(c.p, c.n) != a->constants[i].xxh3) {
+            atomic_store(&job->is_damaged, true);
+        }
+    }
+}
+
+static ptqc_status
+check_constants(const ptqc_artifact *a)
+{
+    hash_job job = {.a = a};
+    PQ_TRY(check_constant_table(a));
+    if (a->header.sections[PQ_SECTION_DATA].bytes < PQ_PARALLEL_BYTES) {
+        hash_constants(&job, 0, 1, NULL);
+    } else {
+        pq_pool *pool = pq_ctx_pool(a->ctx);
+        PQ_TRY_ALLOC(pool);
+        pq_pool_run(pool, hash_constants, &job);
+    }
+    if (atomic_load(&job.is_damaged)) {
+        return damaged(a, "checksum of a constant differs");
+    }
+    return pq_check_cancelled(a->ctx);
 }
 
 static ptqc_status
@@ -218,7 +286,7 @@ check_all(ptqc_artifact *a, size_t count)
 {
     PQ_TRY(check_header(a, count));
     PQ_TRY(check_sections(a, count));
-    PQ_TRY(copy_front(a));
+    PQ_TRY(copy_front(a, count));
     PQ_TRY(check_tables(a));
     PQ_TRY(check_boundary(a));
     PQ_TRY(check_programs(a));
@@ -232,9 +300,10 @@ static ptqc_status
 read_tokenizer(ptqc_artifact *a)
 {
     const pq_file_section *s = &a->header.sections[PQ_SECTION_TOKENIZER];
-    return s->bytes == 0 ? PTQC_OK
-                         : pq_tokenizer_read(a->ctx, a->front + s->offset,
-                                             s->bytes, &a->tokenizer);
+    return s->bytes == 0
+               ? PTQC_OK
+               : pq_tokenizer_read(a->ctx, section_at(a, PQ_SECTION_TOKENIZER),
+                                   s->bytes, &a->tokenizer);
 }
 
 // ---- names and infos ------------------------------------------------------
@@ -314,7 +383,7 @@ fill_infos(ptqc_artifact *a)
     const pq_file_section *meta = &a->header.sections[PQ_SECTION_META];
     a->meta = pq_alloc(a->ctx, meta->bytes + 1);
     PQ_TRY_ALLOC(a->meta);
-    memcpy(a->meta, a->front + meta->offset, meta->bytes);
+    memcpy(a->meta, section_at(a, PQ_SECTION_META), meta->bytes);
     return PTQC_OK;
 }
 
@@ -423,7 +492,7 @@ ptqc_artifact_bytes(const ptqc_artifact *a)
 pq_str
 pq_artifact_text(const ptqc_artifact *a, uint32_t offset, uint32_t bytes)
 {
-    const uint8_t *text = a->front + a->header.sections[PQ_SECTION_TEXT].offset;
+    const uint8_t *text = section_at(a, PQ_SECTION_TEXT);
     return (pq_str){(const char *)text + offset, bytes};
 }
 
@@ -438,6 +507,6 @@ pq_artifact_constant(const ptqc_artifact *a, uint32_t index)
 ptqc_bytes
 pq_artifact_blob(const ptqc_artifact *a, const pq_file_program *program)
 {
-    const uint8_t *p = a->front + a->header.sections[PQ_SECTION_BLOBS].offset;
+    const uint8_t *p = section_at(a, PQ_SECTION_BLOBS);
     return (ptqc_bytes){p + program->blob_offset, program->blob_bytes};
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The .ptqc container, version 1: what is in the file and how it is read and
+// The .ptqc container, version 2: what is in the file and how it is read and
 // written. All numbers little-endian, all sections 64-byte aligned.
 //
-//   +-----------------------------+------+-------+- ... -+-----------+------+
-//   | header with section table   | META | IFACE |       | TOKENIZER | DATA |
-//   +-----------------------------+------+-------+- ... -+-----------+------+
+//   +-----------------------------+------+------+-------+- ... -+-----------+
+//   | header with section table   | DATA | META | IFACE |       | TOKENIZER |
+//   +-----------------------------+------+------+-------+- ... -+-----------+
 //
+// DATA       the constants' bytes, each 64-byte aligned, one copy per content
 // META       JSON text: version, provenance, recipe, report
 // IFACE      a graph block without nodes: every boundary value of the plan
 //            with its symbolic dims; its inputs/outputs are the artifact's
@@ -18,10 +19,12 @@
 // CONSTANTS  table of pq_file_constant
 // REFS       u32 indices into CONSTANTS that programs have slices of
 // TOKENIZER  a language model's tokenizer, or nothing
-// DATA       the constants' bytes, each 64-byte aligned, one copy per content
 //
-// The header holds the SHA-256 of everything before DATA (with that field
-// zero); each constant has its XXH3-64. Everything is checked at open.
+// DATA comes first because constants are written as soon as they are made;
+// the rest, the tables, is small and known at the end.
+//
+// The header holds the SHA-256 of itself (with that field zero) and of the
+// tables; each constant has its XXH3-64. Everything is checked at open.
 #ifndef PTQC_RUNTIME_CONTAINER_H
 #define PTQC_RUNTIME_CONTAINER_H
 
@@ -34,10 +37,11 @@
 #include "base/str.h"
 
 #define PQ_CONTAINER_MAGIC   "PTQC\r\n\x1a\n" // 8 bytes: broken by text transfer
-#define PQ_CONTAINER_VERSION 1u
+#define PQ_CONTAINER_VERSION 2u
 
 typedef enum pq_section_kind {
-    PQ_SECTION_META,
+    PQ_SECTION_DATA,
+    PQ_SECTION_META, // the first of the tables
     PQ_SECTION_IFACE,
     PQ_SECTION_PROGRAMS,
     PQ_SECTION_STEPS,
@@ -47,7 +51,6 @@ typedef enum pq_section_kind {
     PQ_SECTION_CONSTANTS,
     PQ_SECTION_REFS,
     PQ_SECTION_TOKENIZER, // tokenizer.h's saved form; empty: none
-    PQ_SECTION_DATA,
     PQ_SECTION_COUNT
 } pq_section_kind;
 
@@ -60,10 +63,13 @@ typedef struct pq_file_header {
     uint32_t version;
     uint32_t section_count;
     uint64_t file_bytes;
-    uint8_t sha256[32]; // of [0, DATA offset) with this field zero
+    uint8_t sha256[32]; // of [0, DATA) and the tables, this field zero
     uint64_t reserved;
     pq_file_section sections[PQ_SECTION_COUNT];
 } pq_file_header;
+
+// Where DATA begins: the header, padded.
+#define PQ_DATA_OFFSET ((sizeof(pq_file_header) + 63) / 64 * 64)
 
 // One plugin's program. Texts are slices of TEXT, constants a slice of REFS
 // (u32 indices into CONSTANTS).
@@ -97,7 +103,7 @@ struct ptqc_artifact {
     pq_map map;            // owned; zero when from memory
     const uint8_t *p;      // the whole file
     pq_file_header header; // private copy: what is interpreted
-    uint8_t *front;        // owned private copy of [0, DATA offset)
+    uint8_t *front;        // owned private copy of [0, DATA) and the tables
     ptqc_gb iface;         // in front
     const pq_file_program *programs;
     const pq_file_step *steps;
@@ -120,13 +126,19 @@ ptqc_bytes pq_artifact_blob(const ptqc_artifact *a,
 
 // ---- writing --------------------------------------------------------------
 
-// Collects an artifact in memory, constants included (copied; those with equal
-// bytes once).
+// Collects an artifact. Its constants go to the file at once, or are copied
+// (in memory); those with equal bytes are kept once.
 typedef struct pq_container pq_container;
 
 PTQC_MUST_USE ptqc_status pq_container_create(ptqc_ctx *ctx,
                                               pq_container **out);
-void pq_container_destroy(pq_container *c); // NULL allowed
+// For a file at `path`; flags of pq_writer_open.
+PTQC_MUST_USE ptqc_status pq_container_create_file(ptqc_ctx *ctx,
+                                                   const char *path,
+                                                   unsigned flags,
+                                                   pq_container **out);
+// NULL allowed. Nothing is left of a file that was not finished.
+void pq_container_destroy(pq_container *c);
 // -> index of the constant (an equal one that is already there).
 PTQC_MUST_USE ptqc_status pq_container_add_constant(pq_container *c,
                                                     const void *p, size_t n,
@@ -157,14 +169,13 @@ PTQC_MUST_USE ptqc_status pq_container_set_tokenizer(pq_container *c,
                                                      const void *saved,
                                                      size_t n);
 PTQC_MUST_USE ptqc_status pq_container_set_meta(pq_container *c, pq_str json);
-// Writes everything to a file that appears when the caller commits *out, or
-// into memory (64-byte aligned, freed with pq_free).
-PTQC_MUST_USE ptqc_status pq_container_write_file(pq_container *c,
-                                                  const char *path,
-                                                  unsigned flags,
-                                                  pq_writer **out);
-PTQC_MUST_USE ptqc_status pq_container_write_memory(pq_container *c,
-                                                    void **out_bytes,
-                                                    size_t *out_count);
+// Writes what is left; the container can then only be destroyed. The file
+// appears when the caller commits *out.
+PTQC_MUST_USE ptqc_status pq_container_finish_file(pq_container *c,
+                                                   pq_writer **out);
+// 64-byte aligned, freed with pq_free.
+PTQC_MUST_USE ptqc_status pq_container_finish_memory(pq_container *c,
+                                                     void **out_bytes,
+                                                     size_t *out_count);
 
 #endif

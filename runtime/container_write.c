@@ -6,12 +6,13 @@
 
 #include <string.h>
 
-#include "base/arena.h"
 #include "base/checked.h"
 #include "base/vec.h"
 #include "runtime/container.h"
 
 #define PQ_ALIGN 64u
+// A cancelled write of a large constant stops after so many bytes.
+#define PQ_PIECE_BYTES ((size_t)8 << 20)
 
 typedef struct pq_bytes {
     uint8_t *p;
@@ -19,17 +20,17 @@ typedef struct pq_bytes {
 } pq_bytes;
 
 typedef struct pq_pending_constant {
-    const uint8_t *p; // in the arena
-    size_t bytes;
-    uint64_t xxh3;
+    uint8_t *p; // owned; NULL: in the file
+    pq_file_constant entry;
 } pq_pending_constant;
 
 struct pq_container {
     ptqc_ctx *ctx;                       // borrowed
-    pq_arena arena;                      // bytes of constants
+    pq_writer *writer;                   // owned; NULL: in memory
     pq_bytes sections[PQ_SECTION_COUNT]; // owned; DATA and CONSTANTS unused
     pq_pending_constant *constants;      // owned
     uint32_t constant_count, constant_capacity;
+    uint64_t data_bytes;
 };
 
 ptqc_status
@@ -39,7 +40,26 @@ pq_container_create(ptqc_ctx *ctx, pq_container **out)
     pq_container *c = pq_alloc(ctx, sizeof *c);
     PQ_TRY_ALLOC(c);
     c->ctx = ctx;
-    pq_arena_init(&c->arena, ctx);
+    *out = c;
+    return PTQC_OK;
+}
+
+ptqc_status
+pq_container_create_file(ptqc_ctx *ctx, const char *path, unsigned flags,
+                         pq_container **out)
+{
+    const uint8_t header[PQ_DATA_OFFSET] = {0}; // filled at the end
+    pq_container *c = NULL;
+    *out = NULL;
+    PQ_TRY(pq_container_create(ctx, &c));
+    ptqc_status st = pq_writer_open(ctx, path, flags, &c->writer);
+    if (st == PTQC_OK) {
+        st = pq_writer_write(c->writer, header, sizeof header);
+    }
+    if (st != PTQC_OK) {
+        pq_container_destroy(c);
+        return st;
+    }
     *out = c;
     return PTQC_OK;
 }
@@ -53,8 +73,11 @@ pq_container_destroy(pq_container *c)
     for (unsigned i = 0; i < PQ_SECTION_COUNT; i++) {
         pq_free(c->ctx, c->sections[i].p);
     }
+    for (uint32_t i = 0; i < c->constant_count; i++) {
+        pq_free(c->ctx, c->constants[i].p);
+    }
     pq_free(c->ctx, c->constants);
-    pq_arena_deinit(&c->arena);
+    pq_writer_abort(c->writer);
     pq_free(c->ctx, c);
 }
 
@@ -85,29 +108,94 @@ append_zeros(pq_container *c, pq_section_kind kind, size_t align)
     return append(c, kind, zeros, rest == 0 ? 0 : align - rest, NULL);
 }
 
+// ---- constants ------------------------------------------------------------
+
+static ptqc_status
+has_bytes(const pq_container *c, const pq_pending_constant *k, const void *p,
+          bool *out)
+{
+    if (c->writer != NULL) {
+        return pq_writer_compare(c->writer, PQ_DATA_OFFSET + k->entry.offset, p,
+                                 k->entry.bytes, out);
+    }
+    *out = memcmp(k->p, p, k->entry.bytes) == 0;
+    return PTQC_OK;
+}
+
+// *out_index = constant_count when there is no such constant.
+static ptqc_status
+find_constant(const pq_container *c, uint64_t hash, const void *p, size_t n,
+              uint32_t *out_index)
+{
+    bool is_same = false;
+    uint32_t i = 0;
+    for (; i < c->constant_count; i++) {
+        const pq_pending_constant *k = &c->constants[i];
+        if (k->entry.xxh3 != hash || k->entry.bytes != n) {
+            continue;
+        }
+        PQ_TRY(has_bytes(c, k, p, &is_same));
+        if (is_same) {
+            break;
+        }
+    }
+    *out_index = i;
+    return PTQC_OK;
+}
+
+static ptqc_status
+write_constant(pq_container *c, const uint8_t *p, size_t n)
+{
+    for (size_t at = 0; at < n;) {
+        size_t piece = n - at < PQ_PIECE_BYTES ? n - at : PQ_PIECE_BYTES;
+        PQ_TRY(pq_check_cancelled(c->ctx));
+        PQ_TRY(pq_writer_write(c->writer, p + at, piece));
+        at += piece;
+    }
+    return pq_writer_align(c->writer, PQ_ALIGN);
+}
+
+static ptqc_status
+keep_constant(pq_container *c, const void *p, size_t n, uint8_t **out_copy)
+{
+    if (c->writer != NULL) {
+        return write_constant(c, p, n);
+    }
+    *out_copy = pq_alloc(c->ctx, n);
+    PQ_TRY_ALLOC(*out_copy);
+    if (n > 0) {
+        memcpy(*out_copy, p, n);
+    }
+    return PTQC_OK;
+}
+
 ptqc_status
 pq_container_add_constant(pq_container *c, const void *p, size_t n,
                           uint32_t *out_index)
 {
-    uint64_t hash = pq_hash64(p, n);
-    for (uint32_t i = 0; i < c->constant_count; i++) {
-        const pq_pending_constant *k = &c->constants[i];
-        if (k->xxh3 == hash && k->bytes == n && memcmp(k->p, p, n) == 0) {
-            *out_index = i;
-            return PTQC_OK;
-        }
+    uint64_t end;
+    pq_pending_constant k = {.entry = {.offset = c->data_bytes,
+                                       .bytes = n,
+                                       .xxh3 = pq_hash64(p, n)}};
+    PQ_TRY(find_constant(c, k.entry.xxh3, p, n, out_index));
+    if (*out_index < c->constant_count) {
+        return PTQC_OK;
+    }
+    if (!pq_add_size(c->data_bytes, n, &end) ||
+        !pq_align_size(end, PQ_ALIGN, &end)) {
+        return PQ_FAIL(c->ctx, PTQC_E_RESOURCE, "artifact too large");
     }
     void *all = c->constants;
     PQ_TRY(pq_vec_reserve(c->ctx, &all, &c->constant_capacity,
                           (size_t)c->constant_count + 1, sizeof *c->constants));
     c->constants = all;
-    const uint8_t *copy = pq_arena_memdup(&c->arena, p, n);
-    PQ_TRY_ALLOC(copy);
-    c->constants[c->constant_count] =
-        (pq_pending_constant){.p = copy, .bytes = n, .xxh3 = hash};
-    *out_index = c->constant_count++;
+    PQ_TRY(keep_constant(c, p, n, &k.p));
+    c->constants[c->constant_count++] = k;
+    c->data_bytes = end;
     return PTQC_OK;
 }
+
+// ---- programs and steps ---------------------------------------------------
 
 ptqc_status
 pq_container_add_program(pq_container *c, const pq_program_desc *desc,
@@ -183,38 +271,29 @@ pq_container_set_meta(pq_container *c, pq_str json)
     return append(c, PQ_SECTION_META, json.p, json.n, NULL);
 }
 
-// ---- layout ---------------------------------------------------------------
+// ---- the end --------------------------------------------------------------
 
-// Fills CONSTANTS with offsets into DATA; -> bytes of DATA.
 static ptqc_status
-place_constants(pq_container *c, uint64_t *out_bytes)
+list_constants(pq_container *c)
 {
-    size_t at = 0;
-    c->sections[PQ_SECTION_CONSTANTS].count = 0;
     for (uint32_t i = 0; i < c->constant_count; i++) {
-        const pq_pending_constant *k = &c->constants[i];
-        pq_file_constant f = {.offset = at, .bytes = k->bytes, .xxh3 = k->xxh3};
-        PQ_TRY(append(c, PQ_SECTION_CONSTANTS, &f, sizeof f, NULL));
-        if (!pq_add_size(at, k->bytes, &at) ||
-            !pq_align_size(at, PQ_ALIGN, &at)) {
-            return PQ_FAIL(c->ctx, PTQC_E_RESOURCE, "artifact too large");
-        }
+        PQ_TRY(append(c, PQ_SECTION_CONSTANTS, &c->constants[i].entry,
+                      sizeof c->constants[i].entry, NULL));
     }
-    *out_bytes = at;
     return PTQC_OK;
 }
 
 static ptqc_status
 make_header(pq_container *c, pq_file_header *out)
 {
-    uint64_t data_bytes = 0;
-    PQ_TRY(place_constants(c, &data_bytes));
     pq_file_header h = {.version = PQ_CONTAINER_VERSION,
                         .section_count = PQ_SECTION_COUNT};
     memcpy(h.magic, PQ_CONTAINER_MAGIC, sizeof h.magic);
     size_t at = sizeof h;
+    PQ_TRY(list_constants(c));
     for (unsigned i = 0; i < PQ_SECTION_COUNT; i++) {
-        uint64_t n = i == PQ_SECTION_DATA ? data_bytes : c->sections[i].count;
+        uint64_t n =
+            i == PQ_SECTION_DATA ? c->data_bytes : c->sections[i].count;
         if (!pq_align_size(at, PQ_ALIGN, &at)) {
             return PQ_FAIL(c->ctx, PTQC_E_RESOURCE, "artifact too large");
         }
@@ -228,18 +307,20 @@ make_header(pq_container *c, pq_file_header *out)
     return PTQC_OK;
 }
 
-// The file up to DATA, hash included; owned by the caller.
+// The file without DATA, hash included; *out is owned by the caller.
 static ptqc_status
-make_front(pq_container *c, const pq_file_header *h, uint8_t **out)
+make_front(pq_container *c, pq_file_header *h, uint8_t **out, size_t *out_bytes)
 {
-    size_t n = h->sections[PQ_SECTION_DATA].offset;
+    PQ_TRY(make_header(c, h));
+    size_t tables = h->sections[PQ_SECTION_META].offset;
+    size_t n = PQ_DATA_OFFSET + (h->file_bytes - tables);
     uint8_t *front = pq_alloc(c->ctx, n);
     PQ_TRY_ALLOC(front);
     memcpy(front, h, sizeof *h);
-    for (unsigned i = 0; i < PQ_SECTION_DATA; i++) {
+    for (unsigned i = PQ_SECTION_META; i < PQ_SECTION_COUNT; i++) {
         if (c->sections[i].count > 0) {
-            memcpy(front + h->sections[i].offset, c->sections[i].p,
-                   c->sections[i].count);
+            memcpy(front + PQ_DATA_OFFSET + (h->sections[i].offset - tables),
+                   c->sections[i].p, c->sections[i].count);
         }
     }
     pq_sha256 hash;
@@ -251,68 +332,63 @@ make_front(pq_container *c, const pq_file_header *h, uint8_t **out)
     memcpy(front + offsetof(pq_file_header, sha256), hash.bytes,
            sizeof hash.bytes);
     *out = front;
-    return PTQC_OK;
-}
-
-static ptqc_status
-write_all(const pq_container *c, const pq_file_header *h, const uint8_t *front,
-          pq_writer *w)
-{
-    PQ_TRY(pq_writer_write(w, front, h->sections[PQ_SECTION_DATA].offset));
-    for (uint32_t i = 0; i < c->constant_count; i++) {
-        PQ_TRY(pq_check_cancelled(c->ctx));
-        PQ_TRY(pq_writer_write(w, c->constants[i].p, c->constants[i].bytes));
-        PQ_TRY(pq_writer_align(w, PQ_ALIGN));
-    }
+    *out_bytes = n;
     return PTQC_OK;
 }
 
 ptqc_status
-pq_container_write_file(pq_container *c, const char *path, unsigned flags,
-                        pq_writer **out)
+pq_container_finish_file(pq_container *c, pq_writer **out)
 {
     ptqc_status st = PTQC_OK;
     pq_file_header h;
     uint8_t *front = NULL;
-    pq_writer *w = NULL;
+    size_t n = 0;
     *out = NULL;
-    PQ_TRY_OR(done, make_header(c, &h));
-    PQ_TRY_OR(done, make_front(c, &h, &front));
-    PQ_TRY_OR(done, pq_writer_open(c->ctx, path, flags, &w));
-    PQ_TRY_OR(done, write_all(c, &h, front, w));
     PQ_TRY_OR(done, pq_check_cancelled(c->ctx));
-    *out = w;
-    w = NULL;
+    PQ_TRY_OR(done, make_front(c, &h, &front, &n));
+    PQ_TRY_OR(done, pq_writer_write(c->writer, front + PQ_DATA_OFFSET,
+                                    n - PQ_DATA_OFFSET));
+    PQ_TRY_OR(done, pq_writer_patch(c->writer, 0, front, PQ_DATA_OFFSET));
+    *out = c->writer;
+    c->writer = NULL;
 done:
-    pq_writer_abort(w);
     pq_free(c->ctx, front);
     return st;
 }
 
+// Each constant is freed when it is copied, so that there is hardly ever more
+// than one copy.
+static void
+move_constants(pq_container *c, uint8_t *data)
+{
+    for (uint32_t i = 0; i < c->constant_count; i++) {
+        pq_pending_constant *k = &c->constants[i];
+        if (k->entry.bytes > 0) {
+            memcpy(data + k->entry.offset, k->p, k->entry.bytes);
+        }
+        pq_free(c->ctx, k->p);
+        k->p = NULL;
+    }
+}
+
 ptqc_status
-pq_container_write_memory(pq_container *c, void **out_bytes, size_t *out_count)
+pq_container_finish_memory(pq_container *c, void **out_bytes, size_t *out_count)
 {
     ptqc_status st = PTQC_OK;
     pq_file_header h;
     uint8_t *front = NULL, *all = NULL;
+    size_t n = 0;
     *out_bytes = NULL;
-    PQ_TRY_OR(done, make_header(c, &h));
-    PQ_TRY_OR(done, make_front(c, &h, &front));
+    PQ_TRY_OR(done, make_front(c, &h, &front, &n));
     all = pq_alloc(c->ctx, h.file_bytes);
     if (all == NULL) {
         st = PTQC_E_RESOURCE;
         goto done;
     }
-    memcpy(all, front, h.sections[PQ_SECTION_DATA].offset);
-    const pq_file_constant *table = (const pq_file_constant *)(const void *)c
-                                        ->sections[PQ_SECTION_CONSTANTS]
-                                        .p;
-    for (uint32_t i = 0; i < c->constant_count; i++) {
-        if (c->constants[i].bytes > 0) {
-            memcpy(all + h.sections[PQ_SECTION_DATA].offset + table[i].offset,
-                   c->constants[i].p, c->constants[i].bytes);
-        }
-    }
+    memcpy(all, front, PQ_DATA_OFFSET);
+    move_constants(c, all + PQ_DATA_OFFSET);
+    memcpy(all + h.sections[PQ_SECTION_META].offset, front + PQ_DATA_OFFSET,
+           n - PQ_DATA_OFFSET);
     *out_bytes = all;
     *out_count = h.file_bytes;
 done:

@@ -147,6 +147,14 @@ host_constant_map(ptqc_call *call, uint64_t id, uint64_t *out_bytes)
                : call->constant_map(call->constant_user, id, out_bytes);
 }
 
+static void
+host_constant_release(ptqc_call *call, uint64_t id)
+{
+    if (call->constant_release != NULL) {
+        call->constant_release(call->constant_user, id);
+    }
+}
+
 static uint64_t
 host_clock_ns(void *self)
 {
@@ -169,6 +177,7 @@ static const ptqc_host_vt pq_host_table = {
     .cache_put = host_cache_put,
     .constant_map = host_constant_map,
     .clock_ns = host_clock_ns,
+    .constant_release = host_constant_release,
 };
 
 void

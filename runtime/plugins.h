@@ -47,6 +47,7 @@ struct ptqc_call {
     char text[1024];    // last error diagnostic
     char hint[512];
     const void *(*constant_map)(void *user, uint64_t id, uint64_t *out_bytes);
+    void (*constant_release)(void *user, uint64_t id); // NULL: nothing to do
     void *constant_user;
 };
 

@@ -213,7 +213,7 @@ ordered_copy(pq_lower *l, const ptqc_gb_value *v, const void *from,
         pq_gv_dim_const(l, v, i, &dims[i]);
     }
     uint32_t element = pq_cpu_dtype_bytes(v->dtype);
-    uint8_t *to = pq_mem_array(l->mem, (size_t)count, element);
+    uint8_t *to = pq_mem_array(&l->scratch, (size_t)count, element);
     pq_move move;
     if (to == NULL) {
         pq_lower_no_memory(l);

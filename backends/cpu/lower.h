@@ -40,6 +40,8 @@ typedef struct pq_lower_value {
     uint32_t use_count;         // operands of nodes plus outputs
     uint32_t producer;          // node, or PQ_CPU_NONE
     uint32_t consumer;          // the last node that reads it
+    uint32_t kv;                // pq_kv_layout of a state; else 0
+    uint32_t kv_value;          // it, instead of forms
     bool is_output;
 } pq_lower_value;
 
@@ -69,6 +71,11 @@ typedef struct pq_lower {
     pq_lower_value *values; // [values of the block]
     uint8_t *fused;         // [nodes]: computed inside its consumer
     uint32_t node;          // being lowered
+    // Of the node being lowered, gone after it: constants that were mapped,
+    // and copies of constants on their way to the host.
+    uint64_t *mapped;
+    uint32_t mapped_count, mapped_room;
+    pq_mem scratch;
     // the last FIX_ROWS step: of value fixed_from; fixed_group 0 = none
     uint32_t fixed_from, fixed_rows;
     int64_t fixed_group;
@@ -86,6 +93,8 @@ ptqc_be_status pq_lower_entry(pq_lower *l);
 ptqc_be_status pq_lower_try(pq_lower *l, uint32_t node);
 // Prepares l->values, copies the dims; g, host, call, mem, entry are set.
 void pq_lower_begin(pq_lower *l);
+// A node is done: gives back what it mapped and copied.
+void pq_lower_release(pq_lower *l);
 
 // ---- failures --------------------------------------------------------------
 

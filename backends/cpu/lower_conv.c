@@ -123,7 +123,7 @@ emit_channels(pq_lower *l, const pq_conv_desc *d, const void *values,
 static void *
 aligned_temp(pq_lower *l, int64_t bytes)
 {
-    uint8_t *p = pq_mem_array(l->mem, (size_t)bytes + 64, 1);
+    uint8_t *p = pq_mem_array(&l->scratch, (size_t)bytes + 64, 1);
     if (p == NULL) {
         pq_lower_no_memory(l);
         return NULL;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lower_expr.h"
+#include "lower_kv.h"
 
 typedef struct lower_op {
     const char *name;
@@ -67,6 +68,7 @@ pq_lower_begin(pq_lower *l)
 {
     uint32_t values = ptqc_gb_count(l->g, PTQC_GB_VALUES);
     uint32_t nodes = ptqc_gb_count(l->g, PTQC_GB_NODES);
+    l->scratch.host = l->host;
     l->values = pq_mem_array(l->mem, values, sizeof *l->values);
     l->fused = pq_mem_array(l->mem, nodes, 1);
     if (l->values == NULL || l->fused == NULL) {
@@ -90,16 +92,20 @@ pq_lower_begin(pq_lower *l)
 
 // ---- boundary --------------------------------------------------------------
 
-// A program value of the block's value in logical order.
+// A program value of the block's value in logical order, or in its layout.
 static uint32_t
 add_boundary(pq_lower *l, uint32_t gv, uint32_t dtype, uint32_t binding)
 {
     const ptqc_gb_value *v = ptqc_gb_value_at(l->g, gv);
-    uint32_t dims[PTQC_MAX_RANK];
-    for (uint32_t i = 0; i < v->rank; i++) {
+    uint32_t dims[PTQC_MAX_RANK], rank = v->rank;
+    pq_kv_layout layout = l->values[gv].kv;
+    for (uint32_t i = 0; i < rank; i++) {
         dims[i] = pq_gv_dim(l, v, i);
     }
-    uint32_t value = pq_new_temp(l, dtype, dims, v->rank);
+    if (layout != PQ_KV_ROWS) {
+        rank = pq_kv_dims(l, v, layout, dims);
+    }
+    uint32_t value = pq_new_temp(l, dtype, dims, rank);
     if (pq_lower_ok(l) && binding != PQ_CPU_NONE) {
         l->entry->values[value].place = PQ_PLACE_BINDING;
         l->entry->values[value].index = binding;
@@ -202,7 +208,9 @@ begin_given(pq_lower *l, const uint32_t *bindings)
                             l->entry->values[bindings[i]].dims, v->rank);
             flip_codes(l, bytes, value);
         }
-        if (pq_lower_ok(l)) {
+        if (l->values[gv].kv != PQ_KV_ROWS) {
+            l->values[gv].kv_value = value;
+        } else if (pq_lower_ok(l)) {
             set_identity(l, gv, value);
         }
     }
@@ -289,6 +297,7 @@ lower_node(pq_lower *l)
         return;
     }
     fn(l);
+    pq_lower_release(l);
 }
 
 static void
@@ -309,6 +318,9 @@ pq_lower_entry(pq_lower *l)
 {
     pq_lower_begin(l);
     l->node = UINT32_MAX;
+    if (pq_lower_ok(l)) {
+        pq_lower_states(l);
+    }
     uint32_t *bindings = pq_lower_ok(l) ? add_bindings(l) : NULL;
     if (pq_lower_ok(l)) {
         begin_given(l, bindings);
@@ -326,6 +338,7 @@ pq_lower_entry(pq_lower *l)
         l->node = UINT32_MAX;
         end_outputs(l, bindings);
     }
+    pq_lower_release(l);
     say_failure(l);
     return l->st;
 }

@@ -115,7 +115,7 @@ pq_lower_weight_s8(pq_lower *l, const ptqc_gb_value *w)
     if (is_signed || l->dry) {
         return (const int8_t *)codes;
     }
-    uint8_t *copy = pq_mem_array(l->mem, (size_t)count, 1);
+    uint8_t *copy = pq_mem_array(&l->scratch, (size_t)count, 1);
     if (copy == NULL) {
         pq_lower_no_memory(l);
         return NULL;
@@ -289,7 +289,7 @@ spread_nibbles(pq_lower *l, const ptqc_gb_value *w, const uint8_t *codes)
         }
         count *= row; // as many as the constant was found to have
     }
-    int8_t *out = pq_mem_array(l->mem, (size_t)count, 1);
+    int8_t *out = pq_mem_array(&l->scratch, (size_t)count, 1);
     if (out == NULL) {
         pq_lower_no_memory(l);
         return NULL;

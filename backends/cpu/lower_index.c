@@ -12,7 +12,7 @@
 //     SHAPE dim expressions             TRILU [0] k [1] upper
 #include <string.h>
 
-#include "lower.h"
+#include "lower_weights.h"
 #include "move.h"
 
 static bool
@@ -86,6 +86,9 @@ axis_of_operand(pq_lower *l, int64_t otherwise)
 void
 pq_lower_gather(pq_lower *l)
 {
+    if (pq_lower_embedding(l)) {
+        return;
+    }
     uint32_t axis = axis_of_operand(l, 0);
     int64_t batch = pq_attr_i64(l, "batch_dims", 0);
     const ptqc_gb_value *ids = pq_in(l, 1);

@@ -20,299 +20,12 @@
 #include "fixed.h"
 #include "gemm.h"
 #include "lower_epilogue.h"
+#include "lower_weights.h"
 #include "move.h"
 
 #define AXIS_NONE 15u
-// One scale per channel, real x: sums are exact within so many k
-// (docs/numerics.md section 4).
-#define PQ_CHANNEL_GROUP 512
 
 // ---- constant weights ------------------------------------------------------
-
-typedef struct weights {
-    pq_weight_shape shape;
-    pq_weight_source source;
-    uint32_t digits; // FIXED8, FIXED4: of the rows
-    bool trans;      // stored [N][K]
-} weights;
-
-// Operand 1, or the constant under a cast that is left out.
-static const ptqc_gb_value *
-weights_of(const pq_lower *l)
-{
-    uint32_t producer = l->values[pq_in_index(l, 1)].producer;
-    if (producer == PQ_CPU_NONE || !l->fused[producer]) {
-        return pq_in(l, 1);
-    }
-    const ptqc_gb_node *n = ptqc_gb_node_at(l->g, producer);
-    return ptqc_gb_value_at(l->g, ptqc_gb_input(l->g, n, 0));
-}
-
-// Whether a value is cast(constant f16 or bf16) to f32.
-static bool
-is_widened(const pq_lower *l, const ptqc_gb_value *v, uint32_t producer)
-{
-    if (producer == PQ_CPU_NONE || v->dtype != PTQC_F32) {
-        return false;
-    }
-    const ptqc_gb_node *n = ptqc_gb_node_at(l->g, producer);
-    uint32_t from = ptqc_gb_input(l->g, n, 0);
-    if (!ptqc_gb_text_is(l->g, n->op, "cast") || from == PTQC_GB_NONE) {
-        return false;
-    }
-    const ptqc_gb_value *c = ptqc_gb_value_at(l->g, from);
-    return c->constant != PTQC_GB_NONE && c->quant == PTQC_GB_NONE &&
-           (c->dtype == PTQC_F16 || c->dtype == PTQC_BF16);
-}
-
-void
-pq_lower_fuse_weights(pq_lower *l)
-{
-    for (uint32_t i = 0; i < ptqc_gb_count(l->g, PTQC_GB_NODES); i++) {
-        const ptqc_gb_node *n = ptqc_gb_node_at(l->g, i);
-        if (!ptqc_gb_text_is(l->g, n->op, "matmul") || n->input_count < 2) {
-            continue;
-        }
-        uint32_t gv = ptqc_gb_input(l->g, n, 1);
-        if (gv == PTQC_GB_NONE) {
-            continue;
-        }
-        const pq_lower_value *s = &l->values[gv];
-        const ptqc_gb_value *v = ptqc_gb_value_at(l->g, gv);
-        if (s->use_count == 1 && !s->is_output && v->rank == 2 &&
-            is_widened(l, v, s->producer)) {
-            l->fused[s->producer] = 1;
-        }
-    }
-}
-
-static bool
-read_weight_dims(pq_lower *l, weights *w)
-{
-    const ptqc_gb_value *v = weights_of(l);
-    int64_t rows, cols;
-    w->trans = pq_attr_i64(l, "trans_b", 0) != 0;
-    if (!pq_gv_dim_const(l, v, v->rank - 2, &rows) ||
-        !pq_gv_dim_const(l, v, v->rank - 1, &cols) || rows < 1 || cols < 1) {
-        pq_decline(l, "size of the weights");
-        return false;
-    }
-    w->shape.k = w->trans ? cols : rows;
-    w->shape.n = w->trans ? rows : cols;
-    int64_t row = cols;
-    if (v->dtype == PTQC_I4 || v->dtype == PTQC_U4) {
-        row = (cols + 1) / 2 * 2; // rows start on a byte
-    }
-    w->source.k_stride = w->trans ? 1 : row;
-    w->source.n_stride = w->trans ? row : 1;
-    return true;
-}
-
-// Every zero point the middle code? Fills *out_middle.
-static bool
-is_symmetric(const int32_t *zeros, int64_t count, int32_t middle)
-{
-    for (int64_t i = 0; i < count; i++) {
-        if (zeros[i] != middle) {
-            return false;
-        }
-    }
-    return zeros != NULL || middle == 0;
-}
-
-// Where the scale of (k, n) lies.
-static bool
-read_scale_strides(pq_lower *l, const ptqc_gb_quant *q, int64_t count,
-                   weights *w)
-{
-    const ptqc_gb_value *v = weights_of(l);
-    uint32_t k_axis = w->trans ? v->rank - 1 : v->rank - 2;
-    uint32_t n_axis = w->trans ? v->rank - 2 : v->rank - 1;
-    int64_t k = w->shape.k, n = w->shape.n;
-    if (q->granularity == PTQC_GRAN_TENSOR || count == 1) {
-        return true;
-    }
-    if (q->granularity == PTQC_GRAN_CHANNEL && q->axis == n_axis) {
-        w->source.scale_n_stride = 1;
-        return count == n;
-    }
-    if (q->granularity == PTQC_GRAN_GROUP && q->axis == k_axis &&
-        q->group > 0) {
-        int64_t groups = (k + q->group - 1) / q->group;
-        w->shape.group = q->group;
-        w->source.scale_g_stride = 1;
-        w->source.scale_n_stride = k_axis == 0 ? 0 : groups;
-        return count == (k_axis == 0 ? groups : groups * n);
-    }
-    return false;
-}
-
-// The rest of read_weight_only for floats of 8 bits.
-static void
-read_float8(pq_lower *l, uint32_t dtype, int64_t scale_count, weights *w)
-{
-    bool is_e4m3 = dtype == PTQC_F8E4M3;
-    w->shape.format = is_e4m3 ? PQ_WEIGHT_E4M3 : PQ_WEIGHT_E5M2;
-    for (int64_t i = 0; is_e4m3 && i < scale_count; i++) {
-        if (isfinite(w->source.scales[i]) &&
-            !isfinite(w->source.scales[i] * 256.0f)) {
-            pq_decline(l, "scales of the weights"); // as they are packed
-        }
-    }
-    if (!is_symmetric(w->source.zeros, scale_count, 0)) {
-        pq_decline(l, "zero points of floats");
-    }
-}
-
-static void
-read_codes(pq_lower *l, const pq_lower_epilogue *e, weights *w)
-{
-    const ptqc_gb_value *v = weights_of(l);
-    const ptqc_gb_quant *q = ptqc_gb_quant_at(l->g, v->quant);
-    int64_t scales, zeros;
-    w->source.scales = pq_quant_scales(l, q, &scales);
-    w->source.zeros = pq_quant_zeros(l, q, &zeros);
-    w->source.is_signed = v->dtype == PTQC_I8 || v->dtype == PTQC_I4;
-    bool nibbles = v->dtype == PTQC_I4 || v->dtype == PTQC_U4;
-    bool bytes = v->dtype == PTQC_I8 || v->dtype == PTQC_U8;
-    bool floats =
-        (v->dtype == PTQC_F8E4M3 || v->dtype == PTQC_F8E5M2) && !e->is_grouped;
-    if ((!nibbles && !bytes && !floats) || w->source.scales == NULL ||
-        scales < 1 || (w->source.zeros != NULL && zeros != scales) ||
-        !read_scale_strides(l, q, scales, w)) {
-        pq_decline(l, "scales of the weights");
-        return;
-    }
-    w->shape.format = nibbles ? PQ_WEIGHT_W4 : PQ_WEIGHT_W8;
-    if (floats) {
-        read_float8(l, v->dtype, scales, w);
-        return;
-    }
-    if (e->is_grouped || q->granularity != PTQC_GRAN_GROUP || w->trans) {
-        w->shape.format = nibbles ? PQ_WEIGHT_FIXED4 : PQ_WEIGHT_FIXED8;
-        w->shape.half_scales =
-            pq_scales_are_half(w->source.scales, scales) ? 1u : 0u;
-        w->digits = e->is_grouped ? 1 : 2;
-    }
-    if (w->shape.group == 0 && pq_weight_is_fixed(w->shape.format)) {
-        w->shape.group =
-            e->is_grouped ? (w->shape.k + 15) / 16 * 16 : PQ_CHANNEL_GROUP;
-    }
-    int32_t middle = w->source.is_signed ? 0 : nibbles ? 8 : 128;
-    bool symmetric = is_symmetric(w->source.zeros,
-                                  w->source.zeros != NULL ? zeros : 0, middle);
-    w->shape.asymmetric = symmetric ? 0 : 1;
-    if (!symmetric && v->dtype == PTQC_I8 && w->shape.format == PQ_WEIGHT_W8) {
-        pq_decline(l, "asymmetric i8 weights");
-    }
-}
-
-static void
-read_weights(pq_lower *l, const pq_lower_epilogue *e, weights *w)
-{
-    const ptqc_gb_value *v = weights_of(l);
-    int64_t count;
-    if (e->is_integer) {
-        w->shape.format = PQ_WEIGHT_S8;
-        w->source.data = pq_lower_weight_s8(l, v);
-    } else if (pq_gv_is_quantized(l, v)) {
-        w->source.data = pq_gv_constant(l, v, &count);
-        read_codes(l, e, w);
-    } else if (v->dtype == PTQC_F32 || v->dtype == PTQC_F16 ||
-               v->dtype == PTQC_BF16) {
-        w->shape.format = v->dtype == PTQC_F32   ? PQ_WEIGHT_F32
-                          : v->dtype == PTQC_F16 ? PQ_WEIGHT_F16
-                                                 : PQ_WEIGHT_BF16;
-        w->source.data = pq_gv_constant(l, v, &count);
-    } else {
-        pq_decline(l, "type of the weights");
-    }
-    if (pq_lower_ok(l) && pq_weight_bytes(&w->shape) <= 0) {
-        pq_decline(l, "group size of the weights");
-    }
-}
-
-typedef struct packing {
-    const weights *w;
-    uint8_t *out;
-} packing;
-
-// Bytes from column 0 to column n of the source; n is even.
-static int64_t
-column_bytes(const weights *w, int64_t n)
-{
-    static const uint8_t BITS[PQ_WEIGHT_COUNT] = {
-        [PQ_WEIGHT_F32] = 32,   [PQ_WEIGHT_S8] = 8,     [PQ_WEIGHT_W8] = 8,
-        [PQ_WEIGHT_W4] = 4,     [PQ_WEIGHT_F16] = 16,   [PQ_WEIGHT_BF16] = 16,
-        [PQ_WEIGHT_FIXED8] = 8, [PQ_WEIGHT_FIXED4] = 4, [PQ_WEIGHT_E4M3] = 8,
-        [PQ_WEIGHT_E5M2] = 8,
-    };
-    return n * w->source.n_stride * BITS[w->shape.format] / 8;
-}
-
-// Strips [begin, end): the packing of those columns alone.
-static void
-pack_strips(void *user, uint64_t begin, uint64_t end, uint32_t worker)
-{
-    const packing *p = user;
-    const weights *w = p->w;
-    int64_t first = 16 * (int64_t)begin, last = 16 * (int64_t)end;
-    pq_weight_shape shape = w->shape;
-    pq_weight_source source = w->source;
-    (void)worker;
-    shape.n = (last < w->shape.n ? last : w->shape.n) - first;
-    source.data = (const uint8_t *)source.data + column_bytes(w, first);
-    if (source.scales != NULL) {
-        source.scales += first * source.scale_n_stride;
-    }
-    if (source.zeros != NULL) {
-        source.zeros += first * source.scale_n_stride;
-    }
-    pq_weight_pack(&shape, &source,
-                   p->out + (int64_t)begin * pq_weight_strip_bytes(&w->shape));
-}
-
-// The packed weights live until they are emitted.
-static uint32_t
-pack_and_emit(pq_lower *l, const weights *w, const ptqc_gb_constant *c,
-              const char *layout)
-{
-    const ptqc_host_vt *vt = l->host->vt;
-    uint64_t bytes = (uint64_t)pq_weight_bytes(&w->shape);
-    if (l->dry) {
-        return pq_emit_packed(l, c, layout, NULL, bytes);
-    }
-    packing p = {w, vt->alloc(l->host->self, bytes, 64)};
-    if (p.out == NULL) {
-        pq_lower_no_memory(l);
-        return PQ_CPU_NONE;
-    }
-    vt->parallel_for(l->host->self, (uint64_t)pq_strip_columns(w->shape.n) / 16,
-                     1, pack_strips, &p);
-    uint32_t value = pq_emit_packed(l, c, layout, p.out, bytes);
-    vt->free(l->host->self, p.out);
-    return value;
-}
-
-static uint32_t
-emit_weights(pq_lower *l, const weights *w)
-{
-    const ptqc_gb_constant *c =
-        ptqc_gb_constant_at(l->g, weights_of(l)->constant);
-    char layout[64];
-    snprintf(layout, sizeof layout, "cpu.strip16.%u%s%s.%s.g%lld.v2",
-             w->shape.format, w->shape.asymmetric ? "a" : "",
-             w->shape.half_scales ? "h" : "", w->trans ? "nk" : "kn",
-             (long long)w->shape.group);
-    // Codes of one constant may carry other scales elsewhere.
-    bool shared = !pq_weight_is_codes(w->shape.format) &&
-                  !pq_weight_is_fixed(w->shape.format);
-    uint32_t found = shared ? pq_find_packed(l, c, layout) : PQ_CPU_NONE;
-    if (found != PQ_CPU_NONE || !pq_lower_ok(l)) {
-        return found;
-    }
-    return pack_and_emit(l, w, shared ? c : NULL, layout);
-}
 
 // [n] 4-byte elements, padded to whole strips.
 static uint32_t
@@ -332,7 +45,7 @@ emit_columns(pq_lower *l, int64_t n, const void *values, uint32_t dtype)
 }
 
 static uint32_t
-emit_init(pq_lower *l, const weights *w, const pq_lower_epilogue *e)
+emit_init(pq_lower *l, const pq_lower_weights *w, const pq_lower_epilogue *e)
 {
     int64_t count = pq_strip_columns(w->shape.n);
     int32_t *init = pq_mem_array(l->mem, (size_t)count, sizeof *init);
@@ -366,7 +79,7 @@ order_of_a(const pq_lower *l, uint32_t gv, uint32_t k_axis, uint8_t *perm)
 // Rows of fixed point numbers of x, made once for the products that follow.
 // scales: PQ_CPU_NONE, or of the rows when x are codes.
 static uint32_t
-use_fixed(pq_lower *l, uint32_t x, uint32_t scales, const weights *w)
+use_fixed(pq_lower *l, uint32_t x, uint32_t scales, const pq_lower_weights *w)
 {
     pq_fixed_shape shape = {
         .k = w->shape.k, .group = w->shape.group, .digits = w->digits};
@@ -393,7 +106,7 @@ use_fixed(pq_lower *l, uint32_t x, uint32_t scales, const weights *w)
 }
 
 static void
-write_matmul(pq_lower *l, const weights *w, const pq_lower_epilogue *e,
+write_matmul(pq_lower *l, const pq_lower_weights *w, const pq_lower_epilogue *e,
              const uint32_t *args, uint32_t out)
 {
     static const char *const FORMATS[] = {
@@ -419,18 +132,19 @@ write_matmul(pq_lower *l, const weights *w, const pq_lower_epilogue *e,
 static void
 lower_constant(pq_lower *l)
 {
-    const ptqc_gb_value *a = pq_in(l, 0), *b = weights_of(l);
-    weights w = {0};
+    const ptqc_gb_value *a = pq_in(l, 0);
+    bool trans = pq_attr_i64(l, "trans_b", 0) != 0;
+    pq_lower_weights w;
     if (a->rank < 2 || pq_out(l, 0)->rank != a->rank ||
-        !read_weight_dims(l, &w)) {
+        !pq_lower_weights_open(l, pq_in_index(l, 1), trans, &w)) {
         pq_decline(l, "rank");
         return;
     }
     pq_lower_epilogue e;
-    pq_lower_epilogue_read(l, w.shape.n, w.trans ? b->rank - 2 : b->rank - 1,
-                           &e);
+    pq_lower_epilogue_read(l, w.shape.n,
+                           trans ? w.value->rank - 2 : w.value->rank - 1, &e);
     if (pq_lower_ok(l)) {
-        read_weights(l, &e, &w);
+        pq_lower_weights_read(l, e.is_integer, e.is_grouped, &w);
     }
     if (!pq_lower_ok(l)) {
         return;
@@ -448,7 +162,7 @@ lower_constant(pq_lower *l)
     uint32_t args[8] = {
         codes || e.is_grouped ? pq_use(l, pq_in_index(l, 0), perm).value
                               : pq_use_real(l, pq_in_index(l, 0), perm).value,
-        emit_weights(l, &w),
+        pq_lower_weights_emit(l, &w),
         codes ? emit_init(l, &w, &e) : PQ_CPU_NONE,
         emit_columns(l, w.shape.n, e.mult, PTQC_F32),
         emit_columns(l, w.shape.n, e.bias, PTQC_F32),
@@ -601,7 +315,8 @@ pq_lower_matmul(pq_lower *l)
         pq_decline(l, "operands of rank 1");
         return;
     }
-    bool constant = weights_of(l)->constant != PTQC_GB_NONE;
+    bool constant =
+        pq_lower_weights_of(l, pq_in_index(l, 1))->constant != PTQC_GB_NONE;
     for (uint32_t i = 0; i + 2 < b->rank; i++) {
         int64_t d;
         constant = constant && pq_gv_dim_const(l, b, i, &d) && d == 1;

@@ -1,23 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lowering of what language models need: attention, rope, updates of states.
+// Lowering of what language models need: attention and rope; states are
+// lower_kv.c's.
 //
 // Parameters; a map is 4 bits per logical axis: its physical axis. The last
 // logical axis is innermost everywhere.
 //     ROPE       x, positions, inv_freq -> y
 //                [0] map of x and y [1] interleaved
-//     KV_UPDATE  state, x, positions -> state       [0] map of x
 //     ATTENTION  q, k, v, mask, positions -> y
 //                [0..3] maps of q, k, v, y [4] scale [5] causal
 #include <math.h>
 #include <string.h>
 
-#include "lower.h"
+#include "lower_kv.h"
 
-// An order of the value that is there already and has the last axis
-// innermost, else the graph's.
-static void
-order_of(const pq_lower *l, uint32_t gv, uint8_t *perm)
+void
+pq_lower_row_order(const pq_lower *l, uint32_t gv, uint8_t *perm)
 {
     const pq_lower_value *s = &l->values[gv];
     uint32_t rank = ptqc_gb_value_at(l->g, gv)->rank;
@@ -30,8 +28,8 @@ order_of(const pq_lower *l, uint32_t gv, uint8_t *perm)
     }
 }
 
-static int64_t
-axis_map(const pq_ref *ref)
+int64_t
+pq_lower_axis_map(const pq_ref *ref)
 {
     uint64_t map = 0;
     for (uint32_t i = 0; i < ref->rank; i++) {
@@ -74,7 +72,7 @@ pq_lower_rope(pq_lower *l)
         return;
     }
     uint8_t perm[PTQC_MAX_RANK];
-    order_of(l, pq_in_index(l, 0), perm);
+    pq_lower_row_order(l, pq_in_index(l, 0), perm);
     pq_ref x = pq_use_real(l, pq_in_index(l, 0), perm);
     uint32_t positions = use_positions(l, 1);
     uint32_t frequencies = pq_use_identity(l, pq_in_index(l, 2)).value;
@@ -84,44 +82,9 @@ pq_lower_rope(pq_lower *l)
     pq_step_in(l, positions);
     pq_step_in(l, frequencies);
     pq_step_out(l, y.value);
-    pq_step_i64(l, axis_map(&y));
+    pq_step_i64(l, pq_lower_axis_map(&y));
     pq_step_i64(l, mode);
     pq_end_real(l, pq_out_index(l, 0), &y);
-}
-
-// The result is the state, where it lies.
-void
-pq_lower_kv_update(pq_lower *l)
-{
-    const ptqc_gb_value *state = pq_in(l, 0);
-    if (!has_rank(l, state, 4) || !has_rank(l, pq_in(l, 1), 4)) {
-        return;
-    }
-    if (pq_gv_is_quantized(l, state) ||
-        (state->dtype != PTQC_F32 && state->dtype != PTQC_F16 &&
-         state->dtype != PTQC_BF16)) {
-        pq_decline(l, "states have to be f32, f16 or bf16");
-        return;
-    }
-    uint8_t perm[PTQC_MAX_RANK], identity[PTQC_MAX_RANK];
-    pq_perm_identity(identity, PTQC_MAX_RANK);
-    order_of(l, pq_in_index(l, 1), perm);
-    pq_ref from = pq_use_identity(l, pq_in_index(l, 0));
-    pq_ref x = pq_use_real(l, pq_in_index(l, 1), perm);
-    uint32_t positions = use_positions(l, 2);
-    if (!pq_lower_ok(l)) {
-        return;
-    }
-    pq_define_view(l, pq_out_index(l, 0), from.value, identity);
-    pq_ref to = pq_use_identity(l, pq_out_index(l, 0));
-    x.rank = 4;
-    memcpy(x.perm, perm, 4);
-    pq_step_begin(l, PQ_STEP_KV_UPDATE, "kv_update");
-    pq_step_in(l, from.value);
-    pq_step_in(l, x.value);
-    pq_step_in(l, positions);
-    pq_step_out(l, to.value);
-    pq_step_i64(l, axis_map(&x));
 }
 
 // k or v: floats as they lie, codes as f32.
@@ -133,7 +96,7 @@ use_source(pq_lower *l, uint32_t i)
     if (!has_rank(l, v, 4)) {
         return (pq_ref){.value = PQ_CPU_NONE};
     }
-    order_of(l, pq_in_index(l, i), perm);
+    pq_lower_row_order(l, pq_in_index(l, i), perm);
     bool is_float =
         v->dtype == PTQC_F32 || v->dtype == PTQC_F16 || v->dtype == PTQC_BF16;
     pq_ref ref = is_float && !pq_gv_is_quantized(l, v)
@@ -195,16 +158,22 @@ pq_lower_attention(pq_lower *l)
         return;
     }
     uint8_t perm[PTQC_MAX_RANK], y_perm[PTQC_MAX_RANK];
-    order_of(l, pq_in_index(l, 0), perm);
+    pq_lower_row_order(l, pq_in_index(l, 0), perm);
     pq_ref q = pq_use_real(l, pq_in_index(l, 0), perm);
     q.rank = 4;
     memcpy(q.perm, perm, 4);
-    pq_ref k = use_source(l, 1), v = use_source(l, 2);
-    uint32_t mask = pq_lower_ok(l) ? use_mask(l) : PQ_CPU_NONE;
     uint32_t positions = has_positions ? use_positions(l, 4) : PQ_CPU_NONE;
     float scale = read_scale(l);
     pq_lower_result_order(l, y_perm);
     pq_ref y = pq_define_real(l, pq_out_index(l, 0), y_perm);
+    if (pq_lower_ok(l) && pq_lower_is_kv_attention(l)) {
+        const pq_kv_attention_plan plan = {q, y, positions, scale, causal};
+        pq_lower_kv_attention(l, &plan);
+        pq_end_real(l, pq_out_index(l, 0), &y);
+        return;
+    }
+    pq_ref k = use_source(l, 1), v = use_source(l, 2);
+    uint32_t mask = pq_lower_ok(l) ? use_mask(l) : PQ_CPU_NONE;
     if (!pq_lower_ok(l)) {
         return;
     }
@@ -215,10 +184,10 @@ pq_lower_attention(pq_lower *l)
     pq_step_in(l, mask);
     pq_step_in(l, positions);
     pq_step_out(l, y.value);
-    pq_step_i64(l, axis_map(&q));
-    pq_step_i64(l, axis_map(&k));
-    pq_step_i64(l, axis_map(&v));
-    pq_step_i64(l, axis_map(&y));
+    pq_step_i64(l, pq_lower_axis_map(&q));
+    pq_step_i64(l, pq_lower_axis_map(&k));
+    pq_step_i64(l, pq_lower_axis_map(&v));
+    pq_step_i64(l, pq_lower_axis_map(&y));
     pq_step_f32(l, scale);
     pq_step_i64(l, causal);
     pq_end_real(l, pq_out_index(l, 0), &y);

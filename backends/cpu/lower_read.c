@@ -190,6 +190,33 @@ dtype_bits(uint32_t dtype)
     }
 }
 
+// Stands for the codes of weights in a dry run, which does not read them: the
+// host need not make them.
+static const uint8_t NO_CODES = 0;
+
+static const void *
+map_constant(pq_lower *l, uint64_t id, uint64_t *out_bytes)
+{
+    *out_bytes = 0;
+    if (!pq_mem_grow(l->mem, (void **)&l->mapped, &l->mapped_room,
+                     l->mapped_count, sizeof *l->mapped)) {
+        pq_lower_no_memory(l);
+        return NULL;
+    }
+    l->mapped[l->mapped_count++] = id;
+    return l->host->vt->constant_map(l->call, id, out_bytes);
+}
+
+void
+pq_lower_release(pq_lower *l)
+{
+    for (uint32_t i = 0; i < l->mapped_count; i++) {
+        l->host->vt->constant_release(l->call, l->mapped[i]);
+    }
+    l->mapped_count = 0;
+    pq_mem_release(&l->scratch);
+}
+
 const void *
 pq_gv_constant(pq_lower *l, const ptqc_gb_value *v, int64_t *out_count)
 {
@@ -209,11 +236,15 @@ pq_gv_constant(pq_lower *l, const ptqc_gb_value *v, int64_t *out_count)
         }
         last = d;
     }
+    if (l->dry && v->rank > 1 && count > 1 && pq_gv_is_quantized(l, v)) {
+        *out_count = count;
+        return &NO_CODES;
+    }
     int64_t row_bytes = (last * dtype_bits(v->dtype) + 7) / 8;
     int64_t need = last > 0 ? count / last * row_bytes : 0;
     const ptqc_gb_constant *c = ptqc_gb_constant_at(l->g, v->constant);
     uint64_t bytes = 0;
-    const void *p = l->host->vt->constant_map(l->call, c->id, &bytes);
+    const void *p = map_constant(l, c->id, &bytes);
     if (p == NULL || bytes < (uint64_t)need || bytes < c->bytes) {
         if (l->st == PTQC_BE_OK) {
             l->st = pq_cpu_fail(l->host, l->call, PTQC_BE_INVALID,
@@ -287,7 +318,7 @@ quant_array(pq_lower *l, uint32_t constant, int64_t *out_count)
     }
     const ptqc_gb_constant *c = ptqc_gb_constant_at(l->g, constant);
     uint64_t bytes = 0;
-    const void *p = l->host->vt->constant_map(l->call, c->id, &bytes);
+    const void *p = map_constant(l, c->id, &bytes);
     if (p == NULL || ((uintptr_t)p & 3) != 0) {
         pq_decline(l, "scales or zero points are not there");
         return NULL;

@@ -262,7 +262,7 @@ emit_cell(pq_lower *l, const pq_recurrent_desc *d,
     }
     uint8_t *p = NULL;
     if (!l->dry) {
-        p = pq_mem_array(l->mem, bytes + 64, 1);
+        p = pq_mem_array(&l->scratch, bytes + 64, 1);
         if (p == NULL) {
             pq_lower_no_memory(l);
             return PQ_CPU_NONE;

@@ -13,7 +13,7 @@
 #include "base/checked.h"
 
 #define MAGIC        0x50435150u // "PQCP"
-#define VERSION      3u
+#define VERSION      4u
 #define ENTRIES_MAX  64u
 #define HEADER_BYTES 28u
 #define SYMBOL_BYTES 24u
@@ -378,7 +378,7 @@ check_output(reader *r, const pq_cpu_entry *e, const pq_cpu_step *s,
          "a step writes a constant");
     for (uint32_t i = 0; i < index; i++) {
         uint32_t v = e->args[s->first_arg + i];
-        bool in_place = s->kind == PQ_STEP_KV_UPDATE && i == 0;
+        bool in_place = s->kind == PQ_STEP_KV_UPDATE && i < 2;
         need(r, in_place || v == PQ_CPU_NONE || !is_shared(e, v, out),
              "a step writes its operand");
     }

@@ -1,48 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ROPE, KV_UPDATE and ATTENTION steps; operands and parameters as
-// lower_position.c writes them.
+// ROPE and ATTENTION steps; operands and parameters as lower_position.c
+// writes them.
 #include <string.h>
 
 #include "attention.h"
 #include "emit_attention.h"
-#include "spec.h"
-
-// A tensor of rank 4 along its logical axes; strides in bytes.
-typedef struct axes {
-    int64_t dims[4], strides[4];
-} axes;
-
-static ptqc_be_status
-read_axes(const pq_prep *prep, const pq_shape *s, uint32_t param, axes *out)
-{
-    PQ_NEED(prep, s != NULL && s->rank == 4);
-    int64_t dense[4];
-    int64_t stride = s->element_bytes;
-    for (uint32_t i = 4; i-- > 0;) {
-        dense[i] = stride;
-        stride *= s->dims[i];
-    }
-    uint64_t map = (uint64_t)pq_prep_i64(prep, param);
-    uint32_t seen = 0;
-    for (uint32_t i = 0; i < 4; i++) {
-        uint32_t axis = (uint32_t)(map >> (4 * i)) & 15u;
-        PQ_NEED(prep, axis < 4 && (seen >> axis & 1) == 0);
-        seen |= 1u << axis;
-        out->dims[i] = s->dims[axis];
-        out->strides[i] = dense[axis];
-    }
-    PQ_NEED(prep, out->strides[3] == s->element_bytes);
-    return PTQC_BE_OK;
-}
-
-// [batch][tokens] i32
-static bool
-is_positions(const pq_shape *s, int64_t batch, int64_t tokens)
-{
-    return s != NULL && s->dtype == PTQC_I32 && s->rank == 2 &&
-           s->dims[0] == batch && s->dims[1] == tokens;
-}
+#include "step_axes.h"
 
 static bool
 is_source(const pq_shape *s)
@@ -58,7 +22,7 @@ is_source(const pq_shape *s)
 
 typedef struct rope_state {
     void (*kernel)(const pq_rope_args *args);
-    axes x;
+    pq_axes x;
     int64_t pairs;
 } rope_state;
 
@@ -119,13 +83,13 @@ pq_prepare_rope(const pq_prep *prep, pq_op *op)
     PQ_NEED(prep, x->dtype == PTQC_F32 && y->dtype == PTQC_F32 &&
                       f->dtype == PTQC_F32 && x->rank == 4 && y->rank == 4);
     PQ_NEED(prep, memcmp(x->dims, y->dims, 4 * sizeof x->dims[0]) == 0);
-    ptqc_be_status st = read_axes(prep, x, 0, &s->x);
+    ptqc_be_status st = pq_read_axes(prep, x, 0, &s->x);
     if (st != PTQC_BE_OK) {
         return st;
     }
     s->pairs = f->count;
     PQ_NEED(prep, s->pairs <= s->x.dims[3] / 2);
-    PQ_NEED(prep, is_positions(prep->ins[1], s->x.dims[0], s->x.dims[2]));
+    PQ_NEED(prep, pq_is_positions(prep->ins[1], s->x.dims[0], s->x.dims[2]));
     pq_rope_key key = {pq_prep_i64(prep, 1) != 0 ? 1u : 0u,
                        (uint32_t)(s->pairs % 16)};
     void (*code)(void);
@@ -137,80 +101,6 @@ pq_prepare_rope(const pq_prep *prep, pq_op *op)
     op->serial = x->count < SERIAL_MAX;
     op->inplace = 1;
     return st;
-}
-
-// ---- updates of states -----------------------------------------------------
-
-typedef struct update_state {
-    void (*narrow)(const pq_narrow_args *args); // NULL: rows are f32
-    axes x;
-    int64_t capacity, row_bytes; // of the state
-} update_state;
-
-// Heads are shared out: the tokens of one are written in order.
-static void
-run_kv_update(const void *state, const pq_run *run)
-{
-    const update_state *s = state;
-    int64_t heads = s->x.dims[1], tokens = s->x.dims[2];
-    pq_range mine = pq_worker_range(run->worker, s->x.dims[0] * heads, 1);
-    for (int64_t i = mine.begin; i < mine.end; i++) {
-        const uint8_t *x = (const uint8_t *)run->args[1] +
-                           i / heads * s->x.strides[0] +
-                           i % heads * s->x.strides[1];
-        const int32_t *positions =
-            (const int32_t *)run->args[2] + i / heads * tokens;
-        uint8_t *rows =
-            (uint8_t *)run->args[3] + i * s->capacity * s->row_bytes;
-        for (int64_t t = 0; t < tokens; t++, x += s->x.strides[2]) {
-            if (positions[t] < 0 || positions[t] >= s->capacity) {
-                continue;
-            }
-            uint8_t *row = rows + positions[t] * s->row_bytes;
-            if (s->narrow == NULL) {
-                memcpy(row, x, (size_t)s->row_bytes);
-                continue;
-            }
-            pq_narrow_args args = {(const float *)(const void *)x, row,
-                                   s->x.dims[3]};
-            s->narrow(&args);
-        }
-    }
-}
-
-ptqc_be_status
-pq_prepare_kv_update(const pq_prep *prep, pq_op *op)
-{
-    const pq_shape *x = prep->ins[1], *y = prep->outs[0];
-    update_state *s = pq_mem_alloc(prep->mem, sizeof *s);
-    if (s == NULL) {
-        return pq_prep_no_memory(prep);
-    }
-    PQ_NEED(prep, x != NULL && y != NULL && x->dtype == PTQC_F32);
-    PQ_NEED(prep, y->rank == 4 && is_source(y));
-    ptqc_be_status st = read_axes(prep, x, 0, &s->x);
-    if (st != PTQC_BE_OK) {
-        return st;
-    }
-    PQ_NEED(prep, y->dims[0] == s->x.dims[0] && y->dims[1] == s->x.dims[1] &&
-                      y->dims[3] == s->x.dims[3]);
-    PQ_NEED(prep, is_positions(prep->ins[2], s->x.dims[0], s->x.dims[2]));
-    s->capacity = y->dims[2];
-    s->row_bytes = y->dims[3] * y->element_bytes;
-    if (y->dtype != PTQC_F32) {
-        pq_narrow_desc desc = {y->dtype, (uint32_t)(y->dims[3] % 16)};
-        void (*code)(void);
-        st = pq_jit_get(prep->jit, prep->call, &pq_narrow_class, &desc, &code);
-        if (st != PTQC_BE_OK) {
-            return st;
-        }
-        s->narrow = (void (*)(const pq_narrow_args *))code;
-    }
-    op->state = s;
-    op->run = run_kv_update;
-    op->work_ops = (uint64_t)x->count;
-    op->serial = x->count < SERIAL_MAX;
-    return PTQC_BE_OK;
 }
 
 // ---- attention -------------------------------------------------------------
@@ -233,12 +123,6 @@ static void
 destroy_attention(void *state)
 {
     pq_attention_destroy(state);
-}
-
-static pq_attention_strides
-strides_of(const axes *a)
-{
-    return (pq_attention_strides){a->strides[0], a->strides[1], a->strides[2]};
 }
 
 static ptqc_be_status
@@ -265,14 +149,14 @@ read_mask(const pq_prep *prep, pq_attention_desc *d)
 static ptqc_be_status
 read_attention(const pq_prep *prep, pq_attention_desc *d)
 {
-    axes q, k, v, y;
+    pq_axes q, k, v, y;
     PQ_NEED(prep, is_source(prep->ins[1]) && is_source(prep->ins[2]));
     PQ_NEED(prep, prep->ins[0] != NULL && prep->ins[0]->dtype == PTQC_F32);
     PQ_NEED(prep, prep->outs[0] != NULL && prep->outs[0]->dtype == PTQC_F32);
-    ptqc_be_status st = read_axes(prep, prep->ins[0], 0, &q);
-    st = st == PTQC_BE_OK ? read_axes(prep, prep->ins[1], 1, &k) : st;
-    st = st == PTQC_BE_OK ? read_axes(prep, prep->ins[2], 2, &v) : st;
-    st = st == PTQC_BE_OK ? read_axes(prep, prep->outs[0], 3, &y) : st;
+    ptqc_be_status st = pq_read_axes(prep, prep->ins[0], 0, &q);
+    st = st == PTQC_BE_OK ? pq_read_axes(prep, prep->ins[1], 1, &k) : st;
+    st = st == PTQC_BE_OK ? pq_read_axes(prep, prep->ins[2], 2, &v) : st;
+    st = st == PTQC_BE_OK ? pq_read_axes(prep, prep->outs[0], 3, &y) : st;
     if (st != PTQC_BE_OK) {
         return st;
     }
@@ -289,10 +173,10 @@ read_attention(const pq_prep *prep, pq_attention_desc *d)
         .scale = pq_prep_f32(prep, 4),
         .causal = pq_prep_i64(prep, 5) != 0,
         .positions = prep->ins[4] != NULL,
-        .q = strides_of(&q),
-        .k = strides_of(&k),
-        .v = strides_of(&v),
-        .y = strides_of(&y),
+        .q = pq_strides_of(&q),
+        .k = pq_strides_of(&k),
+        .v = pq_strides_of(&v),
+        .y = pq_strides_of(&y),
     };
     PQ_NEED(prep, k.dims[0] == d->batch && v.dims[0] == d->batch &&
                       v.dims[1] == d->kv_heads && v.dims[2] == d->tk &&
@@ -300,7 +184,8 @@ read_attention(const pq_prep *prep, pq_attention_desc *d)
     PQ_NEED(prep, d->kv_heads > 0 && d->heads % d->kv_heads == 0);
     PQ_NEED(prep, y.dims[0] == d->batch && y.dims[1] == d->heads &&
                       y.dims[2] == d->tq && y.dims[3] == d->dv);
-    PQ_NEED(prep, !d->positions || is_positions(prep->ins[4], d->batch, d->tq));
+    PQ_NEED(prep,
+            !d->positions || pq_is_positions(prep->ins[4], d->batch, d->tq));
     PQ_NEED(prep, d->tk < INT32_MAX && d->d < INT32_MAX && d->dv < INT32_MAX);
     return read_mask(prep, d);
 }

@@ -96,6 +96,7 @@ static const term TERMS[] = {
     {'I', BIT(I32), GRAN(NONE), 0, {0}},
     {'B', BIT(BOOL), GRAN(NONE), 0, {0}},
     {'P', BIT(I8) | BIT(U8), GRAN(NONE), 0, {0}},
+    {'K', BIT(I8), GRAN(NONE), 0, {0}},
     {'Q', BIT(I8) | BIT(U8), GRAN(TENSOR), 0, {0}},
     {'T', BIT(I8), GRAN(TOKEN), PTQC_OPERAND_SYMMETRIC, {0}},
     {'V', BIT(I8) | BIT(U8), GRAN(TENSOR) | GRAN(CHANNEL), 0, {0}},

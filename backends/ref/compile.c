@@ -217,6 +217,7 @@ emit_constants(const pq_compile *k)
                               "the graph names an unknown constant");
         }
         ptqc_be_status st = vt->emit(k->c.sink, &record.h);
+        vt->constant_release(k->c.call, k->ids[i]);
         if (st != PTQC_BE_OK) {
             return st;
         }

@@ -36,6 +36,7 @@
     TERM(W, NIBBLES, G(TENSOR) | G(CHANNEL) | G(GROUP))                        \
     TERM(V, BIT(F8E4M3) | BIT(F8E5M2), G(TENSOR) | G(CHANNEL) | G(GROUP))      \
     TERM(T, BIT(I8), G(TOKEN))                                                 \
+    TERM(K, BIT(I8), G(NONE))                                                  \
     TERM(C, BYTES, G(NONE))                                                    \
     TERM(L, BIT(I32), G(NONE) | G(TENSOR) | G(CHANNEL))                        \
     TERM(S, BIT(I32), G(NONE))

@@ -280,8 +280,8 @@ place_updates(ptqc_spec *s)
     PQ_FOR_EACH_OP(s->g, id)
     {
         const pq_op *op = pq_graph_op(s->g, id);
-        if (op->code == PQ_OP_KV_UPDATE) {
-            s->spots[op->outputs[0].index] = s->spots[op->inputs[0].index];
+        for (uint32_t i = 0; i < pq_op_updates(op->code); i++) {
+            s->spots[op->outputs[i].index] = s->spots[op->inputs[i].index];
         }
     }
 }

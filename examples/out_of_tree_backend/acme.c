@@ -267,6 +267,7 @@ compile(ptqc_call *call, ptqc_instance *inst, ptqc_str target,
                                   .layout = str_of("dense")};
         c.data.p = vt->constant_map(call, c.source_id, &c.data.n);
         st = c.data.p == NULL ? PTQC_BE_INVALID : vt->emit(sink, &c.h);
+        vt->constant_release(call, c.source_id);
     }
     return st == PTQC_BE_OK ? emit_blob(&inst->host, entries[0].graph, sink)
                             : st;

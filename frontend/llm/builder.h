@@ -31,7 +31,7 @@ typedef struct pq_llm_builder {
     const pq_llm_tensors *tensors;
     uint32_t layer;                // of the L_TENSOR roles
     pq_dim batch, tokens, context; // B, T, C
-    pq_value_id token_ids, positions;
+    pq_value_id token_ids, positions, select;
     pq_value_id sums_of, sums; // of groups of the last x that needed them
     pq_llm_zeros zeros[16];    // [zeros_count], shared by weights of one size
     uint32_t zeros_count;

@@ -3,10 +3,11 @@
 // The graph of Llama (Touvron et al. 2023, section 2.2; grouped queries:
 // Ainslie et al. 2023). B sequences, T tokens per call, room for C tokens:
 //   tokens, positions i32 [B, T]; states k.<i>, v.<i> f16 [B, KVH, C, D]
+//   select i32 [B, S]: the tokens of each sequence whose scores are wanted
 //   h = embedding[tokens]; per layer
 //     h = h + o(attention(rope(q(x)), k, v)) with x = rms_norm(h)
 //     h = h + down(silu(gate(x)) * up(x))    with x = rms_norm(h)
-//   logits = output(rms_norm(h)) f32 [B, T, V]
+//   logits = output(rms_norm(h[select])) f32 [B, S, V]
 // All products are x w^T with w [out][in]; sums with h are the products'
 // residual input, silu is the activation of gate.
 #include <math.h>
@@ -39,13 +40,13 @@ find_bias(pq_llm_builder *b, const linear *l, pq_value_id *out)
     return pq_llm_vector(b, t, out);
 }
 
-// Sums of groups of x [B, T, K]: [B, T, K / group].
+// Sums of groups of x [B, N, K]: [B, N, K / group].
 static ptqc_status
 sum_groups(pq_llm_builder *b, pq_value_id x, int64_t group, pq_value_id *out)
 {
     static const int64_t last = 3;
     const pq_type *type = &pq_graph_value(b->g, x)->type;
-    pq_dim dims[4] = {b->batch, b->tokens, {0}, pq_dim_const(b->g, group)};
+    pq_dim dims[4] = {b->batch, type->dims[1], {0}, pq_dim_const(b->g, group)};
     pq_builder op;
     if (!pq_value_equal(b->sums_of, x)) { // q, k and v have one x
         dims[2] = pq_dim_make(b->g, PQ_DIM_DIV, type->dims[2], dims[3]);
@@ -282,9 +283,9 @@ ffn_block(pq_llm_builder *b, pq_value_id *h)
 }
 
 static ptqc_status
-add_input(pq_llm_builder *b, pq_str name, pq_value_id *out)
+add_input(pq_llm_builder *b, pq_str name, pq_dim count, pq_value_id *out)
 {
-    const pq_dim dims[2] = {b->batch, b->tokens};
+    const pq_dim dims[2] = {b->batch, count};
     pq_type type;
     if (!pq_type_make(b->g, PTQC_I32, dims, 2, &type)) {
         return pq_graph_failure(b->g);
@@ -302,8 +303,23 @@ add_inputs(pq_llm_builder *b)
     b->batch = pq_dim_symbol(b->g, PQ_STR("B"), 1, INT32_MAX);
     b->tokens = pq_dim_symbol(b->g, PQ_STR("T"), 1, INT32_MAX);
     b->context = pq_dim_symbol(b->g, PQ_STR("C"), 1, b->params->context);
-    PQ_TRY(add_input(b, PQ_STR("tokens"), &b->token_ids));
-    return add_input(b, PQ_STR("positions"), &b->positions);
+    pq_dim selected = pq_dim_symbol(b->g, PQ_STR("S"), 1, INT32_MAX);
+    PQ_TRY(add_input(b, PQ_STR("tokens"), b->tokens, &b->token_ids));
+    PQ_TRY(add_input(b, PQ_STR("positions"), b->tokens, &b->positions));
+    return add_input(b, PQ_STR("select"), selected, &b->select);
+}
+
+// The rows of h [B, T, d] that are wanted: [B, S, d].
+static ptqc_status
+select_rows(pq_llm_builder *b, pq_value_id *h)
+{
+    pq_builder op;
+    pq_build_begin(&op, b->g, (pq_op_id){0}, PQ_OP_GATHER, PQ_STR("select"));
+    pq_build_input(&op, *h);
+    pq_build_input(&op, b->select);
+    pq_build_i64(&op, PQ_ATTR_AXIS, 1);
+    pq_build_i64(&op, PQ_ATTR_BATCH_DIMS, 1);
+    return pq_build_end(&op, NULL, h, NULL);
 }
 
 // The output matrix; its absence means that it is the embedding.
@@ -320,6 +336,7 @@ add_logits(pq_llm_builder *b, pq_llm_tensor *embedding, pq_value_id h)
                                   embedding->dims, 2, &t));
         }
     }
+    PQ_TRY(select_rows(b, &h));
     PQ_TRY(run_norm(b, PQ_LLM_NORM, h, &h));
     PQ_TRY(product(b, &l, h, t != NULL ? t : embedding, &logits));
     PQ_TRY(pq_graph_add_output(b->g, logits));

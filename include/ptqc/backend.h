@@ -50,7 +50,7 @@ extern "C" {
 
 // Until v1 both sides must be built for the same number; another one is
 // refused, naming both.
-#define PTQC_ABI_VERSION  1u
+#define PTQC_ABI_VERSION  2u
 #define PTQC_QUERY_SYMBOL "ptqc_plugin_query_v0"
 
 // ---- elementary records ---------------------------------------------------
@@ -131,8 +131,9 @@ typedef void (*ptqc_task_fn)(void *user, uint64_t begin, uint64_t end,
 typedef void (*ptqc_region_fn)(void *user, uint32_t worker, uint32_t width,
                                void *region);
 
-// Services of the host. `self` is ptqc_host.self. All may be called from any
-// thread, also from tasks; none from the query function.
+// Services of the host. `self` is ptqc_host.self. All but those for constants
+// may be called from any thread, also from tasks; none from the query
+// function.
 typedef struct ptqc_host_vt {
     ptqc_hdr h;
     // align is a power of two >= 1; NULL when out of memory. Not zeroed.
@@ -160,11 +161,18 @@ typedef struct ptqc_host_vt {
     ptqc_be_status (*cache_put)(void *self, const uint8_t key[32],
                                 ptqc_bytes data);
     // Bytes of a graph constant during check, plan and compile: valid until
-    // the call returns. NULL when the id is unknown.
+    // they are released or the call returns. NULL when the id is unknown or
+    // memory is short. They may be made at this moment, so map late. On the
+    // thread of the call only.
     const void *(*constant_map)(ptqc_call *call, uint64_t constant_id,
                                 uint64_t *out_bytes);
     // Monotonic nanoseconds, for profiles.
     uint64_t (*clock_ns)(void *self);
+    // The bytes are not read any more: the host may give their memory back.
+    // Another constant_map gives them again. A plugin that releases what it
+    // has packed compiles models that do not fit in memory. On the thread of
+    // the call only.
+    void (*constant_release)(ptqc_call *call, uint64_t constant_id);
 } ptqc_host_vt;
 
 typedef struct ptqc_host {

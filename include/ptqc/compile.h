@@ -50,6 +50,8 @@ typedef struct ptqc_compile_desc {
     const char *const *keep; // [keep_count] op or tensor names (glob * ?) that
                              // stay float
     uint32_t keep_count;
+    const char *kv; // type of key and value states (language models): "f16",
+                    // "f32", "int8"; NULL: the model's own, f16
     ptqc_backend_dirs backends;
     uint64_t seed;
     // Provenance text about the calibration data ("calib.npy sha256:..").

@@ -16,12 +16,13 @@ typedef struct attention {
     const float *q, *mask;
     const int64_t *positions; // [batch][tq]
     float *y;
-    const pq_tensor *k, *v;     // f32, or narrower floats
-    float *wide;                // k or v of one head when they are narrower
-    float *packed_k, *packed_v; // panels of one head
-    float *score;               // [tq][keys]
-    int64_t keys;               // of the current sequence that some query sees
-    int64_t mask_stride[4];     // 0 along broadcast axes
+    const pq_tensor *k, *v;         // f32, narrower floats, or i8 codes
+    const float *k_scale, *v_scale; // [batch][kv_heads][tk] of codes, or NULL
+    float *wide;                    // k or v of one head when they are narrower
+    float *packed_k, *packed_v;     // panels of one head
+    float *score;                   // [tq][keys]
+    int64_t keys;           // of the current sequence that some query sees
+    int64_t mask_stride[4]; // 0 along broadcast axes
 } attention;
 
 static ptqc_status
@@ -94,14 +95,24 @@ init_positions(pq_eval *e, attention *a)
     return pq_in_i64(e, 4, &a->positions);
 }
 
-// Codes become f32 at once; narrow floats head by head, as far as they are
-// seen: states have room for many more keys.
+// Quantized values become f32 at once; narrow floats and codes with scales
+// head by head, as far as they are seen: states have room for many more keys.
 static ptqc_status
-init_source(pq_eval *e, uint32_t i, const pq_tensor **out)
+init_source(pq_eval *e, uint32_t i, const pq_tensor **out,
+            const float **out_scale)
 {
+    uint32_t kind = pq_value_kind(e->g, e->op->inputs[i]);
     *out = &e->in[i];
-    if (pq_value_kind(e->g, e->op->inputs[i]) == PQ_KIND_FLOAT) {
+    if (kind == PQ_KIND_FLOAT) {
         return PTQC_OK;
+    }
+    if (kind == PQ_KIND_INT) {
+        const pq_tensor *s = &e->in[4 + i];
+        if (s->rank != 3 || s->dims[0] != (*out)->dims[0] ||
+            s->dims[1] != (*out)->dims[1] || s->dims[2] != (*out)->dims[2]) {
+            return pq_eval_fail(e, PTQC_E_INPUT, "scales do not match");
+        }
+        return pq_in_f32(e, 4 + i, out_scale);
     }
     const float *p;
     PQ_TRY(pq_in_f32(e, i, &p));
@@ -118,8 +129,8 @@ static ptqc_status
 init_operands(pq_eval *e, attention *a)
 {
     PQ_TRY(pq_in_f32(e, 0, &a->q));
-    PQ_TRY(init_source(e, 1, &a->k));
-    PQ_TRY(init_source(e, 2, &a->v));
+    PQ_TRY(init_source(e, 1, &a->k, &a->k_scale));
+    PQ_TRY(init_source(e, 2, &a->v, &a->v_scale));
     PQ_TRY(pq_out_f32(e, 0, &a->y));
     int64_t widest = a->d > a->dv ? a->d : a->dv;
     a->wide = pq_scratch(e, a->tk * widest, sizeof *a->wide);
@@ -148,12 +159,29 @@ visible_keys(const attention *a, int64_t b, int64_t i)
     return n < 0 ? 0 : n > a->tk ? a->tk : n;
 }
 
-// Scores of row i become probabilities; -> how many keys take part.
+// Of the keys of query head h of sequence b; NULL: they have none.
+static const float *
+scales_of(const attention *a, const float *all, int64_t b, int64_t h)
+{
+    int64_t kv = b * a->kv_heads + h / (a->heads / a->kv_heads);
+    return all == NULL ? NULL : all + kv * a->tk;
+}
+
+static void
+scale_row(float *s, const float *scale, int64_t n)
+{
+    for (int64_t j = 0; scale != NULL && j < n; j++) {
+        s[j] *= scale[j];
+    }
+}
+
+// Scores of row i become weights of values; -> how many keys take part.
 static int64_t
 row_softmax(const attention *a, int64_t b, int64_t h, int64_t i)
 {
     float *s = a->score + i * a->keys;
     int64_t n = visible_keys(a, b, i);
+    scale_row(s, scales_of(a, a->k_scale, b, h), n);
     for (int64_t j = 0; j < n; j++) {
         s[j] *= a->scale;
         if (a->mask != NULL) {
@@ -162,6 +190,7 @@ row_softmax(const attention *a, int64_t b, int64_t h, int64_t i)
         }
     }
     pq_softmax_row(s, s, n);
+    scale_row(s, scales_of(a, a->v_scale, b, h), n);
     return n;
 }
 
@@ -173,6 +202,12 @@ head_rows(const attention *a, const pq_tensor *t, int64_t head, int64_t row)
     uint8_t *p = (uint8_t *)t->p + (size_t)(head * a->tk * row) * size;
     if (t->dtype == PTQC_F32) {
         return (const float *)(const void *)p;
+    }
+    if (t->dtype == PTQC_I8) {
+        for (int64_t i = 0; i < a->keys * row; i++) {
+            a->wide[i] = (float)(int8_t)p[i];
+        }
+        return a->wide;
     }
     pq_tensor part = {
         .dtype = t->dtype, .rank = 2, .dims = {a->keys, row}, .p = p};
@@ -221,17 +256,30 @@ run_group(attention *a, int64_t b, int64_t kv)
     }
 }
 
+// Whether k (i = 1) or v (i = 2) is as its scales, or their absence, ask.
+static bool
+is_source(pq_graph *g, const pq_op *op, uint32_t i)
+{
+    bool has_scales =
+        op->input_count > 4 + i && !pq_value_is_none(op->inputs[4 + i]);
+    bool is_int = pq_value_kind(g, op->inputs[i]) == PQ_KIND_INT;
+    return is_int == has_scales &&
+           (!is_int || pq_graph_value(g, op->inputs[i])->type.dtype == PTQC_I8);
+}
+
 const char *
 pq_rule_attention(pq_graph *g, const pq_op *op)
 {
-    for (uint32_t i = 2; i < op->input_count; i++) {
+    for (uint32_t i = 3; i < op->input_count; i++) {
         uint32_t kind = pq_value_kind(g, op->inputs[i]);
         bool is_positions = kind == PQ_KIND_INT;
         if (kind != PQ_KIND_NONE && is_positions != (i == 4)) {
             return "only positions are integers, and they are";
         }
     }
-    return NULL;
+    return is_source(g, op, 1) && is_source(g, op, 2)
+               ? NULL
+               : "k and v are real, or i8 with scales";
 }
 
 ptqc_status

@@ -143,6 +143,22 @@ pq_eval_requantize(pq_eval *e)
     return pq_end_f32(e, 0, x);
 }
 
+float
+pq_quantize_row(const float *x, int64_t n, int8_t *out_codes)
+{
+    float a = 0.0f;
+    for (int64_t i = 0; i < n; i++) {
+        a = pq_maxf(a, fabsf(x[i]));
+    }
+    float s = a / 127.0f;
+    s = s < 0x1p-126f ? 0.0f : s; // 1 / s must be finite
+    float inverse = s == 0.0f ? 0.0f : 1.0f / s;
+    for (int64_t i = 0; i < n; i++) {
+        out_codes[i] = (int8_t)pq_round_code(x[i] * inverse, -127.0f, 127.0f);
+    }
+    return s;
+}
+
 const char *
 pq_rule_dynamic_quantize(pq_graph *g, const pq_op *op)
 {
@@ -164,18 +180,8 @@ pq_eval_dynamic_quantize(pq_eval *e)
     int64_t rows = pq_size_product(t->dims, 0, t->rank - 1);
     int8_t *codes = e->out[0].p;
     float *scales = e->out[1].p;
-    for (int64_t r = 0; r < rows; r++, x += n, codes += n) {
-        float a = 0.0f;
-        for (int64_t i = 0; i < n; i++) {
-            a = pq_maxf(a, fabsf(x[i]));
-        }
-        float s = a / 127.0f;
-        s = s < 0x1p-126f ? 0.0f : s; // 1 / s must be finite
-        float inverse = s == 0.0f ? 0.0f : 1.0f / s;
-        for (int64_t i = 0; i < n; i++) {
-            codes[i] = (int8_t)pq_round_code(x[i] * inverse, -127.0f, 127.0f);
-        }
-        scales[r] = s;
+    for (int64_t r = 0; r < rows; r++) {
+        scales[r] = pq_quantize_row(x + r * n, n, codes + r * n);
     }
     return PTQC_OK;
 }

@@ -99,6 +99,8 @@ PTQC_MUST_USE ptqc_status pq_dequantize_all(pq_eval *e, const pq_tensor *t,
                                             const pq_qview *q, float *out);
 PTQC_MUST_USE ptqc_status pq_quantize_all(pq_eval *e, const float *x,
                                           const pq_qview *q, pq_tensor *t);
+// Codes of a row of n by the dynamic_quantize rule; -> their scale.
+float pq_quantize_row(const float *x, int64_t n, int8_t *out_codes);
 void pq_code_limits(ptqc_dtype format, int32_t *out_lo, int32_t *out_hi);
 // Code of v by the quantize rule (one scale).
 int32_t pq_quantize_one(float v, const pq_qview *q, ptqc_dtype format);

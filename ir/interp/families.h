@@ -76,5 +76,7 @@ ptqc_status pq_eval_attention(pq_eval *e);
 const char *pq_rule_attention(pq_graph *g, const pq_op *op);
 ptqc_status pq_eval_rope(pq_eval *e);
 ptqc_status pq_eval_kv_update(pq_eval *e);
+ptqc_status pq_eval_kv_update_codes(pq_eval *e);
+const char *pq_rule_kv_update_codes(pq_graph *g, const pq_op *op);
 
 #endif

@@ -316,9 +316,9 @@ make_output(interp *r, const pq_op *op, uint32_t i)
 {
     pq_value_id id = op->outputs[i];
     pq_tensor *t = &r->tensors[id.index];
-    if (op->code == PQ_OP_KV_UPDATE &&
-        pq_graph_value(r->g, op->inputs[0])->is_state) {
-        *t = r->tensors[op->inputs[0].index]; // in place
+    if (i < pq_op_updates(op->code) &&
+        pq_graph_value(r->g, op->inputs[i])->is_state) {
+        *t = r->tensors[op->inputs[i].index]; // in place
         return PTQC_OK;
     }
     PQ_TRY(measure(r, pq_graph_value(r->g, id), t));

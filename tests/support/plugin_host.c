@@ -140,6 +140,13 @@ host_map(ptqc_call *call, uint64_t id, uint64_t *out_bytes)
     return call->map != NULL ? call->map(call->user, id, out_bytes) : NULL;
 }
 
+static void
+host_release(ptqc_call *call, uint64_t id)
+{
+    (void)call;
+    (void)id;
+}
+
 static uint64_t
 host_clock(void *self)
 {
@@ -162,6 +169,7 @@ static const ptqc_host_vt host_vt = {
     .cache_put = host_cache_put,
     .constant_map = host_map,
     .clock_ns = host_clock,
+    .constant_release = host_release,
 };
 
 // ---- open, close -----------------------------------------------------------

@@ -67,6 +67,10 @@ parse_shape(pq_str text, pq_kit_shape *out)
         return;
     }
     out->is_given = true;
+    if (text.n > 0 && text.p[text.n - 1] == '@') {
+        out->is_updated = true;
+        text.n--;
+    }
     if (pq_str_split(text, '<', &dims, &bound)) {
         (void)pq_str_to_i64(bound, &out->bound);
     }

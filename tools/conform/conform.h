@@ -148,6 +148,7 @@ typedef struct pq_kit_shape {
     uint32_t rank;
     int64_t dims[PTQC_MAX_RANK]; // -1: symbolic
     int64_t bound;               // elements in [0, bound); 0: any
+    bool is_updated;             // a state after an update
 } pq_kit_shape;
 
 // The k-th case of an op, or NULL.
@@ -190,7 +191,7 @@ typedef struct pq_instance {
     const pq_kit_case *its_case;
     pq_kit_shape shapes[PQ_KIT_OPERANDS]; // of graph inputs, in their order
     pq_fill fills[PQ_KIT_OPERANDS];
-    uint32_t input_count;
+    uint32_t input_count, op_count;
     bool has_symbol;
     char text[PQ_KIT_TEXT];
 } pq_instance;

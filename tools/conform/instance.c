@@ -128,7 +128,8 @@ typedef struct pq_maker {
     float x_scale;
     float w_scale[256]; // per channel, for the bias; the first for the output
     uint32_t w_scale_count;
-    int64_t depth; // products summed per output element
+    int64_t depth;         // products summed per output element
+    pq_value_id scales[2]; // of updated keys and values
 } pq_maker;
 
 static const pq_kit_operand *
@@ -383,6 +384,95 @@ make_constant(pq_maker *m, pq_choice choice, const pq_kit_shape *s, uint32_t i,
                              s->rank, p, out);
 }
 
+// ---- states ---------------------------------------------------------------
+
+static ptqc_status
+add_named(pq_maker *m, const char *what, uint32_t i, ptqc_dtype dtype,
+          const pq_kit_shape *s, pq_value_id *out)
+{
+    pq_dim dims[PTQC_MAX_RANK];
+    pq_type type;
+    char name[16];
+    for (uint32_t d = 0; d < s->rank; d++) {
+        dims[d] = pq_dim_const(m->out->g, s->dims[d]);
+    }
+    if (!pq_type_make(m->out->g, dtype, dims, s->rank, &type)) {
+        return PTQC_E_RESOURCE;
+    }
+    snprintf(name, sizeof name, "%s%u", what, i);
+    *out = pq_graph_add_value(m->out->g, pq_str_of(name), type);
+    return pq_value_is_none(*out) ? PTQC_E_RESOURCE : PTQC_OK;
+}
+
+static ptqc_status
+make_state(pq_maker *m, ptqc_dtype dtype, const pq_kit_shape *s, uint32_t i,
+           pq_value_id *out)
+{
+    PQ_TRY(add_named(m, s->rank == 4 ? "state" : "scale", i, dtype, s, out));
+    return pq_graph_add_state(m->out->g, *out);
+}
+
+// What the state is updated with: x f32, a few rows, and their positions.
+static ptqc_status
+make_rows(pq_maker *m, const pq_kit_shape *s, uint32_t i, pq_value_id out[2])
+{
+    enum {
+        ROWS = 3,
+    };
+    pq_kit_shape shapes[2] = {*s, {.rank = 2, .dims = {s->dims[0], ROWS}}};
+    static const ptqc_dtype dtypes[2] = {PTQC_F32, PTQC_I32};
+    shapes[0].dims[2] = ROWS;
+    shapes[1].bound = s->dims[2];
+    for (uint32_t k = 0; k < 2; k++) {
+        pq_instance *o = m->out;
+        if (o->input_count == PQ_KIT_OPERANDS) {
+            return PTQC_E_UNSUPPORTED;
+        }
+        PQ_TRY(add_named(m, k == 0 ? "x" : "at", i, dtypes[k], &shapes[k],
+                         &out[k]));
+        PQ_TRY(pq_graph_add_input(o->g, out[k]));
+        o->shapes[o->input_count] = shapes[k];
+        o->fills[o->input_count++] =
+            (pq_fill){.dtype = dtypes[k], .bound = shapes[k].bound};
+    }
+    return PTQC_OK;
+}
+
+// Keys (i = 1) or values (2) out of a state, or the scales (5, 6) that came
+// with them.
+static ptqc_status
+make_updated(pq_maker *m, ptqc_dtype dtype, const pq_kit_shape *s, uint32_t i,
+             pq_value_id *out)
+{
+    bool is_codes = dtype == PTQC_I8;
+    pq_value_id state, scales, rows[2], made[2] = {PQ_NO_VALUE, PQ_NO_VALUE};
+    pq_kit_shape scale_shape = *s;
+    pq_builder b;
+    if (i > 2) {
+        *out = m->scales[i - 5];
+        return pq_value_is_none(*out) ? PTQC_E_UNSUPPORTED : PTQC_OK;
+    }
+    PQ_TRY(make_state(m, dtype, s, i, &state));
+    PQ_TRY(make_rows(m, s, i, rows));
+    pq_build_begin(&b, m->out->g, (pq_op_id){0},
+                   is_codes ? PQ_OP_KV_UPDATE_CODES : PQ_OP_KV_UPDATE,
+                   (pq_str){0});
+    pq_build_input(&b, state);
+    if (is_codes) {
+        scale_shape.rank = 3;
+        PQ_TRY(make_state(m, PTQC_F32, &scale_shape, i, &scales));
+        pq_build_input(&b, scales);
+    }
+    pq_build_input(&b, rows[0]);
+    pq_build_input(&b, rows[1]);
+    PQ_TRY(pq_build_end(&b, NULL, made, NULL));
+    m->scales[i - 1] = made[1];
+    *out = made[0];
+    return PTQC_OK;
+}
+
+// ---- inputs ---------------------------------------------------------------
+
 static ptqc_status
 make_graph_input(pq_maker *m, pq_choice choice, const pq_kit_shape *s,
                  uint32_t i, pq_value_id *out)
@@ -453,7 +543,11 @@ make_input(pq_maker *m, const pq_kit_shape *s, uint32_t i)
     if (i == 0 && s->rank > 0) {
         m->depth = s->dims[s->rank - 1];
     }
-    if (is_constant(m, o, choice, i)) {
+    if (i < pq_op_updates(m->rule->op)) {
+        PQ_TRY(make_state(m, choice.dtype, s, i, &v));
+    } else if (s->is_updated) {
+        PQ_TRY(make_updated(m, choice.dtype, s, i, &v));
+    } else if (is_constant(m, o, choice, i)) {
         PQ_TRY(make_constant(m, choice, s, i, &v));
     } else {
         PQ_TRY(make_graph_input(m, choice, s, i, &v));
@@ -562,6 +656,7 @@ finish(pq_maker *m, pq_choice out_choice)
     for (uint32_t i = 0; i < pq_op_info_of(m->rule->op)->outputs; i++) {
         PQ_TRY(pq_graph_add_output(g, outputs[i]));
     }
+    m->out->op_count = pq_graph_live_op_count(g);
     pq_graph_set_stage(g, PQ_STAGE_LEGAL);
     PQ_TRY(pq_graph_verify(g));
     return pq_interp_declines(g, pq_graph_op(g, op)) != NULL

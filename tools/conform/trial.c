@@ -118,6 +118,7 @@ pq_trial_compile(pq_subject *s, pq_instance *i, pq_program *out)
 // ---- check ----------------------------------------------------------------
 
 typedef struct pq_verdicts {
+    uint32_t node_count;
     uint32_t count;
     bool is_malformed;
     char reason[160];
@@ -133,7 +134,7 @@ take_verdict(void *user, const ptqc_hdr *record)
         return PTQC_BE_OK;
     }
     pq_record_read(&v, sizeof v, record);
-    all->is_malformed |= v.node != 0 || v.reason.n == 0;
+    all->is_malformed |= v.node >= all->node_count || v.reason.n == 0;
     all->count++;
     snprintf(all->reason, sizeof all->reason, "%.*s", (int)v.reason.n,
              v.reason.n > 0 ? v.reason.p : "");
@@ -145,17 +146,17 @@ ask_check(pq_subject *s, pq_instance *i, pq_verdicts *out)
 {
     void *block = NULL;
     size_t bytes = 0;
-    *out = (pq_verdicts){0};
+    *out = (pq_verdicts){.node_count = i->op_count};
     if (pq_block_write(i->g, &(pq_block_desc){0}, &block, &bytes) != PTQC_OK) {
         return PTQC_BE_RESOURCE;
     }
     ptqc_sink sink = {.emit = take_verdict, .user = out};
     ptqc_call call;
-    const uint32_t node = 0;
+    static const uint32_t nodes[3] = {0, 1, 2}; // the op, after its updates
     begin_call(&call, s, i);
     ptqc_be_status st =
         s->vt->check(&call, s->plugin->instance, target_of(s),
-                     (ptqc_bytes){block, bytes}, &node, 1, &sink);
+                     (ptqc_bytes){block, bytes}, nodes, i->op_count, &sink);
     pq_free(s->ctx, block);
     return st;
 }
@@ -203,14 +204,15 @@ is_guard_whole(const pq_buffer *b)
 
 // ---- one run --------------------------------------------------------------
 
-#define BINDINGS (PQ_KIT_OPERANDS + 4)
+#define BINDINGS (PQ_KIT_OPERANDS + 8)
 
 typedef struct pq_exec {
     const pq_run *run;
     ptqc_exe *exe;
     ptqc_spec *spec;
-    uint32_t input_count, binding_count;
-    pq_tensor tensors[BINDINGS]; // inputs (owned memory), then outputs wanted
+    uint32_t input_count, state_count, binding_count;
+    // inputs (owned memory), states (nothing), outputs wanted
+    pq_tensor tensors[BINDINGS];
     ptqc_needs needs;
     ptqc_buffer_need buffer_needs[BINDINGS];
     uint32_t need_count;
@@ -233,6 +235,7 @@ make_inputs(pq_exec *e)
     const pq_instance *in = e->run->instance;
     pq_random random = {e->run->seed};
     e->input_count = in->input_count;
+    e->state_count = pq_graph_state_count(in->g);
     for (uint32_t i = 0; i < in->input_count; i++) {
         pq_tensor *t = &e->tensors[i];
         t->dtype = in->fills[i].dtype;
@@ -262,7 +265,7 @@ keep_output(void *user, pq_value_id value, const pq_tensor *tensor)
     const pq_graph *g = e->run->instance->g;
     for (uint32_t i = 0; i < pq_graph_output_count(g); i++) {
         if (pq_value_equal(pq_graph_output(g, i), value)) {
-            pq_tensor *t = &e->tensors[e->input_count + i];
+            pq_tensor *t = &e->tensors[e->input_count + e->state_count + i];
             *t = *tensor;
             t->p = calloc(1, t->bytes + 1);
             if (t->p == NULL) {
@@ -286,7 +289,8 @@ run_interpreter(pq_exec *e)
         st = runner->run(runner, e->tensors, keep_output, e);
         runner->destroy(runner);
     }
-    e->binding_count = e->input_count + pq_graph_output_count(g);
+    e->binding_count =
+        e->input_count + e->state_count + pq_graph_output_count(g);
     return st == PTQC_OK;
 }
 
@@ -339,6 +343,13 @@ prepare(pq_exec *e, const pq_program *p)
     return PQ_RAN;
 }
 
+static bool
+is_state(const pq_exec *e, uint32_t binding)
+{
+    return binding >= e->input_count &&
+           binding < e->input_count + e->state_count;
+}
+
 static pq_outcome
 make_buffers(pq_exec *e)
 {
@@ -355,6 +366,8 @@ make_buffers(pq_exec *e)
         }
         if (i < e->input_count && t->bytes > 0) {
             memcpy(e->buffers[i].p, t->p, t->bytes);
+        } else if (is_state(e, i)) { // zero at first, in any layout
+            memset(e->buffers[i].p, 0, e->buffers[i].bytes);
         }
     }
     return buffer_init(&e->buffers[BINDINGS], e->needs.workspace_bytes,
@@ -412,10 +425,11 @@ compare(pq_exec *e)
                 memcmp(got.p, e->tensors[i].p, got.bytes) != 0) {
                 return wrong(e, "it changes an input");
             }
-        } else if (!pq_kit_equal(&got, &e->tensors[i], e->run->tolerance, text,
+        } else if (!is_state(e, i) &&
+                   !pq_kit_equal(&got, &e->tensors[i], e->run->tolerance, text,
                                  sizeof text)) {
             snprintf(e->text, e->text_bytes, "output %u: %s",
-                     i - e->input_count, text);
+                     i - e->input_count - e->state_count, text);
             return PQ_WRONG;
         }
     }

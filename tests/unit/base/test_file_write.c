@@ -468,6 +468,36 @@ test_full_device(void **state)
     assert_int_equal(code, 0);
 }
 
+// What was written, flushed or not, is compared byte by byte.
+static void
+test_compare(void **state)
+{
+    fixture *f = *state;
+    static uint8_t bytes[BIG_BYTES];
+    bool is_same;
+    for (size_t i = 0; i < BIG_BYTES; i++) {
+        bytes[i] = big_byte(i);
+    }
+    pq_writer *w = open_writer(f, 0);
+    assert_int_equal(pq_writer_write(w, bytes, BIG_BYTES), PTQC_OK);
+    assert_int_equal(pq_writer_write(w, "end", 3), PTQC_OK);
+    assert_int_equal(pq_writer_compare(w, 0, bytes, BIG_BYTES, &is_same),
+                     PTQC_OK);
+    assert_true(is_same);
+    assert_int_equal(pq_writer_compare(w, BIG_BYTES, "end", 3, &is_same),
+                     PTQC_OK);
+    assert_true(is_same);
+    assert_int_equal(pq_writer_compare(w, BIG_BYTES, "", 0, &is_same), PTQC_OK);
+    assert_true(is_same);
+    bytes[BIG_BYTES - 1] ^= 1;
+    assert_int_equal(pq_writer_compare(w, 0, bytes, BIG_BYTES, &is_same),
+                     PTQC_OK);
+    assert_false(is_same);
+    assert_int_equal(pq_writer_write(w, "!", 1), PTQC_OK); // still at the end
+    assert_int_equal(pq_writer_offset(w), BIG_BYTES + 4);
+    pq_writer_abort(w);
+}
+
 static ptqc_status
 write_once(ptqc_ctx *ctx, void *user)
 {
@@ -502,6 +532,7 @@ main(void)
         IN_FOLDER(test_folder_without_rights),
         IN_FOLDER(test_file_size_limit),
         IN_FOLDER(test_full_device),
+        IN_FOLDER(test_compare),
         IN_FOLDER(test_allocation_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -219,13 +219,37 @@ test_nan(void **state)
     }
 }
 
+// Rows are the same as one by one, NaN included, at any address.
+static void
+test_rows(void **state)
+{
+    (void)state;
+    static uint8_t codes[2 * 65536 + 1];
+    static float rows[65536];
+    for (uint32_t i = 0; i < 65536; i++) {
+        codes[1 + 2 * i] = (uint8_t)i;
+        codes[2 + 2 * i] = (uint8_t)(i >> 8);
+    }
+    pq_f16_row_to_f32(codes + 1, 65536, rows);
+    for (uint32_t i = 0; i < 65536; i++) {
+        float x = pq_f16_to_f32((uint16_t)i);
+        assert_memory_equal(&x, &rows[i], sizeof x);
+    }
+    pq_bf16_row_to_f32(codes + 1, 65536, rows);
+    for (uint32_t i = 0; i < 65536; i++) {
+        float x = pq_bf16_to_f32((uint16_t)i);
+        assert_memory_equal(&x, &rows[i], sizeof x);
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_f16),        cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_e4m3),       cmocka_unit_test(test_e5m2),
-        cmocka_unit_test(test_infinities), cmocka_unit_test(test_nan),
+        cmocka_unit_test(test_rows), cmocka_unit_test(test_f16),
+        cmocka_unit_test(test_bf16), cmocka_unit_test(test_e4m3),
+        cmocka_unit_test(test_e5m2), cmocka_unit_test(test_infinities),
+        cmocka_unit_test(test_nan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

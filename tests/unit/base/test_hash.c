@@ -48,12 +48,29 @@ test_sha256(void **state)
     ptqc_ctx_destroy(ctx);
 }
 
+// A long hash, as of a model file, stops when it is asked to.
+static void
+test_cancelled(void **state)
+{
+    (void)state;
+    enum { BYTES = 40 << 20 };
+    ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 1);
+    void *p = pq_alloc(ctx, BYTES);
+    pq_sha256 h;
+    assert_non_null(p);
+    ptqc_ctx_cancel(ctx);
+    assert_int_equal(pq_sha256_of(ctx, p, BYTES, &h), PTQC_E_CANCELLED);
+    pq_free(ctx, p);
+    ptqc_ctx_destroy(ctx);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hash64),
         cmocka_unit_test(test_sha256),
+        cmocka_unit_test(test_cancelled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

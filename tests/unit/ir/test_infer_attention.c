@@ -5,6 +5,8 @@
 
 #define QKV "%q: f32[N, 8, M, 16]; %k: f32[N, 2, 5, 16]; %v: f32[N, 2, 5, 32]"
 
+#define CODES "%q: f32[N, 8, M, 16]; %k: i8[N, 2, 5, 16]; %v: i8[N, 2, 5, 32]"
+
 static const ir_case attention_cases[] = {
     {QKV, "%y: f32[N, 8, M, 32] = attention(%q, %k, %v)", NULL},
     {QKV "; %m: f32[N, 1, 1, 5]",
@@ -36,6 +38,19 @@ static const ir_case attention_cases[] = {
     {QKV "; %p: i32[N, M]",
      "%y: f32[N, 8, M, 32] = attention(%q, %k, %v, _, %p) {causal = 1}",
      "exclude each other"},
+    {CODES "; %s: f32[N, 2, 5]",
+     "%y: f32[N, 8, M, 32] = attention(%q, %k, %v, _, _, %s, %s)", NULL},
+    {CODES "; %s: f32[N, 2, 5]",
+     "%y: f32[N, 8, M, 32] = attention(%q, %k, %v, _, _, %s)",
+     "input 2: i8 codes and scales come together"},
+    {QKV "; %s: f32[N, 2, 5]",
+     "%y: f32[N, 8, M, 32] = attention(%q, %k, %v, _, _, %s)",
+     "input 1: i8 codes and scales come together"},
+    {CODES "; %s: f16[N, 2, 5]",
+     "%y: f32[N, 8, M, 32] = attention(%q, %k, %v, _, _, %s, %s)",
+     "input 5: scales are f32, found f16"},
+    {CODES "; %s: f32[N, 2, 5]; %t: f32[N, 2, 6]",
+     "%y: f32[N, 8, M, 32] = attention(%q, %k, %v, _, _, %s, %t)", "input 6"},
 };
 
 #define XPF "%x: f32[N, 3, M, 8]; %p: i32[N, M]; "
@@ -58,6 +73,10 @@ static const ir_case rope_cases[] = {
      "%y: f16[N, 3, M, E] = rope(%x, %p, %f)", "at most"}, // E may be 0
 };
 
+#define STATES "!state %s: i8[N, 3, 9, 8] ; !state %t: f32[N, 3, 9] ; "
+#define UPDATE                                                                 \
+    "%y: i8[N, 3, 9, 8], %z: f32[N, 3, 9] = kv_update_codes(%s, %t, %x, %p)"
+
 // '!' takes a line as it is: the state.
 static const ir_case update_cases[] = {
     {"!state %s: f16[N, 3, 9, 8] ; %x: f32[N, 3, M, 8]; %p: i32[N, M]",
@@ -72,6 +91,18 @@ static const ir_case update_cases[] = {
      "%y: f16[2, 3, 9, 8] = kv_update(%s, %x, %p)", "positions are i32"},
     {"!state %s: f16[2, 3, 9] ; %x: f32[2, 3, 4]; %p: i32[2, 4]",
      "%y: f16[2, 3, 9] = kv_update(%s, %x, %p)", "expected rank 4"},
+    {STATES "%x: f32[N, 3, M, 8]; %p: i32[N, M]", UPDATE, NULL},
+    {STATES "%x: f32[N, 3, M, 7]; %p: i32[N, M]", UPDATE, "input 2"},
+    {STATES "%x: f32[N, 3, M, 8]; %p: i32[N, 4]", UPDATE, NULL}, // M may be 4
+    {STATES "%x: f32[N, 3, 5, 8]; %p: i32[N, 4]", UPDATE, "input 3"},
+    {"!state %s: i8[N, 3, 9, 8] ; !state %t: f32[N, 3, 8] ; "
+     "%x: f32[N, 3, M, 8]; %p: i32[N, M]",
+     UPDATE, "input 1"},
+    {"!state %s: f16[N, 3, 9, 8] ; !state %t: f32[N, 3, 9] ; "
+     "%x: f32[N, 3, M, 8]; %p: i32[N, M]",
+     "%y: f16[N, 3, 9, 8], %z: f32[N, 3, 9] = "
+     "kv_update_codes(%s, %t, %x, %p)",
+     "i8 codes, f32 scales"},
 };
 
 static void

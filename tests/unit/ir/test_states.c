@@ -126,6 +126,22 @@ static const struct {
           "%y: f32[1, 1, 1, 2] = attention(%x, %s, %s)\n"
           "%z: f32[1, 1, C, 2] = kv_update(%s, %x, %p)\noutput %y\noutput %z\n",
      NULL},
+    {HEAD "state %s: i8[1, 1, C, 2]\nstate %t: f32[1, 1, C]\n"
+          "%a: i8[1, 1, C, 2], %b: f32[1, 1, C] = "
+          "kv_update_codes(%s, %t, %x, %p)\n"
+          "%y: f32[1, 1, 1, 2] = attention(%x, %a, %a, _, %p, %b, %b)\n"
+          "output %y\n",
+     NULL},
+    {HEAD "state %s: i8[1, 1, C, 2]\nstate %t: f32[1, 1, C]\n"
+          "%a: i8[1, 1, C, 2], %b: f32[1, 1, C] = "
+          "kv_update_codes(%s, %t, %x, %p)\n"
+          "%y: f32[1, 1, 1, 2] = attention(%x, %a, %a, _, %p, %t, %b)\n"
+          "output %y\n",
+     "after its update"},
+    {HEAD "input %t: f32[1, 1, C]\nstate %s: i8[1, 1, C, 2]\n"
+          "%a: i8[1, 1, C, 2], %y: f32[1, 1, C] = "
+          "kv_update_codes(%s, %t, %x, %p)\noutput %y\n",
+     "updates what is no state"},
     {HEAD "%y: f32[1, 1, 1, 2] = kv_update(%x, %x, %p)\noutput %y\n",
      "updates what is no state"},
     {HEAD "state %s: f32[1, 1, C, 2]\n"

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "base/ctx.h"
 #include "runtime/container.h"
 
 static inline void
@@ -43,11 +44,20 @@ pq_fix_checksums(ptqc_ctx *ctx, uint8_t *p, size_t count)
     }
     pq_fix_constants(p, &h);
     size_t at = offsetof(pq_file_header, sha256);
+    size_t tables = h.sections[PQ_SECTION_META].offset;
+    size_t n = PQ_DATA_OFFSET + (count - tables);
+    uint8_t *front = pq_alloc(ctx, n);
+    if (count < PQ_DATA_OFFSET || front == NULL) {
+        pq_free(ctx, front);
+        return;
+    }
     memset(p + at, 0, sizeof h.sha256);
-    if (pq_sha256_of(ctx, p, h.sections[PQ_SECTION_DATA].offset, &hash) ==
-        PTQC_OK) {
+    memcpy(front, p, PQ_DATA_OFFSET);
+    memcpy(front + PQ_DATA_OFFSET, p + tables, count - tables);
+    if (pq_sha256_of(ctx, front, n, &hash) == PTQC_OK) {
         memcpy(p + at, hash.bytes, sizeof hash.bytes);
     }
+    pq_free(ctx, front);
 }
 
 #endif

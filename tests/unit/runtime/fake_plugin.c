@@ -2,7 +2,7 @@
 //
 // A tiny plugin for the runtime's tests. Built several times:
 //   FAKE_NAME "fake"    the sound one
-//   FAKE_ABI 2          for another version of the ABI
+//   FAKE_ABI 77         for another version of the ABI
 //   FAKE_NO_SUBMIT      its table lacks a function
 //   FAKE_NO_QUERY       no query function at all
 #include <stdbool.h>

@@ -94,8 +94,9 @@ make_state(sample_block *b)
 
 // ---- the container ----------------------------------------------------------
 
-static ptqc_status
-fill(pq_container *c, ptqc_ctx *ctx, const char *plugin, fake_mode mode)
+ptqc_status
+pq_sample_fill(pq_container *c, ptqc_ctx *ctx, const char *plugin,
+               fake_mode mode)
 {
     static const float k = SAMPLE_K;
     static const char filler[100] = "bytes that no program uses";
@@ -142,7 +143,7 @@ pq_sample_container(ptqc_ctx *ctx, const char *plugin, fake_mode mode,
     pq_container *c = NULL;
     *out = NULL;
     PQ_TRY(pq_container_create(ctx, &c));
-    ptqc_status st = fill(c, ctx, plugin, mode);
+    ptqc_status st = pq_sample_fill(c, ctx, plugin, mode);
     if (st != PTQC_OK) {
         pq_container_destroy(c);
         return st;
@@ -158,7 +159,7 @@ pq_sample_artifact(ptqc_ctx *ctx, const char *plugin, fake_mode mode,
     pq_container *c = NULL;
     void *bytes = NULL;
     assert_int_equal(pq_sample_container(ctx, plugin, mode, &c), PTQC_OK);
-    assert_int_equal(pq_container_write_memory(c, &bytes, out_count), PTQC_OK);
+    assert_int_equal(pq_container_finish_memory(c, &bytes, out_count), PTQC_OK);
     pq_container_destroy(c);
     return bytes;
 }

@@ -16,6 +16,9 @@
 
 // A graph block without nodes; freed with pq_free.
 void *pq_sample_iface(ptqc_ctx *ctx, size_t *out_count);
+// Adds everything to an empty container.
+PTQC_MUST_USE ptqc_status pq_sample_fill(pq_container *c, ptqc_ctx *ctx,
+                                         const char *plugin, fake_mode mode);
 // The container before it is written. `plugin`: name of the program's plugin.
 PTQC_MUST_USE ptqc_status pq_sample_container(ptqc_ctx *ctx, const char *plugin,
                                               fake_mode mode,

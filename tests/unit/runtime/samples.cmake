@@ -18,7 +18,7 @@ endfunction()
 
 ptqc_fake_plugin(fake)
 if(PTQC_TESTS)
-  ptqc_fake_plugin(skew FAKE_ABI=2)
+  ptqc_fake_plugin(skew FAKE_ABI=77)
   ptqc_fake_plugin(hollow FAKE_NO_SUBMIT)
   ptqc_fake_plugin(mute FAKE_NO_QUERY)
   add_library(pq_runtime_samples STATIC

@@ -137,9 +137,9 @@ test_file(void **state)
     ptqc_artifact *a = NULL;
     pq_test_folder_create(&folder);
     pq_test_folder_path(&folder, "m.ptqc", path);
-    assert_int_equal(pq_sample_container(f->ctx, "fake", FAKE_HONEST, &c),
-                     PTQC_OK);
-    assert_int_equal(pq_container_write_file(c, path, 0, &writer), PTQC_OK);
+    assert_int_equal(pq_container_create_file(f->ctx, path, 0, &c), PTQC_OK);
+    assert_int_equal(pq_sample_fill(c, f->ctx, "fake", FAKE_HONEST), PTQC_OK);
+    assert_int_equal(pq_container_finish_file(c, &writer), PTQC_OK);
     assert_int_equal(pq_test_folder_count(&folder), 0); // not there yet
     assert_int_equal(pq_writer_commit(writer), PTQC_OK);
     assert_true(pq_test_file_is(path, f->bytes, f->count));
@@ -170,6 +170,81 @@ test_equal_constants_are_stored_once(void **state)
     assert_int_not_equal(first, other);
     assert_int_not_equal(other, empty);
     pq_container_destroy(c);
+}
+
+// What is in the file already is found again there.
+static void
+test_equal_constants_in_a_file(void **state)
+{
+    fixture *f = *state;
+    pq_test_folder folder;
+    char path[PQ_TEST_PATH_BYTES];
+    static uint8_t large[600 * 1000];
+    pq_container *c = NULL;
+    pq_writer *writer = NULL;
+    ptqc_artifact *a = NULL;
+    uint32_t first, second, other;
+    pq_test_folder_create(&folder);
+    pq_test_folder_path(&folder, "m.ptqc", path);
+    assert_int_equal(pq_container_create_file(f->ctx, path, 0, &c), PTQC_OK);
+    assert_int_equal(pq_container_add_constant(c, large, sizeof large, &first),
+                     PTQC_OK);
+    assert_int_equal(pq_sample_fill(c, f->ctx, "fake", FAKE_HONEST), PTQC_OK);
+    assert_int_equal(pq_container_add_constant(c, large, sizeof large, &second),
+                     PTQC_OK);
+    large[sizeof large - 1] = 1;
+    assert_int_equal(pq_container_add_constant(c, large, sizeof large, &other),
+                     PTQC_OK);
+    large[sizeof large - 1] = 0;
+    assert_int_equal(first, second);
+    assert_int_not_equal(first, other);
+    assert_int_equal(pq_container_finish_file(c, &writer), PTQC_OK);
+    pq_container_destroy(c);
+    assert_int_equal(pq_writer_commit(writer), PTQC_OK);
+    assert_int_equal(ptqc_artifact_open(f->ctx, path, &a), PTQC_OK);
+    assert_memory_equal(pq_artifact_constant(a, first).p, large, sizeof large);
+    assert_in_range(ptqc_artifact_bytes(a), 2 * sizeof large,
+                    2 * sizeof large + 4096);
+    ptqc_artifact_close(a);
+    pq_test_folder_remove(&folder);
+}
+
+// An existing file is as it was, and nothing else is there.
+static void
+check_old(const pq_test_folder *folder, const char *path)
+{
+    assert_int_equal(pq_test_folder_count(folder), 1);
+    assert_true(pq_test_file_is(path, "old", 3));
+}
+
+static void
+test_unfinished_files_leave_nothing(void **state)
+{
+    fixture *f = *state;
+    ptqc_ctx *ctx = f->ctx;
+    static uint8_t large[600 * 1000];
+    pq_test_folder folder;
+    char path[PQ_TEST_PATH_BYTES];
+    pq_container *c = NULL;
+    pq_writer *writer = NULL;
+    uint32_t index;
+    pq_test_folder_create(&folder);
+    pq_test_folder_path(&folder, "m.ptqc", path);
+    pq_test_file_write(path, "old", 3);
+    assert_int_not_equal(pq_container_create_file(ctx, path, 0, &c), PTQC_OK);
+    assert_null(c);
+    check_old(&folder, path);
+    assert_int_equal(pq_container_create_file(ctx, path, PQ_WRITE_REPLACE, &c),
+                     PTQC_OK);
+    assert_int_equal(pq_sample_fill(c, ctx, "fake", FAKE_HONEST), PTQC_OK);
+    ptqc_ctx_cancel(ctx);
+    assert_int_equal(pq_container_add_constant(c, large, sizeof large, &index),
+                     PTQC_E_CANCELLED);
+    assert_int_equal(pq_container_finish_file(c, &writer), PTQC_E_CANCELLED);
+    assert_null(writer);
+    pq_container_destroy(c);
+    check_old(&folder, path);
+    pq_test_folder_remove(&folder);
 }
 
 // ---- damage -----------------------------------------------------------------
@@ -209,7 +284,7 @@ is_padding(const fixture *f, size_t at)
 {
     const pq_file_section *data = &f->header.sections[PQ_SECTION_DATA];
     const pq_file_section *table = &f->header.sections[PQ_SECTION_CONSTANTS];
-    if (at < data->offset) {
+    if (at < data->offset || at - data->offset >= data->bytes) {
         return false;
     }
     for (uint64_t i = 0; i < table->bytes; i += sizeof(pq_file_constant)) {
@@ -248,6 +323,48 @@ test_every_flipped_byte_is_refused(void **state)
     pq_free(f->ctx, p);
 }
 
+// Large artifacts are hashed by all threads: one damaged byte is found,
+// wherever it is.
+static void
+test_damage_in_many_constants(void **state)
+{
+    (void)state;
+    enum { COUNT = 9, BYTES = 1 << 20 };
+    static uint8_t k[BYTES];
+    for (uint32_t threads = 1; threads <= 4; threads++) {
+        ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, threads);
+        pq_container *c = NULL;
+        ptqc_artifact *a = NULL;
+        void *bytes = NULL;
+        size_t count;
+        assert_int_equal(pq_sample_container(ctx, "fake", FAKE_HONEST, &c),
+                         PTQC_OK);
+        for (uint32_t i = 0; i < COUNT; i++) {
+            uint32_t index;
+            memset(k, (int)i, sizeof k);
+            assert_int_equal(pq_container_add_constant(c, k, BYTES, &index),
+                             PTQC_OK);
+        }
+        assert_int_equal(pq_container_finish_memory(c, &bytes, &count),
+                         PTQC_OK);
+        pq_container_destroy(c);
+        assert_int_equal(ptqc_artifact_open_memory(ctx, bytes, count, &a),
+                         PTQC_OK);
+        const pq_file_section data = a->header.sections[PQ_SECTION_DATA];
+        ptqc_artifact_close(a);
+        for (uint32_t i = 0; i < COUNT; i++) {
+            uint8_t *p = (uint8_t *)bytes + data.offset + data.bytes -
+                         i * (size_t)BYTES - 1;
+            *p ^= 64;
+            assert_int_equal(ptqc_artifact_open_memory(ctx, bytes, count, &a),
+                             PTQC_E_INTEGRITY);
+            *p ^= 64;
+        }
+        pq_free(ctx, bytes);
+        ptqc_ctx_destroy(ctx);
+    }
+}
+
 static void
 test_other_version_names_both(void **state)
 {
@@ -258,7 +375,7 @@ test_other_version_names_both(void **state)
     memcpy(p + offsetof(pq_file_header, version), &version, sizeof version);
     pq_fix_checksums(f->ctx, p, f->count);
     assert_int_equal(open_bytes(f, p, f->count, &a), PTQC_E_INTEGRITY);
-    assert_non_null(strstr(f->sink.text, "expected version 1"));
+    assert_non_null(strstr(f->sink.text, "expected version 2"));
     assert_non_null(strstr(f->sink.text, "found 77"));
     pq_free(f->ctx, p);
 }
@@ -373,7 +490,7 @@ write_all(ptqc_ctx *ctx, void *user)
     size_t count;
     (void)user;
     PQ_TRY(pq_sample_container(ctx, "fake", FAKE_HONEST, &c));
-    ptqc_status st = pq_container_write_memory(c, &bytes, &count);
+    ptqc_status st = pq_container_finish_memory(c, &bytes, &count);
     pq_free(ctx, bytes);
     pq_container_destroy(c);
     return st;
@@ -396,6 +513,9 @@ main(void)
         TEST(test_same_bytes_every_time),
         TEST(test_file),
         TEST(test_equal_constants_are_stored_once),
+        TEST(test_equal_constants_in_a_file),
+        TEST(test_unfinished_files_leave_nothing),
+        TEST(test_damage_in_many_constants),
         TEST(test_every_truncation_is_refused),
         TEST(test_longer_is_refused),
         TEST(test_every_flipped_byte_is_refused),

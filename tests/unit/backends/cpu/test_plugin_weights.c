@@ -171,6 +171,37 @@ static const plugin_case group_cases[] = {
      "%y: f32[T, 36] = matmul(%x, %w, _, %a) {trans_b = 1}\n"                  \
      "output %y\n", {rows}, 1, 0}
 
+// Rows of codes become numbers; the product reads the same packed codes.
+static const plugin_case table_cases[] = {
+    {"u4 in groups, tied", "graph \"g\" stage quantized\n"
+     "symbol T = [1, 99]\nconst c1: $half[36, 3]\n"
+     "const c2: i32[36, 3] = [" LIST_36("0, 15, 7") "]\n"
+     "const c3: $u4[36, 75]\nconst c4: $f32[75]\n"
+     QUANT("q1", "u4", "0", "c1", "c2", "32")
+     "input %t: i32[2, T]\n%w: u4[36, 75] q1 = c3\n%n: f32[75] = c4\n"
+     "%x: f32[2, T, 75] = gather(%w, %t)\n"
+     "%h: f32[2, T, 75] = rms_norm(%x, %n)\n"
+     "%y: f32[2, T, 36] = matmul(%h, %w) {trans_b = 1}\noutput %y\noutput %x\n",
+     {7}, 1, 36},
+    {"i8 in groups, i64 indices", "graph \"g\" stage quantized\n"
+     "const c1: $f32[36, 2]\n"
+     "const c2: i32[36, 2] = [" LIST_36("0, 0") "]\nconst c3: $i8[36, 48]\n"
+     QUANT("q1", "i8", "1", "c1", "c2", "32")
+     "input %t: i64[5]\n%w: i8[36, 48] q1 = c3\n"
+     "%x: f32[5, 48] = gather(%w, %t)\noutput %x\n", {0}, 0, 36},
+    {"i4 per row", "graph \"g\" stage quantized\n"
+     "const c1: $f32[36]\nconst c2: i32[36] = [" LIST_36("0") "]\n"
+     "const c3: $i4[36, 530]\n"
+     "quant q1 = {format = i4, granularity = channel, axis = 0, group = 0, "
+     "symmetric = 1, dynamic = 0, scale = c1, zero_point = c2}\n"
+     "input %t: i32[1, 3]\n%w: i4[36, 530] q1 = c3\n"
+     "%x: f32[1, 3, 530] = gather(%w, %t)\noutput %x\n", {0}, 0, 36},
+    {"bf16, tied", "graph \"g\" stage float\n"
+     "input %t: i32[4]\nconst c1: $bf16[20, 9]\n%w: bf16[20, 9] = c1\n"
+     "%g: bf16[4, 9] = gather(%w, %t)\n%x: f32[4, 9] = cast(%g) {to = f32}\n"
+     "%y: f32[4, 20] = matmul(%x, %w) {trans_b = 1}\noutput %y\n", {0}, 0, 20},
+};
+
 static const plugin_case half_cases[] = {
     HALF_CASE("5 groups", "160", "5", "32", "0, 15, 7, 3, 9", 1),
     HALF_CASE("4 groups", "128", "4", "32", "0, 15, 7, 3", 13),
@@ -231,6 +262,13 @@ static const plugin_case token_cases[] = {
 // clang-format on
 
 static void
+tables(void **state)
+{
+    (void)state;
+    PLUGIN_CHECK(table_cases);
+}
+
+static void
 half_scales(void **state)
 {
     (void)state;
@@ -278,7 +316,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(short_weights), cmocka_unit_test(embeddings),
         cmocka_unit_test(groups),        cmocka_unit_test(half_scales),
-        cmocka_unit_test(tokens),        cmocka_unit_test(float8),
+        cmocka_unit_test(tables),        cmocka_unit_test(tokens),
+        cmocka_unit_test(float8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -117,11 +117,12 @@ types(void **state)
         assert_int_equal(!pq_quant_is_none(value->quant), cases[i].has_codes);
         assert_int_equal(m->tensor_count, 11);
         assert_int_equal(m->parameter_count, 3 * 32 + 3 * 32 + 6 * 1024);
-        assert_int_equal(pq_graph_input_count(g), 2);
+        assert_int_equal(pq_graph_input_count(g), 3);
         assert_int_equal(pq_graph_state_count(g), 2);
         assert_true(pq_str_equal_z(pq_graph_output_name(g, 0), "logits"));
         assert_true(pq_str_equal_z(m->outputs[0].dims[2], "3"));
         assert_true(pq_str_equal_z(m->inputs[0].dims[1], "T"));
+        assert_true(pq_str_equal_z(m->inputs[2].dims[1], "S"));
         pq_model_destroy(m);
     }
     ptqc_ctx_destroy(ctx);

@@ -40,9 +40,10 @@ keep_output(void *user, pq_value_id value, const pq_tensor *t)
     return PTQC_OK;
 }
 
-// The logits of all tokens, [count][vocabulary].
+// The logits of the tokens `select`, [count][vocabulary].
 static void
-run(pq_graph *g, const prompt *x, output *out)
+run_selected(pq_graph *g, const prompt *x, int32_t *select, uint32_t count,
+             output *out)
 {
     int32_t positions[TOKENS_MAX];
     for (uint32_t i = 0; i < x->count; i++) {
@@ -51,15 +52,42 @@ run(pq_graph *g, const prompt *x, output *out)
     pq_runner *r;
     assert_int_equal(pq_interp_make(pq_graph_ctx(g), g, NULL, 0, &r), PTQC_OK);
     assert_int_equal(pq_interp_set_symbol(r, PQ_STR("C"), x->count), PTQC_OK);
-    pq_tensor in[2] = {{.dtype = PTQC_I32,
+    pq_tensor in[3] = {{.dtype = PTQC_I32,
                         .rank = 2,
                         .dims = {1, x->count},
                         .bytes = x->count * sizeof(int32_t)}};
     in[1] = in[0];
     in[0].p = (void *)(uintptr_t)x->ids;
     in[1].p = positions;
+    in[2] = (pq_tensor){PTQC_I32, 2, {1, count}, select, count * 4u};
     assert_int_equal(r->run(r, in, keep_output, out), PTQC_OK);
     r->destroy(r);
+}
+
+// The logits of all tokens.
+static void
+run(pq_graph *g, const prompt *x, output *out)
+{
+    int32_t all[TOKENS_MAX];
+    for (uint32_t i = 0; i < x->count; i++) {
+        all[i] = (int32_t)i;
+    }
+    run_selected(g, x, all, x->count, out);
+}
+
+// Rows that are selected, in any order and twice, are those of all.
+static void
+check_selection(pq_graph *g, const prompt *x, const output *all)
+{
+    float rows[3 * 512];
+    output out = {rows, 3 * 512};
+    int32_t select[3] = {(int32_t)x->count - 1, 0, 0};
+    run_selected(g, x, select, 3, &out);
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(pq_test_same_bytes("selected row", rows + i * 512,
+                                       all->p + select[i] * 512,
+                                       512 * sizeof(float)));
+    }
 }
 
 static size_t
@@ -158,6 +186,7 @@ check_form(ptqc_ctx *ctx, const form *f, const prompt *x, const float *want)
     double error = pq_test_relative_error_f32(out.p, want, out.count);
     print_message("%s: relative error %.3g\n", f->file, error);
     assert_true(error <= f->error);
+    check_selection(m->graph, x, &out);
     if (strcmp(f->types, "F32") == 0) {
         widen_states(m->graph);
         run(m->graph, x, &out);

@@ -88,6 +88,44 @@ as_many_keys_as_positions_say(void **state)
     }
 }
 
+// With scales that are powers of two, factors of scores and weights round as
+// factors of the elements do.
+static void
+codes_with_scales(void **state)
+{
+    (void)state;
+    enum { KEYS = 9, D = 6 };
+    int8_t codes[KV * KEYS * D];
+    float scales[KV * KEYS], real[KV * KEYS * D], q[HEADS * 2 * D];
+    pq_test_random r = pq_test_random_seed(7);
+    pq_test_fill_normal(&r, q, HEADS * 2 * D, 1);
+    pq_test_fill_bytes(&r, codes, sizeof codes);
+    for (int i = 0; i < KV * KEYS; i++) {
+        scales[i] = i % 4 == 0 ? 0.25f : 0.0078125f;
+    }
+    for (int i = 0; i < KV * KEYS * D; i++) {
+        real[i] = (float)codes[i] * scales[i / D];
+    }
+    op_case c[2];
+    for (int k = 0; k < 2; k++) {
+        op_case_begin(&c[k], PQ_OP_ATTENTION);
+        op_case_in(&c[k], PTQC_F32, DIMS(1, HEADS, 2, D), q);
+        for (int i = 0; i < 2; i++) {
+            op_case_in(&c[k], k == 0 ? PTQC_F32 : PTQC_I8, DIMS(1, KV, KEYS, D),
+                       k == 0 ? (void *)real : codes);
+        }
+        op_case_absent(&c[k]);
+        op_case_in(&c[k], PTQC_I32, DIMS(1, 2), (int32_t[]){4, 8});
+        for (int i = 0; i < 2 * k; i++) {
+            op_case_in(&c[k], PTQC_F32, DIMS(1, KV, KEYS), scales);
+        }
+        op_case_run(&c[k]);
+    }
+    op_case_expect_bytes(&c[1], 0, c[0].out[0].p, HEADS * 2 * D * 4);
+    op_case_end(&c[0]);
+    op_case_end(&c[1]);
+}
+
 // Keys that are not seen may hold anything.
 static void
 unseen_keys(void **state)
@@ -343,6 +381,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_many_keys_as_positions_say),
+        cmocka_unit_test(codes_with_scales),
         cmocka_unit_test(unseen_keys),
         cmocka_unit_test(positions_are_integers),
         cmocka_unit_test(prompts_in_pieces),

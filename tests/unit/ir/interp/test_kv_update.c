@@ -62,6 +62,25 @@ rounding(void **state)
     op_case_end(&c);
 }
 
+// Codes and their scale by the rule of dynamic_quantize; zeros have scale 0.
+static void
+codes(void **state)
+{
+    (void)state;
+    op_case c;
+    op_case_begin(&c, PQ_OP_KV_UPDATE_CODES);
+    op_case_in(&c, PTQC_I8, DIMS(1, 1, 4, 2),
+               (int8_t[]){1, 2, 3, 4, 5, 6, 7, 8});
+    op_case_in(&c, PTQC_F32, DIMS(1, 1, 4), (float[]){1, 2, 3, 4});
+    op_case_in(&c, PTQC_F32, DIMS(1, 1, 3, 2),
+               (float[]){127, -254, 0, 0, 9, 9});
+    op_case_in(&c, PTQC_I32, DIMS(1, 3), (int32_t[]){2, 0, 4});
+    op_case_run(&c);
+    op_case_expect_bytes(&c, 0, (int8_t[]){0, 0, 3, 4, 64, -127, 7, 8}, 8);
+    op_case_expect_bytes(&c, 1, (float[]){0, 2, 2, 4}, 4 * sizeof(float));
+    op_case_end(&c);
+}
+
 // ---- states of a runner -----------------------------------------------------
 
 static const char text[] =
@@ -221,9 +240,13 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_value), cmocka_unit_test(rows_and_sequences),
-        cmocka_unit_test(rounding),    cmocka_unit_test(persistence),
-        cmocka_unit_test(shapes),      cmocka_unit_test(unbound_capacity),
+        cmocka_unit_test(plain_value),
+        cmocka_unit_test(rows_and_sequences),
+        cmocka_unit_test(rounding),
+        cmocka_unit_test(codes),
+        cmocka_unit_test(persistence),
+        cmocka_unit_test(shapes),
+        cmocka_unit_test(unbound_capacity),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

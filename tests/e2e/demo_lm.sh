@@ -1,0 +1,72 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# demo_lm.sh PTQC: the command on the demo language model. Perplexity is that
+# of PyTorch and grows as quantization says; a scheme gives the same tokens at
+# every ISA level and with every number of threads, and ref scores like cpu.
+set -eu
+ptqc=$1
+model=examples/models/bible_lm
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+fail() {
+    echo "FAIL: $*" >&2
+    exit 1
+}
+
+# field NAME < JSON: one number
+field() {
+    sed -n "s/^ *\"$1\": \([0-9.eE+-]*\),*\$/\1/p" | head -n 1
+}
+# holds EXPRESSION: of numbers
+holds() {
+    awk "BEGIN { exit !($1) }" || fail "expected $1"
+}
+# ppl ARTIFACT options...
+ppl() {
+    artifact=$1
+    shift
+    "$ptqc" eval "$artifact" -q --task ppl --data $model/heldout.txt "$@" --json | field ppl
+}
+# tokens ARTIFACT options...: 24 greedy ones
+tokens() {
+    artifact=$1
+    shift
+    "$ptqc" run "$artifact" -q --prompt "And God said," -n 24 --temp 0 --json "$@"
+}
+
+# As many tokens as the script that trained it counted, and their perplexity.
+"$ptqc" compile $model -q -o "$work/float.ptqc"
+"$ptqc" eval "$work/float.ptqc" -q --task ppl --data $model/heldout.txt --json >"$work/eval.json"
+float=$(field ppl <"$work/eval.json")
+torch=$(field heldout_ppl_ctx_512 <$model/metrics.json)
+holds "$float < $torch * 1.001 && $float > $torch * 0.999"
+ratio=$(field heldout_ratio <$model/metrics.json) # to the trigram
+holds "$ratio < 0.92"
+
+# Quantized: 8 bits cost nothing that can be seen, 4 bits per channel do.
+few="--chunks 24"
+# shellcheck disable=SC2086
+float=$(ppl "$work/float.ptqc" $few)
+for scheme in w8a16 w4a16:g32 w4a16:ch; do
+    "$ptqc" compile $model -q --scheme $scheme -o "$work/$scheme.ptqc"
+done
+# shellcheck disable=SC2086
+w8=$(ppl "$work/w8a16.ptqc" $few) w4=$(ppl "$work/w4a16:ch.ptqc" $few)
+holds "$w8 < $float * 1.002 && $w8 > $float * 0.998"
+holds "$w4 > $float * 1.01 && $w4 < $float * 1.05"
+
+for scheme in float w8a16 w4a16:g32 w4a16:ch; do
+    a=$work/$scheme.ptqc
+    tokens "$a" -j 1 >"$work/one"
+    grep -q '"tokens"' "$work/one" || fail "$scheme: no tokens"
+    tokens "$a" -j 2 | cmp - "$work/one" || fail "$scheme: other tokens with 2 threads"
+    tokens "$a" --target "cpu;avx2" | cmp - "$work/one" || fail "$scheme: other tokens at avx2"
+done
+
+# ref computes in another order; one window of 64 tokens.
+cpu=$(ppl "$work/w4a16:ch.ptqc" --ctx 64 --chunks 1)
+"$ptqc" compile $model -q --scheme w4a16:ch --target ref -o "$work/ref.ptqc"
+ref=$(ppl "$work/ref.ptqc" --ctx 64 --chunks 1)
+holds "$ref < $cpu * 1.0001 && $ref > $cpu * 0.9999"
