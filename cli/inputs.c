@@ -177,12 +177,12 @@ next_random(uint64_t *state)
     return z ^ (z >> 31);
 }
 
-// Floats in [-1, 1), integers and bools 0 or 1 (always valid as ids).
+// Floats in [-1, 1), bools 0 or 1, integers 0: the one index that every axis
+// has.
 static void
 fill_random(ptqc_tensor *t, uint64_t *state)
 {
     size_t n = cli_array_elements(t);
-    uint32_t width = cli_dtype_bytes(t->dtype);
     for (size_t i = 0; i < n; i++) {
         uint64_t r = next_random(state);
         if (t->dtype == PTQC_F32) {
@@ -190,8 +190,8 @@ fill_random(ptqc_tensor *t, uint64_t *state)
         } else if (t->dtype == PTQC_F64) {
             ((double *)t->data)[i] =
                 (double)(r >> 11) / (double)(UINT64_C(1) << 52) - 1.0;
-        } else {
-            ((uint8_t *)t->data)[i * width] = (uint8_t)(r & 1);
+        } else if (t->dtype == PTQC_BOOL) {
+            ((uint8_t *)t->data)[i] = (uint8_t)(r & 1);
         }
     }
 }

@@ -207,11 +207,45 @@ fit_to_targets(const pq_assign *a, const pq_op *op, pq_mode mode, pq_scheme *w,
     return is_admitted(a, op, mode, w);
 }
 
+// Whether w is a constant that is codes already.
+static bool
+is_stored_codes(const pq_graph *g, pq_value_id w)
+{
+    return pq_is_constant(g, w) && pq_value_has_codes(pq_graph_value(g, w));
+}
+
+// What block formats with minima (Q4_1) have beside their codes: a product of
+// sums that is added to the product of the codes. It is part of them.
+static bool
+completes_codes(const pq_graph *g, pq_op_id id)
+{
+    pq_value_id y = pq_graph_op(g, id)->outputs[0];
+    if (pq_graph_value(g, y)->use_count != 1) {
+        return false;
+    }
+    for (pq_op_id next = pq_graph_op(g, id)->next; !pq_op_is_none(next);
+         next = pq_graph_op(g, next)->next) {
+        const pq_op *op = pq_graph_op(g, next);
+        if (pq_is_product(op->code) && pq_value_equal(pq_op_input(op, 3), y)) {
+            return is_stored_codes(g, op->inputs[1]);
+        }
+    }
+    return false;
+}
+
 static ptqc_status
 assign_product(pq_assign *a, pq_op_id id)
 {
     const pq_op *op = pq_graph_op(a->g, id);
     const char *why;
+    if (is_stored_codes(a->g, op->inputs[1])) {
+        warn(a, op, "as stored", "its weights are codes already");
+        return PTQC_OK;
+    }
+    if (completes_codes(a->g, id)) {
+        note(a, op, "float", "it belongs to weights that are codes already");
+        return PTQC_OK;
+    }
     if (!pq_is_real_constant(a->g, op->inputs[1]) ||
         !pq_is_float(a->g, op->inputs[0])) {
         note(a, op, "float", "its weights are not constant");
