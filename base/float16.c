@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#include "base/bits.h"
+
 static uint32_t
 bits_of(float x)
 {
@@ -91,10 +93,34 @@ pq_f32_to_f16(float x)
     return (uint16_t)(sign | (h > 0x7c00u ? 0x7c00u : h));
 }
 
+// As pq_f16_to_f32, without branches, so that the loop runs on vectors. The
+// significand of a subnormal, put behind 0.5, is its value less 0.5.
+void
+pq_f16_row_to_f32(const uint8_t *p, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t h = pq_load_le16(p + 2 * i);
+        uint32_t magnitude = h & 0x7fffu;
+        uint32_t normal = (magnitude << 13) + ((127u - 15u) << 23);
+        normal |= magnitude >= 0x7c00u ? 0x7f800000u : 0;
+        uint32_t small = bits_of(float_of(0x3f000000u + magnitude) - 0.5f);
+        uint32_t bits = magnitude < 0x0400u ? small : normal;
+        out[i] = float_of((h & 0x8000u) << 16 | bits);
+    }
+}
+
 float
 pq_bf16_to_f32(uint16_t h)
 {
     return float_of((uint32_t)h << 16);
+}
+
+void
+pq_bf16_row_to_f32(const uint8_t *p, size_t n, float *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        out[i] = float_of((uint32_t)pq_load_le16(p + 2 * i) << 16);
+    }
 }
 
 uint16_t

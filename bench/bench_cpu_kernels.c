@@ -31,6 +31,7 @@
 
 #include "backends/cpu/conv.h"
 #include "backends/cpu/emit.h"
+#include "backends/cpu/fixed.h"
 #include "backends/cpu/gemm.h"
 #include "backends/cpu/kv_attention.h"
 
@@ -547,7 +548,8 @@ add_read(bench *b)
 
 // One token through weights of `group` (0: none) that fill decode_bytes.
 static void
-add_decode(bench *b, const char *name, uint32_t format, int64_t group, int peak)
+add_decode(bench *b, const char *name, uint32_t format, int64_t group,
+           uint32_t digits, int peak)
 {
     bench_case *c = new_case(b, name);
     if (c == NULL) {
@@ -555,7 +557,12 @@ add_decode(bench *b, const char *name, uint32_t format, int64_t group, int peak)
     }
     pq_matmul_desc desc = {
         .m = 1,
-        .weight = {.k = 4096, .n = 16, .format = format, .group = group},
+        .weight = {.k = 4096,
+                   .n = 16,
+                   .format = format,
+                   .group = group,
+                   .half_scales = digits > 0},
+        .digits = digits,
         .epilogue = {PQ_EPI_FLOAT, PQ_ACT_NONE, PQ_ELEM_NONE, PQ_ELEM_F32, 0}};
     int64_t strip = pq_weight_bytes(&desc.weight);
     desc.weight.n = b->decode_bytes / strip * 16;
@@ -694,18 +701,72 @@ add_attention_cases(bench *b)
     }
 }
 
+// A prompt of m tokens through codes with a scale per 32.
+static void
+add_prefill(bench *b, const char *name, uint32_t format, int64_t group,
+            uint32_t digits)
+{
+    bench_case *c = new_case(b, name);
+    if (c == NULL) {
+        return;
+    }
+    const int64_t m = 512;
+    pq_matmul_desc desc = {
+        .m = m,
+        .weight = {.k = 2048,
+                   .n = 5632,
+                   .format = format,
+                   .group = group,
+                   .half_scales = 1},
+        .digits = digits,
+        .epilogue = {PQ_EPI_FLOAT, PQ_ACT_NONE, PQ_ELEM_NONE, PQ_ELEM_F32, 0}};
+    pq_matmul *op;
+    check(pq_matmul_prepare(b->jit, NULL, &desc, &op));
+    need_scratch(b, pq_matmul_scratch_bytes(op));
+    pq_fixed_shape rows = {desc.weight.k, group, digits, 0};
+    int64_t row = pq_fixed_row_bytes(&rows);
+    c->work = run_matmul;
+    c->op = op;
+    c->peak = 1;
+    c->operations =
+        2.0 * (double)m * (double)desc.weight.n * (double)desc.weight.k;
+    c->out_bytes = 4 * m * desc.weight.n;
+    c->out = fill(c->out_bytes, 0);
+    c->io.matmul =
+        (pq_matmul_io){.a = fill(m * row, 1),
+                       .a_stride = row,
+                       .weights = fill(pq_weight_bytes(&desc.weight), 1),
+                       .out = c->out,
+                       .out_stride = 4 * desc.weight.n};
+}
+
+static void
+add_prefill_cases(bench *b)
+{
+    add_prefill(b, "prefill w8a15 g32", PQ_WEIGHT_FIXED8, 32, 2);
+    add_prefill(b, "prefill w4a15 g32", PQ_WEIGHT_FIXED4, 32, 2);
+    add_prefill(b, "prefill w4a15 g128", PQ_WEIGHT_FIXED4, 128, 2);
+    add_prefill(b, "prefill w8a8 g32", PQ_WEIGHT_FIXED8, 32, 1);
+    add_prefill(b, "prefill w4a8 g32", PQ_WEIGHT_FIXED4, 32, 1);
+    add_prefill(b, "prefill w4a8 g128", PQ_WEIGHT_FIXED4, 128, 1);
+}
+
 static void
 add_decode_cases(bench *b)
 {
     int peak = b->read;
-    add_decode(b, "decode f32", PQ_WEIGHT_F32, 0, peak);
-    add_decode(b, "decode f16", PQ_WEIGHT_F16, 0, peak);
-    add_decode(b, "decode w8a32", PQ_WEIGHT_W8, 0, peak);
-    add_decode(b, "decode w4a32", PQ_WEIGHT_W4, 0, peak);
-    add_decode(b, "decode w8 g128", PQ_WEIGHT_FIXED8, 128, peak);
-    add_decode(b, "decode w8 g32", PQ_WEIGHT_FIXED8, 32, peak);
-    add_decode(b, "decode w4 g128", PQ_WEIGHT_FIXED4, 128, peak);
-    add_decode(b, "decode w4 g32", PQ_WEIGHT_FIXED4, 32, peak);
+    add_decode(b, "decode f32", PQ_WEIGHT_F32, 0, 0, peak);
+    add_decode(b, "decode f16", PQ_WEIGHT_F16, 0, 0, peak);
+    add_decode(b, "decode w8a32", PQ_WEIGHT_W8, 0, 0, peak);
+    add_decode(b, "decode w4a32", PQ_WEIGHT_W4, 0, 0, peak);
+    add_decode(b, "decode e4m3", PQ_WEIGHT_E4M3, 0, 0, peak);
+    add_decode(b, "decode e5m2", PQ_WEIGHT_E5M2, 0, 0, peak);
+    add_decode(b, "decode w8a15 g128", PQ_WEIGHT_FIXED8, 128, 2, peak);
+    add_decode(b, "decode w8a15 g32", PQ_WEIGHT_FIXED8, 32, 2, peak);
+    add_decode(b, "decode w4a15 g128", PQ_WEIGHT_FIXED4, 128, 2, peak);
+    add_decode(b, "decode w4a15 g32", PQ_WEIGHT_FIXED4, 32, 2, peak);
+    add_decode(b, "decode w4a8 g128", PQ_WEIGHT_FIXED4, 128, 1, peak);
+    add_decode(b, "decode w4a8 g32", PQ_WEIGHT_FIXED4, 32, 1, peak);
 }
 
 static void
@@ -734,6 +795,7 @@ add_cases(bench *b)
     if (b->decode_bytes > 0) {
         add_decode_cases(b);
     }
+    add_prefill_cases(b);
     for (uint32_t format = 0; format <= PQ_WEIGHT_W4; format++) {
         add_matmul(b, format, 480, 2048, 5632);
         add_matmul(b, format, 128, 768, 768);

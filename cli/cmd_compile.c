@@ -54,6 +54,21 @@ read_observer(cli *c, ptqc_observer_kind *out)
 }
 
 static ptqc_status
+read_scale_search(cli *c, ptqc_scale_search *out)
+{
+    const char *text = cli_get(c, CLI_SCALE_SEARCH)->text;
+    *out = PTQC_SCALE_DEFAULT;
+    if (text == NULL || strcmp(text, "minmax") == 0) {
+        return PTQC_OK;
+    }
+    *out = PTQC_SCALE_MSE;
+    return strcmp(text, "mse") == 0
+               ? PTQC_OK
+               : cli_fail(c, PTQC_E_USAGE,
+                          "--scale-search: expected minmax or mse");
+}
+
+static ptqc_status
 read_desc(cli *c, ptqc_compile_desc *out)
 {
     *out = (ptqc_compile_desc){
@@ -70,6 +85,9 @@ read_desc(cli *c, ptqc_compile_desc *out)
     ptqc_status st = read_scheme(c, &out->scheme);
     if (st == PTQC_OK) {
         st = read_observer(c, &out->observer);
+    }
+    if (st == PTQC_OK) {
+        st = read_scale_search(c, &out->scale_search);
     }
     return st == PTQC_OK ? ptqc_compile_check_desc(c->ctx, out) : st;
 }

@@ -175,6 +175,18 @@ print_counts(const char *title, const json_t *counts)
     }
 }
 
+// The scheme an artifact was asked to have.
+static void
+print_scheme(const json_t *metadata)
+{
+    char text[256];
+    const json_t *recipe = json_object_get(metadata, "recipe");
+    const char *scheme = json_string_value(json_object_get(recipe, "scheme"));
+    if (scheme != NULL) {
+        cli_print("scheme  %s\n", cli_escape(scheme, text, sizeof text));
+    }
+}
+
 static ptqc_status
 print_document(cli *c, json_t *doc)
 {
@@ -196,6 +208,7 @@ print_document(cli *c, json_t *doc)
     print_io("input ", json_object_get(doc, "inputs"));
     print_io("output", json_object_get(doc, "outputs"));
     print_counts("ops    ", json_object_get(doc, "ops"));
+    print_scheme(json_object_get(doc, "metadata"));
     print_counts("schemes", json_object_get(doc, "schemes"));
     json_decref(doc);
     return cli_finish_output(c);

@@ -70,6 +70,11 @@ make_recipe(ptqc_ctx *ctx, const ptqc_compile_desc *desc, pq_arena *arena,
         return PQ_FAIL(ctx, PTQC_E_USAGE, "kv '%s': expected f16, f32 or int8",
                        desc->kv);
     }
+    if ((unsigned)desc->scale_search > PTQC_SCALE_MSE) {
+        return PQ_FAIL(ctx, PTQC_E_USAGE,
+                       "scale search: expected 0 to %d, found %u",
+                       PTQC_SCALE_MSE, (unsigned)desc->scale_search);
+    }
     pq_str *keep = pq_arena_array(arena, desc->keep_count, sizeof *keep);
     PQ_TRY_ALLOC(keep);
     for (uint32_t i = 0; i < desc->keep_count; i++) {
@@ -79,6 +84,9 @@ make_recipe(ptqc_ctx *ctx, const ptqc_compile_desc *desc, pq_arena *arena,
                        .method = method,
                        .observer = pq_observers[desc->observer],
                        .percentile = percentile,
+                       .scale_search = desc->scale_search == PTQC_SCALE_MSE
+                                           ? PQ_SCALE_MSE
+                                           : PQ_SCALE_MINMAX,
                        .keep = keep,
                        .keep_count = desc->keep_count,
                        .kv = kv,

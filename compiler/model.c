@@ -155,7 +155,8 @@ ptqc_model_ops(const ptqc_model *m, ptqc_count_fn fn, void *user)
     }
 }
 
-// "i8 channel", "u4 group 128": how a quantized value is stored.
+// "i8 channel", "i4 group 64 (3 bits in 4-bit containers)": how a quantized
+// value is stored.
 static void
 add_scheme_text(const pq_scheme *s, pq_strbuf *out)
 {
@@ -163,6 +164,10 @@ add_scheme_text(const pq_scheme *s, pq_strbuf *out)
                    pq_granularity_name(s->granularity));
     if (s->granularity == PQ_GRAN_GROUP) {
         pq_strbuf_addf(out, " %u", s->group);
+    }
+    if (s->bits != 0) {
+        pq_strbuf_addf(out, " (%u bits in %u-bit containers)", s->bits,
+                       pq_dtype_bits(s->format));
     }
 }
 

@@ -50,6 +50,8 @@ typedef const void *(*pq_constant_map_fn)(void *user, uint64_t id,
 // The map of a written block's constants: user is the pq_graph it was written
 // from. For plugins too (ptqc_call).
 const void *pq_block_constant(void *user, uint64_t id, uint64_t *out_bytes);
+// Nobody reads the bytes any more, until the next pq_block_constant.
+void pq_block_release(void *user, uint64_t id);
 PTQC_MUST_USE ptqc_status pq_block_read(ptqc_ctx *ctx, const void *bytes,
                                         size_t count, pq_constant_map_fn map,
                                         void *user, pq_graph **out);

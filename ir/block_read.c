@@ -164,6 +164,8 @@ read_quant(block_reader *r, const ptqc_gb_value *v, pq_quant_id *out)
     }
     pq_quant quant = {
         .scheme = {.format = (ptqc_dtype)v->dtype,
+                   .bits = (q->flags & PTQC_GB_QUANT_BITS_MASK) >>
+                           PTQC_GB_QUANT_BITS_SHIFT,
                    .granularity = (pq_granularity)q->granularity,
                    .axis = q->axis,
                    .group = q->group,

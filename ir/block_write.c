@@ -225,6 +225,7 @@ write_quant(block_writer *w, pq_quant_id id, uint32_t *out)
                                 .group = q->scheme.group};
         record.flags |= q->scheme.symmetric ? PTQC_GB_QUANT_SYMMETRIC : 0;
         record.flags |= q->scheme.dynamic ? PTQC_GB_QUANT_DYNAMIC : 0;
+        record.flags |= q->scheme.bits << PTQC_GB_QUANT_BITS_SHIFT;
         PQ_TRY(write_constant(w, q->scale, &record.scale));
         PQ_TRY(write_constant(w, q->zero_point, &record.zero_point));
         PQ_TRY(append(w, PTQC_GB_QUANTS, &record, 1));
@@ -658,7 +659,16 @@ pq_block_constant(void *user, uint64_t id, uint64_t *out_bytes)
     if (id == 0 || id >= pq_graph_constant_count(g)) {
         return NULL;
     }
-    const pq_constant *c = pq_graph_constant(g, (pq_const_id){(uint32_t)id});
-    *out_bytes = c->bytes;
-    return c->p;
+    const pq_const_id constant = {(uint32_t)id};
+    *out_bytes = pq_graph_constant(g, constant)->bytes;
+    return pq_graph_constant_bytes(g, constant);
+}
+
+void
+pq_block_release(void *user, uint64_t id)
+{
+    const pq_graph *g = user;
+    if (id != 0 && id < pq_graph_constant_count(g)) {
+        pq_graph_release_constant(g, (pq_const_id){(uint32_t)id});
+    }
 }

@@ -32,8 +32,10 @@ static bool
 copy_constants(pq_graph *g, bool own_bytes)
 {
     for (uint32_t i = 1; i < g->constants.count; i++) {
-        pq_constant *c = g->constants.items[i];
+        pq_constant_slot *slot = g->constants.items[i];
+        pq_constant *c = &slot->constant;
         const void *dims = c->dims;
+        slot->made = NULL;
         if (!copy_array(g, &dims, c->rank * sizeof *c->dims) ||
             (own_bytes && !copy_array(g, &c->p, c->bytes))) {
             return false;

@@ -41,7 +41,8 @@ pq_constant_elements(pq_graph *g, pq_value *v)
     const pq_constant *c = pq_graph_constant(g, v->constant);
     pq_dim elements[PQ_MAX_ELEMENTS];
     size_t size = pq_dtype_bits(c->dtype) / 8;
-    if (size == 0 || c->bytes / size > PQ_MAX_ELEMENTS) {
+    if (size == 0 || c->bytes / size > PQ_MAX_ELEMENTS ||
+        (c->p == NULL && c->bytes > 0)) { // codes are no sizes of shapes
         return;
     }
     uint32_t count = (uint32_t)(c->bytes / size);

@@ -92,6 +92,7 @@ pq_graph_destroy(pq_graph *g)
     if (g == NULL) {
         return;
     }
+    pq_graph_release_constants(g);
     for (uint32_t i = 0; i < g->maps.count; i++) {
         pq_map_close(g->maps.items[i]);
     }
@@ -201,14 +202,25 @@ pq_graph_constant(const pq_graph *g, pq_const_id id)
     return table_get(&g->constants, id.index);
 }
 
+pq_constant_slot *
+pq_graph_constant_slot(const pq_graph *g, pq_const_id id)
+{
+    return table_get(&g->constants, id.index);
+}
+
 ptqc_status
 pq_graph_constant_hash(pq_graph *g, pq_const_id id, const pq_sha256 **out)
 {
-    pq_constant_slot *slot = table_get(&g->constants, id.index);
+    pq_constant_slot *slot = pq_graph_constant_slot(g, id);
     assert(slot != NULL);
     if (!slot->has_hash) {
-        PQ_TRY(pq_sha256_of(g->ctx, slot->constant.p, slot->constant.bytes,
-                            &slot->hash));
+        PQ_TRY(pq_check_cancelled(g->ctx));
+        if (pq_quant_is_none(slot->quant)) {
+            PQ_TRY(pq_sha256_of(g->ctx, slot->constant.p, slot->constant.bytes,
+                                &slot->hash));
+        } else {
+            PQ_TRY(pq_codes_hash(g, slot, &slot->hash));
+        }
         slot->has_hash = true;
     }
     *out = &slot->hash;

@@ -118,7 +118,9 @@ typedef struct pq_constant {
     ptqc_dtype dtype;
     uint32_t rank;
     const int64_t *dims; // [rank]
-    const void *p;       // dense, row-major; mapped or in the arena
+    // Dense, row-major; mapped or in the arena. NULL: codes, whose bytes
+    // pq_graph_constant_bytes makes.
+    const void *p;
     size_t bytes;
 } pq_constant;
 
@@ -137,7 +139,19 @@ typedef struct pq_quant {
 pq_const_id pq_graph_add_constant(pq_graph *g, const pq_constant *c);
 const pq_constant *pq_graph_constant(const pq_graph *g, pq_const_id id);
 uint32_t pq_graph_constant_count(const pq_graph *g); // incl. null
-// SHA-256 of a constant's bytes, computed once.
+// Adds the codes that `weight` (f32, f16 or bf16, with bytes of its own) has
+// by the scales and zero points of `quant`. Only these are kept.
+pq_const_id pq_graph_add_codes(pq_graph *g, pq_const_id weight,
+                               pq_quant_id quant);
+// Bytes of any constant. Codes are made by the first call, on the threads of
+// the context, and stay until they are released or the graph is destroyed.
+// NULL: out of memory (said), or there are none.
+const void *pq_graph_constant_bytes(const pq_graph *g, pq_const_id id);
+// Gives the memory of made codes back; of other constants nothing happens.
+void pq_graph_release_constant(const pq_graph *g, pq_const_id id);
+void pq_graph_release_constants(const pq_graph *g); // of all constants
+// SHA-256 of a constant's bytes, or of everything that decides them (codes);
+// computed once.
 PTQC_MUST_USE ptqc_status pq_graph_constant_hash(pq_graph *g, pq_const_id id,
                                                  const pq_sha256 **out);
 pq_quant_id pq_graph_add_quant(pq_graph *g, const pq_quant *q);

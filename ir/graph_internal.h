@@ -24,7 +24,11 @@ typedef struct pq_value_slot {
 typedef struct pq_constant_slot {
     pq_constant constant; // first, as in pq_value_slot
     bool has_hash;
-    pq_sha256 hash; // of the bytes, when asked for the first time
+    pq_sha256 hash; // when asked for the first time
+    // Codes: what they are made of; else none.
+    pq_const_id weight;
+    pq_quant_id quant;
+    void *made; // owned: their bytes, as long as somebody reads them
 } pq_constant_slot;
 
 typedef struct pq_dim_node {
@@ -63,6 +67,11 @@ bool pq_table_push(pq_graph *g, pq_table *t, void *item);
 // Notes why a null id is returned.
 void pq_graph_note(pq_graph *g, ptqc_status st);
 pq_value_slot *pq_graph_slot(const pq_graph *g, pq_value_id v);
+pq_constant_slot *pq_graph_constant_slot(const pq_graph *g, pq_const_id id);
+// Of a slot of codes.
+PTQC_MUST_USE ptqc_status pq_codes_hash(pq_graph *g,
+                                        const pq_constant_slot *slot,
+                                        pq_sha256 *out);
 bool pq_copy_str(pq_graph *g, pq_str s, pq_str *out);
 // Elements of integer constants of at most PQ_MAX_ELEMENTS elements.
 void pq_constant_elements(pq_graph *g, pq_value *v);

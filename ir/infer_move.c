@@ -76,6 +76,7 @@ move_quant_axis(pq_infer *c, const int64_t *perm)
         const pq_quant *o = pq_graph_quant(c->g, (pq_quant_id){i});
         if (o->scheme.axis == moved.scheme.axis &&
             o->scheme.format == moved.scheme.format &&
+            o->scheme.bits == moved.scheme.bits &&
             o->scheme.granularity == moved.scheme.granularity &&
             o->scheme.symmetric == moved.scheme.symmetric &&
             o->scheme.dynamic == moved.scheme.dynamic &&

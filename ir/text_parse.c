@@ -455,10 +455,13 @@ parse_quant_field(parser *p, pq_str key, pq_quant *q)
     if (pq_str_equal_z(key, "granularity")) {
         return parse_granularity(p, &q->scheme.granularity);
     }
-    bool is_axis = pq_str_equal_z(key, "axis");
-    if (is_axis || pq_str_equal_z(key, "group")) {
+    uint32_t *number = pq_str_equal_z(key, "axis")    ? &q->scheme.axis
+                       : pq_str_equal_z(key, "group") ? &q->scheme.group
+                       : pq_str_equal_z(key, "bits")  ? &q->scheme.bits
+                                                      : NULL;
+    if (number != NULL) {
         PQ_TRY(parse_quant_number(p, INT32_MAX, &value));
-        *(is_axis ? &q->scheme.axis : &q->scheme.group) = (uint32_t)value;
+        *number = (uint32_t)value;
         return PTQC_OK;
     }
     bool is_symmetric = pq_str_equal_z(key, "symmetric");

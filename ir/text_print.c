@@ -268,21 +268,8 @@ print_symbols(const printer *p)
 }
 
 static void
-print_constant(const printer *p, uint32_t index)
+print_elements(pq_strbuf *out, const pq_constant *c)
 {
-    const pq_constant *c = pq_graph_constant(p->g, (pq_const_id){index});
-    pq_strbuf *out = p->out;
-    pq_strbuf_addf(out, "const c%u: %s[", p->const_number[index],
-                   pq_dtype_name(c->dtype));
-    for (uint32_t i = 0; i < c->rank; i++) {
-        pq_strbuf_addf(out, "%s%lld", i != 0 ? ", " : "",
-                       (long long)c->dims[i]);
-    }
-    if ((p->flags & PQ_PRINT_NO_DATA) != 0) {
-        pq_strbuf_addf(out, "] = hash %016llx\n",
-                       (unsigned long long)pq_hash64(c->p, c->bytes));
-        return;
-    }
     if (!pq_constant_is_list(c)) {
         pq_strbuf_add_z(out, "] = base64 \"");
         pq_base64_print(out, c->p, c->bytes);
@@ -299,6 +286,31 @@ print_constant(const printer *p, uint32_t index)
 }
 
 static void
+print_constant(const printer *p, uint32_t index)
+{
+    const pq_const_id id = {index};
+    pq_constant c = *pq_graph_constant(p->g, id);
+    pq_strbuf *out = p->out;
+    pq_strbuf_addf(out, "const c%u: %s[", p->const_number[index],
+                   pq_dtype_name(c.dtype));
+    for (uint32_t i = 0; i < c.rank; i++) {
+        pq_strbuf_addf(out, "%s%lld", i != 0 ? ", " : "", (long long)c.dims[i]);
+    }
+    c.p = pq_graph_constant_bytes(p->g, id);
+    if (c.p == NULL && c.bytes > 0) {
+        out->failed = true;
+        return;
+    }
+    if ((p->flags & PQ_PRINT_NO_DATA) != 0) {
+        pq_strbuf_addf(out, "] = hash %016llx\n",
+                       (unsigned long long)pq_hash64(c.p, c.bytes));
+    } else {
+        print_elements(out, &c);
+    }
+    pq_graph_release_constant(p->g, id);
+}
+
+static void
 print_quant(const printer *p, uint32_t index)
 {
     const pq_quant *q = pq_graph_quant(p->g, (pq_quant_id){index});
@@ -309,6 +321,9 @@ print_quant(const printer *p, uint32_t index)
     pq_strbuf_addf(p->out, ", axis = %u, group = %u", s->axis, s->group);
     pq_strbuf_addf(p->out, ", symmetric = %d, dynamic = %d", s->symmetric,
                    s->dynamic);
+    if (s->bits != 0) {
+        pq_strbuf_addf(p->out, ", bits = %u", s->bits);
+    }
     if (!pq_const_is_none(q->scale)) {
         pq_strbuf_addf(p->out, ", scale = c%u",
                        p->const_number[q->scale.index]);

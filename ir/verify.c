@@ -9,6 +9,7 @@
 #include "base/dtype.h"
 #include "ir/graph_internal.h"
 #include "ir/infer.h"
+#include "quant/format.h"
 
 typedef struct verifier {
     pq_graph *g; // inference may intern dims; nothing else changes
@@ -88,6 +89,10 @@ check_quant(const verifier *v, const pq_value *value)
         return value_error(v, value,
                            "codes have another type than their "
                            "quantization says");
+    }
+    if (q->scheme.bits != 0 &&
+        pq_format_find(q->scheme.format, q->scheme.bits) == NULL) {
+        return value_error(v, value, "its codes have no such number of bits");
     }
     bool has_none =
         pq_const_is_none(q->scale) && pq_const_is_none(q->zero_point);

@@ -186,8 +186,7 @@ fit_to_targets(const pq_assign *a, const pq_op *op, pq_mode mode, pq_scheme *w,
         return true;
     }
     if (!w->symmetric) {
-        w->symmetric = true;
-        w->format = w->format == PTQC_U8 ? PTQC_I8 : w->format;
+        *w = pq_scheme_symmetric(w);
         *why = "no target runs zero points of its weights: symmetric";
         if (is_admitted(a, op, mode, w)) {
             return true;

@@ -54,14 +54,28 @@ load_inputs(const pq_graph *g, const pq_op *op, pq_arena *scratch,
         if (pq_value_is_none(op->inputs[i])) {
             continue;
         }
-        const pq_constant *c =
-            pq_graph_constant(g, pq_graph_value(g, op->inputs[i])->constant);
-        bool is_aligned = ((uintptr_t)c->p & 7) == 0;
-        inputs[i].p = is_aligned ? (void *)(uintptr_t)c->p
-                                 : pq_arena_memdup(scratch, c->p, c->bytes);
+        const void *p = pq_graph_constant_bytes(
+            g, pq_graph_value(g, op->inputs[i])->constant);
+        bool is_aligned = ((uintptr_t)p & 7) == 0;
+        if (p == NULL && inputs[i].bytes > 0) {
+            return PTQC_E_RESOURCE;
+        }
+        inputs[i].p = is_aligned ? (void *)(uintptr_t)p
+                                 : pq_arena_memdup(scratch, p, inputs[i].bytes);
         PQ_TRY_ALLOC(inputs[i].p);
     }
     return PTQC_OK;
+}
+
+static void
+release_inputs(const pq_graph *g, const pq_op *op)
+{
+    for (uint32_t i = 0; i < op->input_count; i++) {
+        if (!pq_value_is_none(op->inputs[i])) {
+            pq_graph_release_constant(
+                g, pq_graph_value(g, op->inputs[i])->constant);
+        }
+    }
 }
 
 // Shape and size of a result; false when it is symbolic.
@@ -149,6 +163,7 @@ pq_fold_op(pq_graph *g, pq_op_id id, pq_arena *scratch)
     PQ_TRY_ALLOC(inputs);
     PQ_TRY(load_inputs(g, op, scratch, inputs));
     PQ_TRY(pq_interp_op(g, op, NULL, inputs, outputs));
+    release_inputs(g, op);
     for (uint32_t i = 0; i < op->output_count; i++) {
         PQ_TRY(replace_by_tensor(g, op->outputs[i], &outputs[i]));
     }

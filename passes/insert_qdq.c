@@ -12,11 +12,8 @@
 
 #include "ir/builder.h"
 #include "passes/match.h"
-#include "passes/params.h"
 #include "passes/plan.h"
 #include "passes/registry.h"
-#include "passes/weights.h"
-#include "quant/pack.h"
 
 typedef struct pq_insert {
     pq_graph *g;
@@ -37,75 +34,11 @@ mode_of(const pq_insert *in, pq_op_id id)
 
 // ---- weights --------------------------------------------------------------
 
-// Codes as the constant stores them: rows of the last axis start on a byte.
-static ptqc_status
-store_codes(pq_graph *g, const pq_constant *shape, ptqc_dtype format,
-            const uint8_t *codes, pq_constant *out)
-{
-    unsigned bits = pq_format_of(format)->bits;
-    size_t row = shape->rank > 0 ? (size_t)shape->dims[shape->rank - 1] : 1;
-    size_t count = (size_t)pq_element_count(shape);
-    size_t row_bytes = pq_packed_bytes(row, bits);
-    *out = (pq_constant){
-        .dtype = format, .rank = shape->rank, .dims = shape->dims};
-    out->bytes = row > 0 ? count / row * row_bytes : 0;
-    uint8_t *p = pq_arena_alloc(pq_graph_arena(g), out->bytes);
-    PQ_TRY_ALLOC(p);
-    for (size_t r = 0; row > 0 && r < count / row; r++) {
-        pq_pack_row(codes + r * row, row, bits, p + r * row_bytes);
-    }
-    out->p = p;
-    return PTQC_OK;
-}
-
-static ptqc_status
-read_params(const pq_graph *g, const pq_quant *q, pq_arena *arena,
-            float **out_scales, int32_t **out_zeros)
-{
-    int64_t n = pq_scale_count(g, q);
-    float *scales = pq_arena_array(arena, (size_t)n, sizeof *scales);
-    int32_t *zeros = pq_arena_array(arena, (size_t)n, sizeof *zeros);
-    PQ_TRY_ALLOC(scales);
-    PQ_TRY_ALLOC(zeros);
-    for (int64_t i = 0; i < n; i++) {
-        pq_params p = pq_params_at(g, q, i);
-        scales[i] = p.scale;
-        zeros[i] = p.zero_point;
-    }
-    *out_scales = scales;
-    *out_zeros = zeros;
-    return PTQC_OK;
-}
-
-static ptqc_status
-encode(pq_graph *g, pq_value_id w, pq_arena *arena, pq_constant *out)
-{
-    pq_weights ws;
-    float *scales;
-    int32_t *zeros;
-    const pq_value *value = pq_graph_value(g, w);
-    const pq_constant *shape = pq_graph_constant(g, value->constant);
-    PQ_TRY(pq_weights_of(g, w, arena, &ws));
-    PQ_TRY(read_params(g, pq_graph_quant(g, value->quant), arena, &scales,
-                       &zeros));
-    uint8_t *codes = pq_arena_alloc(arena, (size_t)pq_element_count(shape));
-    PQ_TRY_ALLOC(codes);
-    pq_encode_weights(&ws, scales, zeros, codes);
-    return store_codes(g, shape, ws.scheme.format, codes, out);
-}
-
-// Copies of one weight at a time.
 static ptqc_status
 encode_weight(pq_graph *g, pq_value_id w, pq_value_id *out)
 {
-    pq_arena local;
-    pq_constant c;
     const pq_value *value = pq_graph_value(g, w);
-    pq_arena_init(&local, pq_graph_ctx(g));
-    ptqc_status st = encode(g, w, &local, &c);
-    pq_arena_deinit(&local);
-    PQ_TRY(st);
-    pq_const_id id = pq_graph_add_constant(g, &c);
+    pq_const_id id = pq_graph_add_codes(g, value->constant, value->quant);
     if (pq_const_is_none(id)) {
         return pq_graph_failure(g);
     }
@@ -113,7 +46,7 @@ encode_weight(pq_graph *g, pq_value_id w, pq_value_id *out)
     if (pq_value_is_none(*out)) {
         return pq_graph_failure(g);
     }
-    pq_value_set_quant(g, *out, c.dtype, value->quant);
+    pq_value_set_quant(g, *out, pq_graph_constant(g, id)->dtype, value->quant);
     return PTQC_OK;
 }
 

@@ -22,6 +22,23 @@ add_array(pq_graph *g, ptqc_dtype dtype, const void *p, const int64_t *dims,
     return pq_const_is_none(*out) ? pq_graph_failure(g) : PTQC_OK;
 }
 
+// Zero points that the graph has already: those of symmetric weights of one
+// shape are all the same.
+static pq_const_id
+find_zero_points(const pq_graph *g, const int32_t *zero_points,
+                 const int64_t *dims, uint32_t rank)
+{
+    for (uint32_t i = 1; i < pq_graph_constant_count(g); i++) {
+        const pq_constant *c = pq_graph_constant(g, (pq_const_id){i});
+        if (c->dtype == PTQC_I32 && c->rank == rank && c->p != NULL &&
+            memcmp(c->dims, dims, rank * sizeof *dims) == 0 &&
+            memcmp(c->p, zero_points, c->bytes) == 0) {
+            return (pq_const_id){i};
+        }
+    }
+    return (pq_const_id){0};
+}
+
 ptqc_status
 pq_make_quant(pq_graph *g, const pq_scheme *scheme, const float *scales,
               const int32_t *zero_points, const int64_t *dims, uint32_t rank,
@@ -29,7 +46,12 @@ pq_make_quant(pq_graph *g, const pq_scheme *scheme, const float *scales,
 {
     pq_quant q = {.scheme = *scheme};
     PQ_TRY(add_array(g, PTQC_F32, scales, dims, rank, &q.scale));
-    PQ_TRY(add_array(g, PTQC_I32, zero_points, dims, rank, &q.zero_point));
+    if (scheme->symmetric) {
+        q.zero_point = find_zero_points(g, zero_points, dims, rank);
+    }
+    if (pq_const_is_none(q.zero_point)) {
+        PQ_TRY(add_array(g, PTQC_I32, zero_points, dims, rank, &q.zero_point));
+    }
     *out = pq_graph_add_quant(g, &q);
     return pq_quant_is_none(*out) ? pq_graph_failure(g) : PTQC_OK;
 }
@@ -83,6 +105,7 @@ pq_same_params(const pq_graph *g, pq_quant_id a, pq_quant_id b)
     int64_t n = pq_scale_count(g, p);
     if (n == 0 || n != pq_scale_count(g, q) ||
         p->scheme.format != q->scheme.format ||
+        p->scheme.bits != q->scheme.bits ||
         p->scheme.granularity != q->scheme.granularity ||
         p->scheme.axis != q->scheme.axis ||
         p->scheme.group != q->scheme.group) {

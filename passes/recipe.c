@@ -65,6 +65,8 @@ pq_recipe_write(const pq_recipe *r, pq_json_writer *w)
     if (r->observer == PQ_OBSERVER_PERCENTILE) {
         pq_jw_f64(w, "percentile", r->percentile);
     }
+    pq_jw_str(w, "scale_search",
+              pq_str_of(pq_scale_search_name(r->scale_search)));
     pq_jw_begin_array(w, "keep");
     for (uint32_t i = 0; i < r->keep_count; i++) {
         pq_jw_str(w, NULL, r->keep[i]);

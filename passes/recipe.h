@@ -7,6 +7,7 @@
 
 #include "base/str.h"
 #include "quant/observer.h"
+#include "quant/quantize.h"
 #include "quant/scheme.h"
 
 typedef enum pq_kv_type { // of key and value states
@@ -21,7 +22,8 @@ typedef struct pq_recipe {
     pq_scheme_request scheme;
     pq_str method; // "rtn"
     pq_observer_kind observer;
-    double percentile;  // of PQ_OBSERVER_PERCENTILE, e.g. 99.99
+    pq_scale_search scale_search; // of weights
+    double percentile;            // of PQ_OBSERVER_PERCENTILE, e.g. 99.99
     const pq_str *keep; // [keep_count] globs (* ?) over op and value names
     uint32_t keep_count;
     pq_kv_type kv;

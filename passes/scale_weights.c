@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Chooses the scales of annotated weights (round to nearest). The bias of an
+// Chooses the scales of annotated weights (quant/share.c). The bias of an
 // integer product is kept in units of sx * sw[c]: where it would come near
 // the end of int32, the weight scale of that channel grows.
 
 #include <math.h>
 
+#include "ir/weights.h"
 #include "passes/match.h"
 #include "passes/params.h"
 #include "passes/plan.h"
 #include "passes/registry.h"
-#include "passes/weights.h"
 
 // Half of int32 for the bias leaves the other half to the products' sum.
 #define PQ_BIAS_LIMIT 1073741824.0 // 2^30
 
 static ptqc_status
-least_scales(const pq_graph *g, const pq_op *op, pq_weights *ws,
-             pq_arena *scratch)
+least_scales(const pq_graph *g, const pq_op *op, int64_t channels,
+             pq_arena *scratch, const float **out)
 {
     pq_params x;
     pq_value_id bias = pq_op_input(op, 2);
@@ -26,52 +26,81 @@ least_scales(const pq_graph *g, const pq_op *op, pq_weights *ws,
         return PTQC_OK;
     }
     float *b = pq_copy_floats(g, bias, scratch);
-    float *least = pq_arena_array(scratch, (size_t)ws->channels, sizeof *least);
+    float *least = pq_arena_array(scratch, (size_t)channels, sizeof *least);
     PQ_TRY_ALLOC(b);
     PQ_TRY_ALLOC(least);
     int64_t n = pq_static_dim(g, bias, 0);
     for (int64_t c = 0; c < n; c++) {
-        int64_t to = ws->channels == n ? c : 0;
+        int64_t to = channels == n ? c : 0;
         float need =
             (float)(fabs((double)b[c]) / ((double)x.scale * PQ_BIAS_LIMIT));
         least[to] = need > least[to] ? need : least[to];
     }
-    ws->least_scale = least;
+    *out = least;
     return PTQC_OK;
 }
 
-static ptqc_status
-choose(pq_graph *g, const pq_op *op, pq_mode mode, pq_arena *scratch)
+// Parameters of one weight being chosen.
+typedef struct pq_choice {
+    const float *least_scale; // [channels], NULL: none
+    pq_scale_search search;
+    int64_t group_count; // scales per channel
+    float *scales;       // [channels][groups], or one for all
+    int32_t *zero_points;
+} pq_choice;
+
+static void
+choose_block(void *user, const pq_weight_block *block)
 {
-    pq_weights ws;
-    pq_value_id w = op->inputs[1];
-    PQ_TRY(pq_weights_of(g, w, scratch, &ws));
-    if (mode == PQ_MODE_STATIC) {
-        PQ_TRY(least_scales(g, op, &ws, scratch));
+    const pq_choice *c = user;
+    pq_weights w = block->weights;
+    w.search = c->search;
+    int64_t first = block->first_channel * c->group_count;
+    w.search = c->search;
+    if (c->least_scale != NULL) {
+        w.least_scale = c->least_scale + block->first_channel;
     }
-    int64_t count = pq_weights_scale_count(&ws);
-    float *scales = pq_arena_array(scratch, (size_t)count, sizeof *scales);
-    int32_t *zeros = pq_arena_array(scratch, (size_t)count, sizeof *zeros);
-    PQ_TRY_ALLOC(scales);
-    PQ_TRY_ALLOC(zeros);
-    pq_choose_weight_params(&ws, scales, zeros);
-    bool has_groups = ws.scheme.granularity == PQ_GRAN_GROUP;
-    int64_t dims[2] = {count, 1};
-    if (has_groups) {
-        dims[0] = ws.channels;
-        dims[1] = count / ws.channels;
-    }
-    return pq_make_quant(g, &ws.scheme, scales, zeros, dims, has_groups ? 2 : 1,
-                         &pq_graph_value(g, w)->quant);
+    pq_choose_weight_params(&w, c->scales + first, c->zero_points + first);
 }
 
-// Copies of one weight at a time.
 static ptqc_status
-visit(pq_graph *g, const pq_op *op, pq_mode mode)
+choose(pq_graph *g, const pq_op *op, pq_mode mode, pq_scale_search search,
+       pq_arena *scratch)
+{
+    pq_value_id id = op->inputs[1];
+    const pq_constant *w =
+        pq_graph_constant(g, pq_graph_value(g, id)->constant);
+    const pq_scheme scheme = pq_annotation(g, id)->scheme;
+    const pq_weights view = pq_weights_view(w, &scheme);
+    int64_t count = pq_weights_scale_count(&view);
+    pq_choice c = {.search = search, .group_count = count / view.channels};
+    c.scales = pq_arena_array(scratch, (size_t)count, sizeof *c.scales);
+    c.zero_points =
+        pq_arena_array(scratch, (size_t)count, sizeof *c.zero_points);
+    PQ_TRY_ALLOC(c.scales);
+    PQ_TRY_ALLOC(c.zero_points);
+    if (mode == PQ_MODE_STATIC) {
+        PQ_TRY(least_scales(g, op, view.channels, scratch, &c.least_scale));
+    }
+    PQ_TRY(pq_weights_for_blocks(pq_graph_ctx(g), w, &scheme, PQ_CUT_CHANNELS,
+                                 choose_block, &c));
+    bool has_groups = scheme.granularity == PQ_GRAN_GROUP;
+    int64_t dims[2] = {count, 1};
+    if (has_groups) {
+        dims[0] = view.channels;
+        dims[1] = c.group_count;
+    }
+    return pq_make_quant(g, &scheme, c.scales, c.zero_points, dims,
+                         has_groups ? 2 : 1, &pq_graph_value(g, id)->quant);
+}
+
+static ptqc_status
+visit(pq_graph *g, const pq_op *op, pq_mode mode, pq_scale_search search)
 {
     pq_arena local;
+    PQ_TRY(pq_check_cancelled(pq_graph_ctx(g)));
     pq_arena_init(&local, pq_graph_ctx(g));
-    ptqc_status st = choose(g, op, mode, &local);
+    ptqc_status st = choose(g, op, mode, search, &local);
     pq_arena_deinit(&local);
     return st;
 }
@@ -80,13 +109,16 @@ ptqc_status
 pq_pass_scale_weights(pq_graph *g, pq_pass_env *env)
 {
     pq_mode *modes;
+    uint32_t done = 0;
     PQ_TRY(pq_plan_modes(g, env->recipe, env->scratch, &modes));
     PQ_FOR_EACH_OP(g, id)
     {
         const pq_op *op = pq_graph_op(g, id);
         if (pq_is_product(op->code) && modes[id.index] != PQ_MODE_FLOAT) {
-            PQ_TRY(visit(g, op, modes[id.index]));
+            PQ_TRY(visit(g, op, modes[id.index], env->recipe->scale_search));
         }
+        pq_progress(pq_graph_ctx(g), "scale weights", ++done,
+                    pq_graph_live_op_count(g));
     }
     return PTQC_OK;
 }

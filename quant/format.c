@@ -14,12 +14,19 @@ static const pq_format formats[] = {
 };
 
 const pq_format *
-pq_format_of(ptqc_dtype dtype)
+pq_format_find(ptqc_dtype dtype, unsigned bits)
 {
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
-        if (formats[i].dtype == dtype) {
+        if (formats[i].dtype == dtype &&
+            (bits == 0 || formats[i].bits == bits)) {
             return &formats[i];
         }
     }
     return NULL;
+}
+
+const pq_format *
+pq_format_of(ptqc_dtype dtype)
+{
+    return pq_format_find(dtype, 0);
 }

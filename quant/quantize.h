@@ -19,11 +19,19 @@ typedef struct pq_params {
 // is always a code). An empty range gives scale 1. Infinite ends count as the
 // largest finite number, NaN as 0. symmetric: the zero point is the format's
 // middle code and the larger side decides; for 8 bits and more the range is
-// the narrow one.
+// the narrow one. Float formats (8 bits) are always symmetric.
 pq_params pq_params_of_range(float min, float max, ptqc_dtype format,
                              bool symmetric);
-// One code; NaN gives the smallest. Formats of at most 16 bits.
+// One code; NaN gives the smallest. Integer formats of at most 16 bits.
 int32_t pq_code_of(float x, pq_params p, ptqc_dtype format);
+
+// How scales of weights are chosen.
+typedef enum pq_scale_search {
+    PQ_SCALE_MINMAX, // the largest element stays
+    PQ_SCALE_MSE,    // least squared error over ranges that shrink to a fifth
+} pq_scale_search;
+
+const char *pq_scale_search_name(pq_scale_search search); // "mse"
 
 // A weight tensor seen as [outer][channels][inner], row-major. With one scale
 // per channel, or (group > 0, outer = 1) per `group` consecutive elements of
@@ -31,14 +39,17 @@ int32_t pq_code_of(float x, pq_params p, ptqc_dtype format);
 typedef struct pq_weights {
     const float *w;
     int64_t outer, channels, inner;
-    pq_scheme scheme; // format I8, U8, I4, U4; granularity; group; symmetric
+    pq_scheme scheme; // format I8, U8, I4, U4, F8E4M3, F8E5M2; bits;
+                      // granularity; group; symmetric
+    pq_scale_search search;
     // [channels] least scales, or NULL: a scale is never below these.
     const float *least_scale;
 } pq_weights;
 
 // Number of scales.
 int64_t pq_weights_scale_count(const pq_weights *weights);
-// Round-to-nearest parameters: [pq_weights_scale_count] each.
+// Parameters by `search`: [pq_weights_scale_count] each. Scales of groups are
+// rounded to f16 where that is normal.
 void pq_choose_weight_params(const pq_weights *weights, float *out_scales,
                              int32_t *out_zero_points);
 // Codes by given parameters: one byte per element (not packed), in the order

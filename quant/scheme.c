@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Spelling of schemes: w<bits>a<bits>[:dyn][:gN|:ch|:t][:sym|:asym], fp8.
+// Spelling of schemes: w<bits>a<bits>[:dyn][:gN|:ch|:t][:sym|:asym],
+// fp8[:e4m3|:e5m2][:gN|:ch|:t].
 
 #include "quant/scheme.h"
 
+#include "base/dtype.h"
 #include "quant/format.h"
 
 static const char *const granularity_names[PQ_GRAN_COUNT] = {
@@ -30,32 +32,34 @@ pq_granularity_parse(pq_str text, pq_granularity *out)
     return false;
 }
 
-// What a word like "w8a8" stands for. act_bits 16 = float activations.
+// What a word like "w8a8" stands for.
 typedef struct pq_scheme_word {
     const char *text;
-    ptqc_dtype weights;     // NONE: nothing executes it yet
+    ptqc_dtype symmetric;   // weights; NONE: nothing executes it yet
+    ptqc_dtype asymmetric;  // NONE: such weights have no zero points
+    uint32_t bits;          // as in pq_scheme
     ptqc_dtype activations; // NONE: float
-    uint32_t group;         // default of weight-only schemes; 0 = per channel
+    uint32_t group;         // default of narrow weights; 0 = per channel
     bool dynamic;           // activations always per token
 } pq_scheme_word;
 
 static const pq_scheme_word pq_scheme_words[] = {
-    {"w8a8", PTQC_I8, PTQC_U8, 0, false},
-    {"w8a16", PTQC_I8, PTQC_DTYPE_NONE, 0, false},
-    {"w4a16", PTQC_U4, PTQC_DTYPE_NONE, 128, false},
-    {"w4a8", PTQC_DTYPE_NONE, PTQC_U8, 0, true},
-    {"w3a16", PTQC_DTYPE_NONE, PTQC_DTYPE_NONE, 0, false},
-    {"w2a16", PTQC_DTYPE_NONE, PTQC_DTYPE_NONE, 0, false},
-    {"w4a4", PTQC_DTYPE_NONE, PTQC_DTYPE_NONE, 0, false},
-    {"fp8", PTQC_DTYPE_NONE, PTQC_DTYPE_NONE, 0, false},
-    {"mxfp4", PTQC_DTYPE_NONE, PTQC_DTYPE_NONE, 0, false},
-    {"nvfp4", PTQC_DTYPE_NONE, PTQC_DTYPE_NONE, 0, false},
-    {"nf4", PTQC_DTYPE_NONE, PTQC_DTYPE_NONE, 0, false},
+    {"w8a8", PTQC_I8, PTQC_U8, 0, PTQC_U8, 0, false},
+    {"w8a16", PTQC_I8, PTQC_U8, 0, PTQC_DTYPE_NONE, 0, false},
+    {"w4a8", PTQC_U4, PTQC_U4, 0, PTQC_U8, 128, true},
+    {"w4a16", PTQC_U4, PTQC_U4, 0, PTQC_DTYPE_NONE, 128, false},
+    {"w3a16", PTQC_I4, PTQC_U4, 3, PTQC_DTYPE_NONE, 128, false},
+    {"fp8", PTQC_F8E4M3, PTQC_DTYPE_NONE, 0, PTQC_DTYPE_NONE, 0, false},
+    {.text = "w2a16"},
+    {.text = "w4a4"},
+    {.text = "mxfp4"},
+    {.text = "nvfp4"},
+    {.text = "nf4"},
 };
 
 static const char pq_scheme_help[] =
-    "expected w8a8, w8a8:dyn, w8a16 or w4a16, with :gN (group), :ch, :t, "
-    ":sym, :asym";
+    "expected w8a8, w8a8:dyn, w4a8:dyn, w8a16, w4a16, w3a16, fp8 or fp8:e5m2, "
+    "with :gN (group), :ch, :t, :sym, :asym";
 
 static const pq_scheme_word *
 find_word(pq_str text)
@@ -74,6 +78,7 @@ typedef struct pq_suffixes {
     pq_granularity granularity;
     uint64_t group;
     bool dynamic, asymmetric, has_symmetry;
+    ptqc_dtype float_format; // of fp8; NONE: not said
 } pq_suffixes;
 
 static bool
@@ -109,16 +114,24 @@ read_suffix(pq_str part, bool is_fp8, pq_suffixes *s)
         return pq_str_to_u64(number, &s->group) && s->group >= 1 &&
                s->group <= (1u << 20) && set_granularity(s, PQ_GRAN_GROUP);
     }
-    return is_fp8 &&
-           (pq_str_equal_z(part, "e4m3") || pq_str_equal_z(part, "e5m2"));
+    bool is_e5m2 = pq_str_equal_z(part, "e5m2");
+    bool is_format = is_e5m2 || pq_str_equal_z(part, "e4m3");
+    bool is_first = s->float_format == PTQC_DTYPE_NONE;
+    s->float_format = is_e5m2 ? PTQC_F8E5M2 : PTQC_F8E4M3;
+    return is_fp8 && is_format && is_first;
 }
 
 static void
 fill_weights(const pq_scheme_word *word, const pq_suffixes *s, pq_scheme *out)
 {
-    *out = (pq_scheme){.format = word->weights,
+    *out = (pq_scheme){.format =
+                           s->asymmetric ? word->asymmetric : word->symmetric,
+                       .bits = word->bits,
                        .granularity = PQ_GRAN_CHANNEL,
                        .symmetric = !s->asymmetric};
+    if (s->float_format != PTQC_DTYPE_NONE) {
+        out->format = s->float_format;
+    }
     if (word->group > 0) {
         out->granularity = PQ_GRAN_GROUP;
         out->group = word->group;
@@ -126,9 +139,6 @@ fill_weights(const pq_scheme_word *word, const pq_suffixes *s, pq_scheme *out)
     if (s->granularity != PQ_GRAN_NONE) {
         out->granularity = s->granularity;
         out->group = s->granularity == PQ_GRAN_GROUP ? (uint32_t)s->group : 0;
-    }
-    if (word->weights == PTQC_I8 && s->asymmetric) {
-        out->format = PTQC_U8;
     }
 }
 
@@ -150,65 +160,109 @@ fill_activations(const pq_scheme_word *word, const pq_suffixes *s,
     }
 }
 
+// What does not go together, or NULL.
+static const char *
+conflict(const pq_scheme_word *word, const pq_suffixes *s)
+{
+    bool has_codes = word->activations != PTQC_DTYPE_NONE;
+    if (s->asymmetric && word->asymmetric == PTQC_DTYPE_NONE) {
+        return "floating-point codes have no zero points (:asym)";
+    }
+    if (s->dynamic && !has_codes) {
+        return "its activations stay float (:dyn)";
+    }
+    if (has_codes && !word->dynamic && !s->dynamic &&
+        s->granularity == PQ_GRAN_GROUP) {
+        return "static 8-bit activations need one weight scale per tensor "
+               "(:t) or channel (:ch); groups go with :dyn";
+    }
+    return NULL;
+}
+
+static ptqc_status
+read_suffixes(ptqc_ctx *ctx, pq_str text, pq_str rest, bool is_fp8,
+              pq_suffixes *out)
+{
+    pq_str part;
+    bool has_more = true;
+    while (has_more) {
+        has_more = pq_str_split(rest, ':', &part, &rest);
+        if (!read_suffix(part, is_fp8, out)) {
+            return PQ_FAIL(ctx, PTQC_E_USAGE, "scheme '%.*s': '%.*s': %s",
+                           PQ_STR_ARG(text), PQ_STR_ARG(part), pq_scheme_help);
+        }
+    }
+    return PTQC_OK;
+}
+
 ptqc_status
 pq_scheme_parse(ptqc_ctx *ctx, pq_str text, pq_scheme_request *out)
 {
-    pq_str head, rest, part;
-    bool has_more = pq_str_split(text, ':', &head, &rest);
-    bool is_fp8 = pq_str_equal_z(head, "fp8");
+    pq_str head, rest;
+    pq_suffixes s = {0};
+    bool has_suffix = pq_str_split(text, ':', &head, &rest);
     const pq_scheme_word *word = find_word(head);
     if (word == NULL) {
         return PQ_FAIL(ctx, PTQC_E_USAGE, "scheme '%.*s': %s", PQ_STR_ARG(text),
                        pq_scheme_help);
     }
-    pq_suffixes s = {0};
-    while (has_more) {
-        has_more = pq_str_split(rest, ':', &part, &rest);
-        if (!read_suffix(part, is_fp8, &s)) {
-            return PQ_FAIL(ctx, PTQC_E_USAGE, "scheme '%.*s': '%.*s': %s",
-                           PQ_STR_ARG(text), PQ_STR_ARG(part), pq_scheme_help);
-        }
+    if (has_suffix) {
+        PQ_TRY(read_suffixes(ctx, text, rest, pq_str_equal_z(head, "fp8"), &s));
     }
-    if (word->weights == PTQC_DTYPE_NONE) {
+    if (word->symmetric == PTQC_DTYPE_NONE) {
         return PQ_FAIL(ctx, PTQC_E_UNSUPPORTED,
                        "scheme '%.*s': no backend executes it yet; %s",
                        PQ_STR_ARG(text), pq_scheme_help);
     }
-    if (word->activations != PTQC_DTYPE_NONE &&
-        s.granularity == PQ_GRAN_GROUP) {
-        return PQ_FAIL(ctx, PTQC_E_UNSUPPORTED,
-                       "scheme '%.*s': 8-bit activations need one weight "
-                       "scale per tensor (:t) or channel (:ch)",
-                       PQ_STR_ARG(text));
+    const char *why = conflict(word, &s);
+    if (why != NULL) {
+        return PQ_FAIL(ctx, PTQC_E_UNSUPPORTED, "scheme '%.*s': %s",
+                       PQ_STR_ARG(text), why);
     }
     fill_weights(word, &s, &out->weights);
     fill_activations(word, &s, &out->activations);
     return PTQC_OK;
 }
 
+static void
+print_word(const pq_scheme_request *r, pq_strbuf *out)
+{
+    const pq_scheme *w = &r->weights;
+    if (pq_dtype_is_float(w->format)) {
+        pq_strbuf_add_z(out, w->format == PTQC_F8E5M2 ? "fp8:e5m2" : "fp8");
+        return;
+    }
+    bool is_float = r->activations.format == PTQC_DTYPE_NONE;
+    pq_strbuf_addf(out, "w%ua%s", pq_format_find(w->format, w->bits)->bits,
+                   is_float ? "16" : "8");
+    pq_strbuf_add_z(out, r->activations.dynamic ? ":dyn" : "");
+}
+
 void
 pq_scheme_request_print(const pq_scheme_request *r, pq_strbuf *out)
 {
     const pq_scheme *w = &r->weights;
-    bool is_float = r->activations.format == PTQC_DTYPE_NONE;
-    pq_strbuf_addf(out, "w%da%s", w->format == PTQC_U4 ? 4 : 8,
-                   is_float ? "16" : "8");
-    if (r->activations.dynamic) {
-        pq_strbuf_add_z(out, ":dyn");
-    }
+    print_word(r, out);
     if (w->granularity == PQ_GRAN_GROUP) {
         pq_strbuf_addf(out, ":g%u", w->group);
     } else {
         pq_strbuf_add_z(out, w->granularity == PQ_GRAN_TENSOR ? ":t" : ":ch");
     }
-    pq_strbuf_add_z(out, w->symmetric ? ":sym" : ":asym");
+    if (!pq_dtype_is_float(w->format)) {
+        pq_strbuf_add_z(out, w->symmetric ? ":sym" : ":asym");
+    }
 }
 
-void
-pq_code_range(ptqc_dtype format, bool narrow, int32_t *out_min,
-              int32_t *out_max)
+pq_scheme
+pq_scheme_symmetric(const pq_scheme *scheme)
 {
-    const pq_format *f = pq_format_of(format);
-    *out_min = f == NULL ? 0 : (narrow && f->min < 0 ? f->narrow_min : f->min);
-    *out_max = f == NULL ? 0 : f->max;
+    pq_scheme s = *scheme;
+    s.symmetric = true;
+    if (s.format == PTQC_U8) {
+        s.format = PTQC_I8;
+    }
+    if (s.format == PTQC_U4 && s.bits != 0) { // the middle code is not the
+        s.format = PTQC_I4;                   // container's
+    }
+    return s;
 }

@@ -25,7 +25,8 @@ const char *pq_granularity_name(pq_granularity granularity); // "channel"
 bool pq_granularity_parse(pq_str text, pq_granularity *out);
 
 typedef struct pq_scheme {
-    ptqc_dtype format; // of the codes: I8 U8 I4 U4 I32 ...
+    ptqc_dtype format; // of the codes: I8 U8 I4 U4 I32 F8E4M3 ...
+    uint32_t bits;     // that codes use of the format's; 0: all
     pq_granularity granularity;
     uint32_t axis;
     uint32_t group;
@@ -34,7 +35,8 @@ typedef struct pq_scheme {
 } pq_scheme;
 
 // What the user asked for: weights and activations of a model. Parsed from
-// "w8a8", "w8a8:dyn", "w4a16:g128:sym", "w8a16:ch", ":t" per tensor.
+// "w8a8", "w4a8:dyn", "w4a16:g128:sym", "w3a16:ch", "fp8:e5m2", ":t" per
+// tensor.
 typedef struct pq_scheme_request {
     pq_scheme weights;     // axis and format signedness final
     pq_scheme activations; // format NONE: stay float
@@ -46,9 +48,8 @@ PTQC_MUST_USE ptqc_status pq_scheme_parse(ptqc_ctx *ctx, pq_str text,
                                           pq_scheme_request *out);
 // Canonical spelling of what was asked.
 void pq_scheme_request_print(const pq_scheme_request *r, pq_strbuf *out);
-// Smallest and largest code of an integer format; symmetric weights use the
-// narrow range (-127..127).
-void pq_code_range(ptqc_dtype format, bool narrow, int32_t *out_min,
-                   int32_t *out_max);
+// The scheme with zero points that are no parameter: its format changes where
+// that needs it.
+pq_scheme pq_scheme_symmetric(const pq_scheme *scheme);
 
 #endif

@@ -14,7 +14,8 @@
 typedef LLVMValueRef val;
 
 typedef struct fixed_args {
-    const float *x;
+    const void *x;
+    const float *scales; // one digit
     uint8_t *out;
     int64_t rows, k, group;
     int64_t low_offset, sums_offset, row_bytes, full_groups;
@@ -26,7 +27,14 @@ typedef struct fix {
     val v_k, v_full, v_group, v_full_groups, v_low_offset, v_sums_offset;
     val v_rest_mask;           // NULL when rest is 0
     val v_x, v_out, v_inverse; // of the row
+    val v_scales;              // one digit: of the row on
 } fix;
+
+static uint32_t
+x_bytes(const fix *f)
+{
+    return f->d->digits == 1 ? 1 : 4;
+}
 
 static val
 load_x(const fix *f, val v_index, val v_mask)
@@ -101,11 +109,34 @@ store_digits(const fix *f, val v_q, val v_index)
                   pq_emit_at(e, v_at, f->v_low_offset), 16);
 }
 
+// 16 codes, less 128; outside of the mask 0.
+static val
+load_codes(const fix *f, val v_index, val v_mask)
+{
+    pq_emitter *e = f->e;
+    LLVMBuilderRef b = e->builder;
+    val v_at = pq_emit_at(e, f->v_x, v_index);
+    val v_bytes = v_mask == NULL
+                      ? pq_emit_load(e, e->t_vi8, v_at, 1)
+                      : pq_emit_masked_load(e, e->t_vi8, v_at, v_mask, 1);
+    val v_code = LLVMBuildSub(b, LLVMBuildZExt(b, v_bytes, e->t_vi32, ""),
+                              pq_emit_splat_i32(e, 128), "");
+    return v_mask == NULL ? v_code
+                          : LLVMBuildSelect(b, v_mask, v_code,
+                                            LLVMConstNull(e->t_vi32), "");
+}
+
 // 16 elements; -> v_sum plus them.
 static val
 fix_block(const fix *f, val v_index, val v_mask, val v_sum)
 {
     pq_emitter *e = f->e;
+    if (f->d->digits == 1) {
+        val v_code = load_codes(f, v_index, v_mask);
+        pq_emit_store(e, LLVMBuildTrunc(e->builder, v_code, e->t_vi8, ""),
+                      pq_emit_at(e, f->v_out, v_index), 16);
+        return LLVMBuildAdd(e->builder, v_sum, v_code, "");
+    }
     val v_t =
         LLVMBuildFMul(e->builder, load_x(f, v_index, v_mask), f->v_inverse, "");
     val v_q = pq_emit_round_code(e, v_t, pq_emit_splat_f32(e, -CODE_MAX),
@@ -167,7 +198,8 @@ fix_row(fix *f)
 {
     pq_emitter *e = f->e;
     LLVMBuilderRef b = e->builder;
-    val v_scale = row_scale(f);
+    val v_scale = f->d->digits == 1 ? pq_emit_load(e, e->t_f32, f->v_scales, 4)
+                                    : row_scale(f);
     fix_groups(f);
     val v_groups = f->v_full_groups;
     if (f->d->is_partial) {
@@ -192,20 +224,23 @@ emit_fixed(pq_emitter *e, const void *desc)
     f.v_low_offset = FIELD(t_i64, low_offset);
     f.v_sums_offset = FIELD(t_i64, sums_offset);
     val v_row_bytes = FIELD(t_i64, row_bytes), v_rows = FIELD(t_i64, rows);
-    val v_start[2] = {FIELD(t_ptr, x), FIELD(t_ptr, out)};
+    val v_start[3] = {FIELD(t_ptr, x), FIELD(t_ptr, out), FIELD(t_ptr, scales)};
 #undef FIELD
     f.v_full = LLVMBuildSub(e->builder, f.v_k, pq_emit_i64(e, f.d->rest), "");
     if (f.d->rest > 0) {
         f.v_rest_mask = pq_emit_mask(e, pq_emit_i64(e, f.d->rest));
     }
-    val v_x_bytes = LLVMBuildMul(e->builder, f.v_k, pq_emit_i64(e, 4), "");
+    val v_x_bytes =
+        LLVMBuildMul(e->builder, f.v_k, pq_emit_i64(e, x_bytes(&f)), "");
     pq_loop loop;
-    pq_emit_loop_begin(e, &loop, pq_emit_i64(e, 0), v_rows, 1, v_start, 2);
+    pq_emit_loop_begin(e, &loop, pq_emit_i64(e, 0), v_rows, 1, v_start, 3);
     f.v_x = loop.v_carried[0];
     f.v_out = loop.v_carried[1];
+    f.v_scales = loop.v_carried[2];
     fix_row(&f);
     v_start[0] = pq_emit_at(e, f.v_x, v_x_bytes);
     v_start[1] = pq_emit_at(e, f.v_out, v_row_bytes);
+    v_start[2] = pq_emit_at_const(e, f.v_scales, 4);
     pq_emit_loop_end(e, &loop, v_start);
     pq_emit_return(e);
     return PTQC_BE_OK;
@@ -213,7 +248,7 @@ emit_fixed(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_fixed_class = {
     .name = "fixed point rows",
-    .version = 1,
+    .version = 2,
     .desc_bytes = sizeof(pq_fixed_key),
     .emit = emit_fixed,
 };
@@ -221,8 +256,10 @@ const pq_kernel_class pq_fixed_class = {
 ptqc_be_status
 pq_fixed_prepare(pq_jit *jit, ptqc_call *call, pq_fixed *fixed)
 {
-    pq_fixed_key desc = {(uint32_t)(fixed->k % PQ_LANES),
-                         fixed->k % fixed->group > 0};
+    const pq_fixed_shape *s = &fixed->shape;
+    pq_fixed_key desc = {.rest = (uint32_t)(s->k % PQ_LANES),
+                         .is_partial = s->k % s->group > 0,
+                         .digits = s->digits};
     void (*code)(void);
     ptqc_be_status st = pq_jit_get(jit, call, &pq_fixed_class, &desc, &code);
     if (st == PTQC_BE_OK) {
@@ -232,21 +269,24 @@ pq_fixed_prepare(pq_jit *jit, ptqc_call *call, pq_fixed *fixed)
 }
 
 void
-pq_fixed_run(const pq_fixed *fixed, const float *x, void *out,
-             const pq_worker *worker)
+pq_fixed_run(const pq_fixed *fixed, const void *x, const float *scales,
+             void *out, const pq_worker *worker)
 {
+    const pq_fixed_shape *s = &fixed->shape;
     pq_range mine = pq_worker_range(worker, fixed->rows, 1);
-    int64_t row_bytes = pq_fixed_row_bytes(fixed->k, fixed->group);
+    int64_t row_bytes = pq_fixed_row_bytes(s);
+    int64_t bytes = s->digits == 1 ? 1 : 4;
     fixed_args args = {
-        .x = x + mine.begin * fixed->k,
+        .x = (const uint8_t *)x + mine.begin * s->k * bytes,
+        .scales = scales == NULL ? NULL : scales + mine.begin,
         .out = (uint8_t *)out + mine.begin * row_bytes,
         .rows = mine.end - mine.begin,
-        .k = fixed->k,
-        .group = fixed->group,
-        .low_offset = pq_fixed_low_offset(fixed->k),
-        .sums_offset = pq_fixed_sums_offset(fixed->k),
+        .k = s->k,
+        .group = s->group,
+        .low_offset = pq_fixed_plane(s),
+        .sums_offset = pq_fixed_sums_offset(s),
         .row_bytes = row_bytes,
-        .full_groups = fixed->k / fixed->group,
+        .full_groups = s->k / s->group,
     };
     fixed->kernel(&args);
 }

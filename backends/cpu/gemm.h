@@ -20,8 +20,17 @@
 //        padded to 64 bytes
 //   W4   as W8 with R16 lines of 8 k: byte 4r+b of a line = low nibble
 //        code[k0+b][r], high nibble code[k0+4+b][r]
-//   FIXED8, FIXED4  as W8 and W4, codes unsigned, symmetric ones with zero
-//        128 and 8
+//   E4M3, E5M2  as W8, the codes floats of 8 bits; E4M3's scales are packed
+//        times 256 (tile.c), and NaN where the group has a NaN
+//   FIXED8, FIXED4  lines as of W8 and W4, codes unsigned, symmetric ones
+//        with zero 128 and 8, and the scales before the lines that they are
+//        of: [16] f32 and a group, or, when they are f16, two groups at once
+//        (the second one's half of the line is zero when there is none):
+//            +--------------------------+-----------+-----------+
+//            | [16] f16 s0, [16] f16 s1 | group 0   | group 1   |
+//            +--------------------------+-----------+-----------+
+//              64 bytes                   lines of 64 bytes
+//        w4 g32 is 4.5 bits per weight, g128 4.125. Zero points as W8
 // W8 symmetric codes are s8, all others unsigned; value =
 // f32(code - zero) * scale rounded to f32; a W4 symmetric code has zero 8.
 // The last group may be shorter; group 0 = one group of K.
@@ -43,12 +52,28 @@
 // activations are rows of fixed.h; codes of 8 and 4 bits with group > 0
 #define PQ_WEIGHT_FIXED8 6u
 #define PQ_WEIGHT_FIXED4 7u
-#define PQ_WEIGHT_COUNT  8u
+#define PQ_WEIGHT_E4M3   8u // activations f32
+#define PQ_WEIGHT_E5M2   9u // activations f32
+#define PQ_WEIGHT_COUNT  10u
 
 static inline int
 pq_weight_is_fixed(uint32_t format)
 {
     return format == PQ_WEIGHT_FIXED8 || format == PQ_WEIGHT_FIXED4;
+}
+
+static inline int
+pq_weight_is_float8(uint32_t format)
+{
+    return format == PQ_WEIGHT_E4M3 || format == PQ_WEIGHT_E5M2;
+}
+
+// Codes that become f32 weights, with scales beside them.
+static inline int
+pq_weight_is_codes(uint32_t format)
+{
+    return format == PQ_WEIGHT_W8 || format == PQ_WEIGHT_W4 ||
+           pq_weight_is_float8(format);
 }
 
 // Rounded up to whole strips.
@@ -62,10 +87,12 @@ pq_strip_columns(int64_t columns)
 
 typedef struct pq_weight_shape {
     int64_t k, n;
-    uint32_t format;     // PQ_WEIGHT_*
-    uint32_t asymmetric; // W8, W4
-    int64_t group;       // W8, W4: k per scale, multiple of 8 (W8: of 4);
-                         // 0 = K; FIXED8, FIXED4: a multiple of 16
+    uint32_t format;      // PQ_WEIGHT_*
+    uint32_t asymmetric;  // W8, W4
+    int64_t group;        // codes: k per scale, multiple of 4 (W4: of 8);
+                          // 0 = K; FIXED8, FIXED4: a multiple of 16
+    uint32_t half_scales; // FIXED8, FIXED4: every scale is exactly an f16
+    uint32_t reserved;
 } pq_weight_shape;
 
 // Where element (k, n) of the source lies: at k * k_stride + n * n_stride
@@ -74,7 +101,8 @@ typedef struct pq_weight_shape {
 // on a byte: the other stride is then in elements of the padded row.
 typedef struct pq_weight_source {
     const void *data; // f32, f16, bf16, s8, or codes: s8 (W8 symmetric), u8,
-                      // u4; W4 also from s4 (two's complement) when is_signed
+                      // u4, e4m3, e5m2; W4 also from s4 (two's complement) when
+                      // is_signed
     int64_t k_stride, n_stride;
     uint32_t is_signed; // codes are two's complement
     uint32_t reserved;
@@ -86,9 +114,11 @@ typedef struct pq_weight_source {
 // Bytes of the packed weights; a multiple of 64. 0 when the shape is not
 // supported or overflows.
 int64_t pq_weight_bytes(const pq_weight_shape *shape);
-// Bytes of one strip; of W8 and W4 also from a strip to its zero points.
+// Bytes of one strip; of codes also from a strip to its zero points.
 int64_t pq_weight_strip_bytes(const pq_weight_shape *shape);
 int64_t pq_weight_zeros_offset(const pq_weight_shape *shape);
+// Whether all `count` scales can be packed as f16 without a change.
+int pq_scales_are_half(const float *scales, int64_t count);
 // `out` is 64-byte aligned. For W8 and W4 symmetric shapes every zero point
 // must equal the middle code (0 for signed codes; 128, 8 for unsigned).
 void pq_weight_pack(const pq_weight_shape *shape,
@@ -105,6 +135,8 @@ void pq_weight_init(const pq_weight_shape *shape,
 typedef struct pq_matmul_desc {
     int64_t m;
     pq_weight_shape weight;
+    uint32_t digits; // FIXED8, FIXED4: of the rows (fixed.h)
+    uint32_t reserved;
     pq_epilogue epilogue; // S8: REAL or INTEGER; else FLOAT
 } pq_matmul_desc;
 

@@ -10,6 +10,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 #define X86_TRIPLE "x86_64-unknown-linux-gnu"
@@ -19,7 +21,8 @@
     X(PQ_ISA_AVX2, "avx2", "haswell", "", X86_TRIPLE, 32)                      \
     X(PQ_ISA_AVX512, "avx512", "skylake-avx512", "", X86_TRIPLE, 64)           \
     X(PQ_ISA_VNNI, "vnni", "skylake-avx512", "+avx512vnni", X86_TRIPLE, 64)    \
-    X(PQ_ISA_AMX, "amx", "skylake-avx512", "+avx512vnni", X86_TRIPLE, 64)      \
+    X(PQ_ISA_AMX, "amx", "skylake-avx512", "+avx512vnni,+amx-tile,+amx-int8",  \
+      X86_TRIPLE, 64)                                                          \
     X(PQ_ISA_AARCH64, "aarch64", "generic", "+neon,+dotprod,+i8mm,+fullfp16",  \
       "aarch64-unknown-linux-gnu", 16)
 
@@ -121,6 +124,15 @@ has_all(uint64_t value, uint64_t bits)
     return (value & bits) == bits;
 }
 
+// Linux gives a process its tile state on demand (arch_prctl
+// ARCH_REQ_XCOMP_PERM of XFEATURE_XTILEDATA); once is enough for all threads,
+// again does nothing.
+static int
+may_use_tiles(void)
+{
+    return syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+}
+
 int
 pq_isa_detect(void)
 {
@@ -144,7 +156,7 @@ pq_isa_detect(void)
     }
     // EDX 24, 25: AMX-TILE, AMX-INT8. XCR0: tile configuration and data.
     return has_all(cpu.leaf7_edx, (1u << 24) | (1u << 25)) &&
-                   has_all(cpu.xcr0, 0x60000)
+                   has_all(cpu.xcr0, 0x60000) && may_use_tiles()
                ? PQ_ISA_AMX
                : PQ_ISA_VNNI;
 }

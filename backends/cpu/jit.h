@@ -22,7 +22,7 @@ typedef enum pq_isa {
     PQ_ISA_AVX2,    // AVX2 + FMA + F16C
     PQ_ISA_AVX512,  // F, BW, DQ, VL
     PQ_ISA_VNNI,    // AVX512 + AVX512_VNNI
-    PQ_ISA_AMX,     // VNNI + AMX-INT8; bodies as VNNI until AMX ones exist
+    PQ_ISA_AMX,     // VNNI + AMX-INT8 (amx.h: products of many rows)
     PQ_ISA_AARCH64, // NEON + dotprod + i8mm
     PQ_ISA_COUNT
 } pq_isa;
@@ -31,7 +31,8 @@ typedef enum pq_isa {
 const char *pq_isa_name(pq_isa isa);
 // Name -> level; 0 when unknown (out untouched).
 int pq_isa_parse(const char *text, size_t bytes, pq_isa *out);
-// Highest level of this machine from cpuid and XGETBV; -1 when it has no
+// Highest level of this machine from cpuid and XGETBV (and, on Linux, whether
+// the process may use tiles: it asks for that); -1 when it has no
 // AVX2 + FMA (the ref backend serves such machines).
 int pq_isa_detect(void);
 

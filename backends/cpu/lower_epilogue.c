@@ -381,11 +381,15 @@ pq_lower_epilogue_read(pq_lower *l, int64_t channels, uint32_t channel_axis,
         return;
     }
     out->is_dynamic = has_granularity(l, x, PTQC_GRAN_TOKEN);
-    out->is_integer = pq_gv_is_quantized(l, x) && pq_gv_is_quantized(l, w);
+    bool are_codes = pq_gv_is_quantized(l, x) && pq_gv_is_quantized(l, w);
+    out->is_grouped = are_codes && out->is_dynamic &&
+                      (has_granularity(l, w, PTQC_GRAN_GROUP) ||
+                       w->dtype == PTQC_I4 || w->dtype == PTQC_U4);
+    out->is_integer = are_codes && !out->is_grouped;
     read_act(l, out);
     if (out->is_integer) {
         read_integer(l, channels, channel_axis, out);
-    } else if (out->is_dynamic) {
+    } else if (out->is_dynamic && !out->is_grouped) {
         pq_decline(l, "dynamic codes times float weights");
     } else {
         read_float(l, channels, out);

@@ -13,8 +13,10 @@
 typedef struct pq_lower_epilogue {
     pq_epilogue ep;
     pq_epilogue_args args;   // scalars only
-    bool is_integer;         // x and w are codes
-    bool is_dynamic;         // scales of x are operand 4
+    bool is_integer;         // x and w are codes, summed over all of K
+    bool is_dynamic;         // x are codes, their scales are operand 4
+    bool is_grouped;         // is_dynamic, and w are codes of 4 bits or with
+                             // scales per group: the epilogue is of floats
     bool is_real_out;        // the step writes f32, pq_end_real follows
     int32_t x_zero;          // zero point of x in its storage
     const float *mult;       // [channels] or NULL

@@ -6,11 +6,14 @@
 // mult, bias, residual, row scales, zero points of the weights (codes);
 // output [.., N]. Parameters:
 //     [0] k  [1] n  [2] weight format  [3] asymmetric  [4] group
-//     [5..] epilogue
+//     [5] half scales  [6] digits of the rows  [7..] epilogue
+// FIX_ROWS step: inputs x and, with one digit, its scales; output rows of
+// fixed.h. Parameters: [0] k  [1] group  [2] digits
 // BMM step (both at run time): inputs a, b, bias, residual; output.
 //     [0] batch axes  [1] a  [2] b  [3] output  [4] residual  [5..] epilogue
 // where each of [1..4] is 4 bits per logical axis (batch axes, row, column):
 // the physical axis of that operand, 15 = none (broadcast).
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,13 +23,17 @@
 #include "move.h"
 
 #define AXIS_NONE 15u
+// One scale per channel, real x: sums are exact within so many k
+// (docs/numerics.md section 4).
+#define PQ_CHANNEL_GROUP 512
 
 // ---- constant weights ------------------------------------------------------
 
 typedef struct weights {
     pq_weight_shape shape;
     pq_weight_source source;
-    bool trans; // stored [N][K]
+    uint32_t digits; // FIXED8, FIXED4: of the rows
+    bool trans;      // stored [N][K]
 } weights;
 
 // Operand 1, or the constant under a cast that is left out.
@@ -140,8 +147,25 @@ read_scale_strides(pq_lower *l, const ptqc_gb_quant *q, int64_t count,
     return false;
 }
 
+// The rest of read_weight_only for floats of 8 bits.
 static void
-read_weight_only(pq_lower *l, weights *w)
+read_float8(pq_lower *l, uint32_t dtype, int64_t scale_count, weights *w)
+{
+    bool is_e4m3 = dtype == PTQC_F8E4M3;
+    w->shape.format = is_e4m3 ? PQ_WEIGHT_E4M3 : PQ_WEIGHT_E5M2;
+    for (int64_t i = 0; is_e4m3 && i < scale_count; i++) {
+        if (isfinite(w->source.scales[i]) &&
+            !isfinite(w->source.scales[i] * 256.0f)) {
+            pq_decline(l, "scales of the weights"); // as they are packed
+        }
+    }
+    if (!is_symmetric(w->source.zeros, scale_count, 0)) {
+        pq_decline(l, "zero points of floats");
+    }
+}
+
+static void
+read_codes(pq_lower *l, const pq_lower_epilogue *e, weights *w)
 {
     const ptqc_gb_value *v = weights_of(l);
     const ptqc_gb_quant *q = ptqc_gb_quant_at(l->g, v->quant);
@@ -151,16 +175,28 @@ read_weight_only(pq_lower *l, weights *w)
     w->source.is_signed = v->dtype == PTQC_I8 || v->dtype == PTQC_I4;
     bool nibbles = v->dtype == PTQC_I4 || v->dtype == PTQC_U4;
     bool bytes = v->dtype == PTQC_I8 || v->dtype == PTQC_U8;
-    if ((!nibbles && !bytes) || w->source.scales == NULL || scales < 1 ||
-        (w->source.zeros != NULL && zeros != scales) ||
+    bool floats =
+        (v->dtype == PTQC_F8E4M3 || v->dtype == PTQC_F8E5M2) && !e->is_grouped;
+    if ((!nibbles && !bytes && !floats) || w->source.scales == NULL ||
+        scales < 1 || (w->source.zeros != NULL && zeros != scales) ||
         !read_scale_strides(l, q, scales, w)) {
         pq_decline(l, "scales of the weights");
         return;
     }
     w->shape.format = nibbles ? PQ_WEIGHT_W4 : PQ_WEIGHT_W8;
-    if (q->granularity == PTQC_GRAN_GROUP && w->trans && v->rank == 2) {
-        // scales per group: docs/numerics.md section 4
+    if (floats) {
+        read_float8(l, v->dtype, scales, w);
+        return;
+    }
+    if (e->is_grouped || q->granularity != PTQC_GRAN_GROUP || w->trans) {
         w->shape.format = nibbles ? PQ_WEIGHT_FIXED4 : PQ_WEIGHT_FIXED8;
+        w->shape.half_scales =
+            pq_scales_are_half(w->source.scales, scales) ? 1u : 0u;
+        w->digits = e->is_grouped ? 1 : 2;
+    }
+    if (w->shape.group == 0 && pq_weight_is_fixed(w->shape.format)) {
+        w->shape.group =
+            e->is_grouped ? (w->shape.k + 15) / 16 * 16 : PQ_CHANNEL_GROUP;
     }
     int32_t middle = w->source.is_signed ? 0 : nibbles ? 8 : 128;
     bool symmetric = is_symmetric(w->source.zeros,
@@ -181,7 +217,7 @@ read_weights(pq_lower *l, const pq_lower_epilogue *e, weights *w)
         w->source.data = pq_lower_weight_s8(l, v);
     } else if (pq_gv_is_quantized(l, v)) {
         w->source.data = pq_gv_constant(l, v, &count);
-        read_weight_only(l, w);
+        read_codes(l, e, w);
     } else if (v->dtype == PTQC_F32 || v->dtype == PTQC_F16 ||
                v->dtype == PTQC_BF16) {
         w->shape.format = v->dtype == PTQC_F32   ? PQ_WEIGHT_F32
@@ -196,15 +232,66 @@ read_weights(pq_lower *l, const pq_lower_epilogue *e, weights *w)
     }
 }
 
-static void *
-aligned_temp(pq_lower *l, int64_t bytes)
+typedef struct packing {
+    const weights *w;
+    uint8_t *out;
+} packing;
+
+// Bytes from column 0 to column n of the source; n is even.
+static int64_t
+column_bytes(const weights *w, int64_t n)
 {
-    uint8_t *p = pq_mem_array(l->mem, (size_t)bytes + 64, 1);
-    if (p == NULL) {
-        pq_lower_no_memory(l);
-        return NULL;
+    static const uint8_t BITS[PQ_WEIGHT_COUNT] = {
+        [PQ_WEIGHT_F32] = 32,   [PQ_WEIGHT_S8] = 8,     [PQ_WEIGHT_W8] = 8,
+        [PQ_WEIGHT_W4] = 4,     [PQ_WEIGHT_F16] = 16,   [PQ_WEIGHT_BF16] = 16,
+        [PQ_WEIGHT_FIXED8] = 8, [PQ_WEIGHT_FIXED4] = 4, [PQ_WEIGHT_E4M3] = 8,
+        [PQ_WEIGHT_E5M2] = 8,
+    };
+    return n * w->source.n_stride * BITS[w->shape.format] / 8;
+}
+
+// Strips [begin, end): the packing of those columns alone.
+static void
+pack_strips(void *user, uint64_t begin, uint64_t end, uint32_t worker)
+{
+    const packing *p = user;
+    const weights *w = p->w;
+    int64_t first = 16 * (int64_t)begin, last = 16 * (int64_t)end;
+    pq_weight_shape shape = w->shape;
+    pq_weight_source source = w->source;
+    (void)worker;
+    shape.n = (last < w->shape.n ? last : w->shape.n) - first;
+    source.data = (const uint8_t *)source.data + column_bytes(w, first);
+    if (source.scales != NULL) {
+        source.scales += first * source.scale_n_stride;
     }
-    return p + (-(uintptr_t)p & 63);
+    if (source.zeros != NULL) {
+        source.zeros += first * source.scale_n_stride;
+    }
+    pq_weight_pack(&shape, &source,
+                   p->out + (int64_t)begin * pq_weight_strip_bytes(&w->shape));
+}
+
+// The packed weights live until they are emitted.
+static uint32_t
+pack_and_emit(pq_lower *l, const weights *w, const ptqc_gb_constant *c,
+              const char *layout)
+{
+    const ptqc_host_vt *vt = l->host->vt;
+    uint64_t bytes = (uint64_t)pq_weight_bytes(&w->shape);
+    if (l->dry) {
+        return pq_emit_packed(l, c, layout, NULL, bytes);
+    }
+    packing p = {w, vt->alloc(l->host->self, bytes, 64)};
+    if (p.out == NULL) {
+        pq_lower_no_memory(l);
+        return PQ_CPU_NONE;
+    }
+    vt->parallel_for(l->host->self, (uint64_t)pq_strip_columns(w->shape.n) / 16,
+                     1, pack_strips, &p);
+    uint32_t value = pq_emit_packed(l, c, layout, p.out, bytes);
+    vt->free(l->host->self, p.out);
+    return value;
 }
 
 static uint32_t
@@ -213,28 +300,18 @@ emit_weights(pq_lower *l, const weights *w)
     const ptqc_gb_constant *c =
         ptqc_gb_constant_at(l->g, weights_of(l)->constant);
     char layout[64];
-    snprintf(layout, sizeof layout, "cpu.strip16.%u%s.%s.g%lld.v1",
+    snprintf(layout, sizeof layout, "cpu.strip16.%u%s%s.%s.g%lld.v2",
              w->shape.format, w->shape.asymmetric ? "a" : "",
-             w->trans ? "nk" : "kn", (long long)w->shape.group);
+             w->shape.half_scales ? "h" : "", w->trans ? "nk" : "kn",
+             (long long)w->shape.group);
     // Codes of one constant may carry other scales elsewhere.
-    bool shared = w->shape.format != PQ_WEIGHT_W8 &&
-                  w->shape.format != PQ_WEIGHT_W4 &&
+    bool shared = !pq_weight_is_codes(w->shape.format) &&
                   !pq_weight_is_fixed(w->shape.format);
     uint32_t found = shared ? pq_find_packed(l, c, layout) : PQ_CPU_NONE;
     if (found != PQ_CPU_NONE || !pq_lower_ok(l)) {
         return found;
     }
-    int64_t bytes = pq_weight_bytes(&w->shape);
-    void *packed = NULL;
-    if (!l->dry) {
-        packed = aligned_temp(l, bytes);
-        if (packed == NULL) {
-            return PQ_CPU_NONE;
-        }
-        pq_weight_pack(&w->shape, &w->source, packed);
-    }
-    return pq_emit_packed(l, shared ? c : NULL, layout, packed,
-                          (uint64_t)bytes);
+    return pack_and_emit(l, w, shared ? c : NULL, layout);
 }
 
 // [n] 4-byte elements, padded to whole strips.
@@ -286,26 +363,31 @@ order_of_a(const pq_lower *l, uint32_t gv, uint32_t k_axis, uint8_t *perm)
     perm[rank - 2] = (uint8_t)(k_axis == rank - 1 ? rank - 2 : rank - 1);
 }
 
-// Rows of fixed point numbers, made once for the products that follow.
+// Rows of fixed point numbers of x, made once for the products that follow.
+// scales: PQ_CPU_NONE, or of the rows when x are codes.
 static uint32_t
-use_fixed(pq_lower *l, uint32_t x, const weights *w)
+use_fixed(pq_lower *l, uint32_t x, uint32_t scales, const weights *w)
 {
-    int64_t k = w->shape.k, group = w->shape.group;
-    if (!pq_lower_ok(l) || (l->fixed_group == group && l->fixed_from == x)) {
+    pq_fixed_shape shape = {
+        .k = w->shape.k, .group = w->shape.group, .digits = w->digits};
+    if (!pq_lower_ok(l) ||
+        (l->fixed_group == shape.group && l->fixed_from == x)) {
         return l->fixed_rows;
     }
     const pq_cpu_value *v = &l->entry->values[x];
     uint32_t dims[PTQC_MAX_RANK], rank = v->rank;
     memcpy(dims, v->dims, rank * sizeof *dims);
-    dims[rank - 1] = pq_dim_of(l, pq_fixed_row_bytes(k, group));
+    dims[rank - 1] = pq_dim_of(l, pq_fixed_row_bytes(&shape));
     uint32_t rows = pq_new_temp(l, PTQC_U8, dims, rank);
     pq_step_begin(l, PQ_STEP_FIX_ROWS, "fixed point rows");
     pq_step_in(l, x);
+    pq_step_in(l, scales);
     pq_step_out(l, rows);
-    pq_step_i64(l, k);
-    pq_step_i64(l, group);
+    pq_step_i64(l, shape.k);
+    pq_step_i64(l, shape.group);
+    pq_step_i64(l, shape.digits);
     l->fixed_from = x;
-    l->fixed_group = group;
+    l->fixed_group = shape.group;
     l->fixed_rows = rows;
     return rows;
 }
@@ -315,7 +397,8 @@ write_matmul(pq_lower *l, const weights *w, const pq_lower_epilogue *e,
              const uint32_t *args, uint32_t out)
 {
     static const char *const FORMATS[] = {
-        "f32", "u8s8", "f32w8", "f32w4", "f16", "bf16", "fixed w8", "fixed w4"};
+        "f32",  "u8s8",     "f32w8",    "f32w4", "f16",
+        "bf16", "fixed w8", "fixed w4", "e4m3",  "e5m2"};
     pq_step_begin(l, PQ_STEP_MATMUL, "matmul k%lld n%lld %s",
                   (long long)w->shape.k, (long long)w->shape.n,
                   FORMATS[w->shape.format]);
@@ -328,6 +411,8 @@ write_matmul(pq_lower *l, const weights *w, const pq_lower_epilogue *e,
     pq_step_i64(l, w->shape.format);
     pq_step_i64(l, w->shape.asymmetric);
     pq_step_i64(l, w->shape.group);
+    pq_step_i64(l, w->shape.half_scales);
+    pq_step_i64(l, w->digits);
     pq_step_epilogue(l, e);
 }
 
@@ -361,8 +446,8 @@ lower_constant(pq_lower *l)
     }
     bool codes = e.is_integer;
     uint32_t args[8] = {
-        codes ? pq_use(l, pq_in_index(l, 0), perm).value
-              : pq_use_real(l, pq_in_index(l, 0), perm).value,
+        codes || e.is_grouped ? pq_use(l, pq_in_index(l, 0), perm).value
+                              : pq_use_real(l, pq_in_index(l, 0), perm).value,
         emit_weights(l, &w),
         codes ? emit_init(l, &w, &e) : PQ_CPU_NONE,
         emit_columns(l, w.shape.n, e.mult, PTQC_F32),
@@ -380,7 +465,8 @@ lower_constant(pq_lower *l)
         args[6] = pq_use(l, pq_in_index(l, 4), perm).value;
     }
     if (pq_weight_is_fixed(w.shape.format)) {
-        args[0] = use_fixed(l, args[0], &w);
+        args[0] = use_fixed(l, args[0], args[6], &w);
+        args[6] = PQ_CPU_NONE; // the rows have them
     }
     pq_ref out = pq_lower_epilogue_define(l, &e, out_perm);
     write_matmul(l, &w, &e, args, out.value);

@@ -29,6 +29,9 @@ pq_matmul_prepare(pq_jit *jit, ptqc_call *call, const pq_matmul_desc *desc,
         .group = desc->weight.group,
         .weight = desc->weight.format,
         .asymmetric = desc->weight.asymmetric,
+        .half_scales = desc->weight.half_scales,
+        .digits = desc->digits,
+        .is_even = 1,
         .epilogue = desc->epilogue,
     };
     pq_matmul *op = host->vt->alloc(host->self, sizeof *op, 64);

@@ -17,6 +17,8 @@
 // rather than columns.
 #define SMALL_WEIGHT_BYTES 393216
 #define CHUNKS_WANTED      16
+// Divides the rows of a panel.
+#define AMX_TILE_ROWS 8
 // Multiplies in an unrolled tap.
 #define UNROLL_MAX 500
 
@@ -36,14 +38,21 @@ weight_shape(const pq_product_desc *desc)
                              .n = desc->n,
                              .format = desc->weight,
                              .asymmetric = desc->asymmetric,
-                             .group = desc->group};
+                             .group = desc->group,
+                             .half_scales = desc->half_scales};
+}
+
+static pq_fixed_shape
+rows_shape(const pq_product_desc *desc)
+{
+    return (pq_fixed_shape){
+        .k = desc->run, .group = desc->group, .digits = desc->digits};
 }
 
 static int
 is_codes(const pq_product_desc *desc)
 {
-    return desc->weight == PQ_WEIGHT_W8 || desc->weight == PQ_WEIGHT_W4 ||
-           pq_weight_is_fixed(desc->weight);
+    return pq_weight_is_codes(desc->weight) || pq_weight_is_fixed(desc->weight);
 }
 
 // Elements of a step: what the kernel's main loop takes at once.
@@ -76,8 +85,12 @@ set_constants(pq_product *p)
     if (pq_weight_is_fixed(desc->weight)) {
         int64_t last = desc->run % desc->group;
         args->steps = (last + step - 1) / step; // x is zero beyond k
-        args->low_offset = pq_fixed_low_offset(desc->run);
-        args->scale_offset = pq_fixed_scale_offset(desc->run, desc->group);
+        pq_fixed_shape rows = rows_shape(desc);
+        args->low_offset = pq_fixed_plane(&rows);
+        args->sums_offset = pq_fixed_sums_offset(&rows);
+        args->scale_offset = pq_fixed_scale_offset(&rows);
+    } else if (p->on_amx) {
+        args->steps = (desc->run - pq_amx_k(&p->amx)) / step;
     }
 }
 
@@ -85,8 +98,11 @@ static void
 set_tiling(pq_product *p, pq_isa isa)
 {
     const pq_product_desc *desc = &p->desc;
-    pq_tile_size size = pq_tile_best(isa, desc->weight, desc->n);
-    if (pq_weight_is_fixed(desc->weight) && desc->m == 1 && size.rows > 2) {
+    pq_tile_size size = pq_tile_best(isa, desc->weight, desc->digits, desc->n);
+    if (p->on_amx) {
+        size = (pq_tile_size){AMX_TILE_ROWS, PQ_AMX_STRIPS};
+    } else if (pq_weight_is_fixed(desc->weight) && desc->m == 1 &&
+               size.rows > 2) {
         // Memory is read faster in several streams; few columns are rather
         // shared out evenly.
         size = (pq_tile_size){1, desc->n > 1024 ? 4 : desc->n > 256 ? 2 : 1};
@@ -148,6 +164,10 @@ get_kernel(pq_product *p, pq_jit *jit, ptqc_call *call, int tile_kind,
         .lines = pq_weight_is_fixed(desc->weight)
                      ? (uint32_t)(desc->group / step_elements(desc))
                      : 0,
+        .digits = desc->digits,
+        .half_scales = desc->half_scales,
+        .is_odd = desc->half_scales && p->constant.groups % 2 != 0,
+        .resumes = p->on_amx ? 1u : 0u,
         .is_short = desc->weight == PQ_WEIGHT_S8 && desc->run < 4,
         .steps = unrolled_steps(p, rows, strips),
         .epilogue = desc->epilogue,
@@ -188,12 +208,11 @@ static int
 is_valid(const pq_product_desc *desc)
 {
     uint32_t kind = desc->epilogue.kind;
+    pq_fixed_shape rows = rows_shape(desc);
     return desc->m > 0 && desc->n > 0 && desc->taps > 0 && desc->run > 0 &&
            desc->weight < PQ_WEIGHT_COUNT &&
            pq_epilogue_is_valid(&desc->epilogue) &&
-           (!pq_weight_is_fixed(desc->weight) ||
-            (desc->group > 0 && desc->group % 16 == 0 &&
-             desc->group <= INT32_MAX)) &&
+           (!pq_weight_is_fixed(desc->weight) || pq_fixed_is_valid(&rows)) &&
            (kind == PQ_EPI_FLOAT) == (desc->weight != PQ_WEIGHT_S8);
 }
 
@@ -216,9 +235,16 @@ pq_product_prepare(pq_jit *jit, ptqc_call *call, const pq_product_desc *desc,
                              desc->weight == PQ_WEIGHT_BF16);
     out->strip_bytes =
         packed ? pq_weight_strip_bytes(&shape) : desc->taps * lines * 64;
+    pq_fixed_shape rows = rows_shape(desc);
+    out->on_amx = desc->is_even &&
+                  pq_amx_is_useful(pq_jit_isa(jit), desc->m, &shape, &rows);
+    ptqc_be_status st = PTQC_BE_OK;
+    if (out->on_amx) {
+        st = pq_amx_prepare(jit, call, &shape, &rows, &out->amx);
+    }
     set_constants(out);
     set_tiling(out, pq_jit_isa(jit));
-    return get_kernels(out, jit, call);
+    return st == PTQC_BE_OK ? get_kernels(out, jit, call) : st;
 }
 
 // ---- single steps ---------------------------------------------------------
@@ -302,11 +328,18 @@ has_sums(const pq_product *p)
     return (p->desc.epilogue.flags & PQ_EPI_WEIGHT_ZERO) != 0;
 }
 
-uint64_t
-pq_product_scratch_bytes(const pq_product *p)
+// Of the row pointers and sums, a multiple of 64; what AMX needs follows.
+static uint64_t
+rows_bytes(const pq_product *p)
 {
     int64_t sums = has_sums(p) ? p->chunk_tiles * tile_rows(p) * 4 : 0;
     return ((uint64_t)(pointer_bytes(p) + sums) + 63) / 64 * 64;
+}
+
+uint64_t
+pq_product_scratch_bytes(const pq_product *p)
+{
+    return rows_bytes(p) + (p->on_amx ? pq_amx_scratch_bytes(&p->amx) : 0);
 }
 
 // Words whose bytes sum to less than 2^16.
@@ -357,12 +390,81 @@ typedef struct pq_walk {
     const void **pointers; // worker's scratch
     int64_t tile_pointers; // pointers of a tile
     int32_t *sums;         // worker's scratch; NULL when not wanted
+    uint8_t *amx;          // worker's scratch
+    int64_t first;         // tile that the chunk starts with
 } pq_walk;
 
-// Pairs [begin, end) of the chunk of `tiles` tiles from `first` on, numbered
-// block * tiles + tile. The chunk's row pointers are there.
+// Tile number `tile` of the chunk, with its row pointers.
 static void
-run_pairs(const pq_walk *walk, int64_t first, int64_t tiles, pq_range pairs)
+run_tile(const pq_walk *walk, int64_t block, int64_t tile,
+         const void *const *rows, pq_tile_args *args)
+{
+    if (walk->sums != NULL) {
+        args->epilogue.row_sum = walk->sums + tile * tile_rows(walk->p);
+    }
+    pq_product_tile(walk->p, walk->io, block, walk->first + tile, rows, args);
+}
+
+// The tiles [tile, end) of the chunk that one panel has room for: AMX sums,
+// then the tile kernels finish. args->weights are the block's. -> their number.
+static int64_t
+run_panel(const pq_walk *walk, int64_t block, int64_t tile, int64_t end,
+          const pq_tile_args *block_args)
+{
+    const pq_product *p = walk->p;
+    pq_tile_args args = *block_args;
+    int64_t count = 0, rows = 0, strips = pq_cut_length(&p->blocks, block);
+    while (tile + count < end) {
+        int64_t more = pq_cut_length(&p->tiles, walk->first + tile + count);
+        if (rows + more > pq_amx_rows(&p->amx)) {
+            break;
+        }
+        rows += more;
+        count++;
+    }
+    const void **pointers = walk->pointers + tile * walk->tile_pointers;
+    const uint8_t *x = pointers[0];
+    args.start = pq_amx_sums(&p->amx, args.weights, strips, x,
+                             (const uint8_t *)pointers[1] - x, rows, walk->amx);
+    int64_t done = p->desc.weight == PQ_WEIGHT_S8 ? pq_amx_k(&p->amx) : 0;
+    args.weights = (const uint8_t *)args.weights + done * LANES;
+    for (int64_t i = 0; i < count; i++, pointers += walk->tile_pointers) {
+        int64_t length = pq_cut_length(&p->tiles, walk->first + tile + i);
+        const void *rest[PQ_TILE_ROWS_MAX];
+        for (int64_t r = 0; r < length; r++) {
+            rest[r] = (const uint8_t *)pointers[r] + done;
+        }
+        run_tile(walk, block, tile + i, rest, &args);
+        args.start = (const uint8_t *)args.start + length * strips * 64;
+    }
+    return count;
+}
+
+// Tiles [tile, end) of a block.
+static void
+run_tiles(const pq_walk *walk, int64_t block, int64_t tile, int64_t end,
+          pq_tile_args *args)
+{
+    const pq_product *p = walk->p;
+    if (p->on_amx) {
+        pq_amx_begin(&p->amx, args->weights, pq_cut_length(&p->blocks, block),
+                     walk->amx);
+    }
+    while (tile < end) {
+        if (p->on_amx) {
+            tile += run_panel(walk, block, tile, end, args);
+            continue;
+        }
+        run_tile(walk, block, tile, walk->pointers + tile * walk->tile_pointers,
+                 args);
+        tile++;
+    }
+}
+
+// Pairs [begin, end) of the chunk of `tiles` tiles, numbered block * tiles +
+// tile. The chunk's row pointers are there.
+static void
+run_pairs(const pq_walk *walk, int64_t tiles, pq_range pairs)
 {
     const pq_product *p = walk->p;
     pq_tile_args args;
@@ -373,13 +475,10 @@ run_pairs(const pq_walk *walk, int64_t first, int64_t tiles, pq_range pairs)
         const uint8_t *weights = walk->io->weights;
         weights += pq_cut_begin(&p->blocks, block) * p->strip_bytes;
         pq_product_block(p, walk->io, block, weights, &args);
-        for (; tile < tiles && at < pairs.end; tile++, at++) {
-            if (walk->sums != NULL) {
-                args.epilogue.row_sum = walk->sums + tile * tile_rows(p);
-            }
-            pq_product_tile(p, walk->io, block, first + tile,
-                            walk->pointers + tile * walk->tile_pointers, &args);
-        }
+        int64_t left = pairs.end - at;
+        int64_t end = left < tiles - tile ? tile + left : tiles;
+        run_tiles(walk, block, tile, end, &args);
+        at += end - tile;
     }
 }
 
@@ -389,7 +488,11 @@ pq_product_run(const pq_product *p, const pq_product_io *io,
 {
     int64_t tiles = p->tiles.count, blocks = p->blocks.count;
     pq_range mine = pq_worker_range(worker, tiles * blocks, 1);
-    pq_walk walk = {p, io, worker->scratch, p->desc.taps * tile_rows(p), NULL};
+    pq_walk walk = {.p = p,
+                    .io = io,
+                    .pointers = worker->scratch,
+                    .tile_pointers = p->desc.taps * tile_rows(p),
+                    .amx = (uint8_t *)worker->scratch + rows_bytes(p)};
     if (has_sums(p)) {
         uint8_t *scratch = worker->scratch;
         walk.sums = (int32_t *)(void *)(scratch + pointer_bytes(p));
@@ -419,6 +522,7 @@ pq_product_run(const pq_product *p, const pq_product_io *io,
                 sum_rows(p, first + t, pointers, walk.sums + t * tile_rows(p));
             }
         }
-        run_pairs(&walk, first, count, pairs);
+        walk.first = first;
+        run_pairs(&walk, count, pairs);
     }
 }

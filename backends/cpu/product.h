@@ -9,17 +9,21 @@
 
 #include <stdint.h>
 
+#include "amx.h"
 #include "jit.h"
 #include "step.h"
 #include "tile.h"
 
 typedef struct pq_product_desc {
     int64_t m, n;
-    int64_t taps, run;   // W8, W4: one tap unless is_tapped
-    int64_t group;       // W8, W4: 0 = run
-    uint32_t weight;     // PQ_WEIGHT_*
-    uint32_t asymmetric; // W8, W4
-    uint32_t is_tapped;  // as pq_tile_desc
+    int64_t taps, run;    // W8, W4: one tap unless is_tapped
+    int64_t group;        // W8, W4: 0 = run
+    uint32_t weight;      // PQ_WEIGHT_*
+    uint32_t asymmetric;  // W8, W4
+    uint32_t is_tapped;   // as pq_tile_desc
+    uint32_t half_scales; // FIXED: of the weights' shape
+    uint32_t digits;      // FIXED: of the rows
+    uint32_t is_even;     // one tap, rows are equally far apart
     pq_epilogue epilogue;
 } pq_product_desc;
 
@@ -48,6 +52,8 @@ typedef struct pq_product {
     int64_t strip_bytes;   // of packed weights
     int64_t chunk_tiles;   // tiles whose row pointers are made at once
     pq_tile_args constant; // fields that never change
+    pq_amx amx;
+    int on_amx; // tiles only finish what amx sums
     // [tile larger, smaller][block larger, smaller, last]
     pq_tile_fn kernel[2][3];
 } pq_product;

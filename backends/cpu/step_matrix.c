@@ -249,6 +249,17 @@ destroy_matmul(void *state)
     pq_matmul_destroy(s->matmul);
 }
 
+// Digits are parameter `param`.
+static bool
+read_rows(const pq_prep *prep, uint32_t param, int64_t k, int64_t group,
+          pq_fixed_shape *out)
+{
+    int64_t digits = pq_prep_i64(prep, param);
+    *out = (pq_fixed_shape){
+        .k = k, .group = group, .digits = digits == 1 ? 1u : 2u};
+    return (digits == 1 || digits == 2) && pq_fixed_is_valid(out);
+}
+
 static ptqc_be_status
 read_matmul(const pq_prep *prep, pq_matmul_desc *d)
 {
@@ -264,10 +275,14 @@ read_matmul(const pq_prep *prep, pq_matmul_desc *d)
     d->weight.asymmetric = pq_prep_i64(prep, 3) != 0 ? 1u : 0u;
     d->weight.group = pq_prep_i64(prep, 4);
     PQ_NEED(prep, d->weight.group >= 0);
+    d->weight.half_scales = pq_prep_i64(prep, 5) != 0 ? 1u : 0u;
     int64_t row = d->weight.k;
     if (pq_weight_is_fixed(d->weight.format)) {
+        pq_fixed_shape rows;
         PQ_NEED(prep, pq_weight_bytes(&d->weight) > 0);
-        row = pq_fixed_row_bytes(d->weight.k, d->weight.group);
+        PQ_NEED(prep, read_rows(prep, 6, row, d->weight.group, &rows));
+        d->digits = rows.digits;
+        row = pq_fixed_row_bytes(&rows);
     }
     PQ_NEED(prep, a->dims[a->rank - 1] == row);
     d->m = a->count / row;
@@ -309,7 +324,7 @@ pq_prepare_matmul(const pq_prep *prep, pq_op *op)
         return pq_prep_no_memory(prep);
     }
     ptqc_be_status st = read_matmul(prep, &d);
-    st = st == PTQC_BE_OK ? read_epilogue(prep, 5, &d.epilogue, &s->args) : st;
+    st = st == PTQC_BE_OK ? read_epilogue(prep, 7, &d.epilogue, &s->args) : st;
     st = st == PTQC_BE_OK ? check_matmul(prep, &d) : st;
     st = st == PTQC_BE_OK
              ? pq_matmul_prepare(prep->jit, prep->call, &d, &s->matmul)
@@ -481,25 +496,28 @@ pq_prepare_bmm(const pq_prep *prep, pq_op *op)
 static void
 run_fix_rows(const void *state, const pq_run *run)
 {
-    pq_fixed_run(state, run->args[0], run->args[1], run->worker);
+    pq_fixed_run(state, run->args[0], run->args[1], run->args[2], run->worker);
 }
 
 ptqc_be_status
 pq_prepare_fix_rows(const pq_prep *prep, pq_op *op)
 {
     const pq_shape *x = prep->ins[0], *y = prep->outs[0];
-    int64_t k = pq_prep_i64(prep, 0), group = pq_prep_i64(prep, 1);
+    int64_t k = pq_prep_i64(prep, 0);
+    pq_fixed_shape rows;
     pq_fixed *s = pq_mem_alloc(prep->mem, sizeof *s);
     if (s == NULL) {
         return pq_prep_no_memory(prep);
     }
     PQ_NEED(prep, x != NULL && y != NULL && x->rank > 0 && y->rank > 0);
-    PQ_NEED(prep, x->dtype == PTQC_F32 && y->dtype == PTQC_U8);
-    PQ_NEED(prep, k > 0 && group > 0 && group % 16 == 0 && group < INT32_MAX);
-    PQ_NEED(prep, x->dims[x->rank - 1] == k);
-    PQ_NEED(prep, y->dims[y->rank - 1] == pq_fixed_row_bytes(k, group));
-    *s = (pq_fixed){.rows = x->count / k, .k = k, .group = group};
-    PQ_NEED(prep, y->bytes == s->rows * pq_fixed_row_bytes(k, group));
+    PQ_NEED(prep, read_rows(prep, 2, k, pq_prep_i64(prep, 1), &rows));
+    PQ_NEED(prep, x->dtype == (rows.digits == 1 ? PTQC_U8 : PTQC_F32));
+    PQ_NEED(prep, y->dtype == PTQC_U8 && x->dims[x->rank - 1] == k);
+    int64_t bytes = pq_fixed_row_bytes(&rows);
+    *s = (pq_fixed){.rows = x->count / k, .shape = rows};
+    PQ_NEED(prep, y->dims[y->rank - 1] == bytes);
+    PQ_NEED(prep, y->bytes == s->rows * bytes);
+    PQ_NEED(prep, has_channels(prep->ins[1], rows.digits == 1, s->rows));
     op->state = s;
     op->run = run_fix_rows;
     op->work_ops = 4 * (uint64_t)x->count;

@@ -256,7 +256,7 @@ emit_taps(pq_tile *t)
     end_loop(t, &loop);
 }
 
-// ---- groups of W8 and W4 --------------------------------------------------
+// ---- groups of codes ------------------------------------------------------
 
 static int
 is_w4(const pq_tile *t)
@@ -270,6 +270,30 @@ line_elements(const pq_tile *t)
     return is_w4(t) ? 8 : 4;
 }
 
+// Byte k of the line as f32 times the scale, through f16, whose subnormal
+// numbers cost nothing: e5m2 is the upper half of an f16; e4m3 moved to the
+// same places is 2^-8 of itself, and its packed scale 2^8 of itself.
+static LLVMValueRef
+dequantize_float8(pq_tile *t, LLVMValueRef v_line, uint32_t strip, uint32_t k)
+{
+    pq_emitter *e = t->e;
+    LLVMBuilderRef b = e->builder;
+    int is_e4m3 = t->d->weight == PQ_WEIGHT_E4M3;
+    LLVMTypeRef shorts = pq_emit_vector_type(e->t_i16, 16);
+    LLVMTypeRef halves = pq_emit_vector_type(e->t_f16, 16);
+    LLVMValueRef v_code = LLVMBuildShl(
+        b, v_line, pq_emit_splat_i32(e, (int32_t)(24 - 8 * k)), "");
+    // e4m3: s eeee mmm -> s 0 eeee mmm 0000000
+    v_code =
+        LLVMBuildAShr(b, v_code, pq_emit_splat_i32(e, is_e4m3 ? 17 : 16), "");
+    v_code = LLVMBuildAnd(b, v_code,
+                          pq_emit_splat_i32(e, is_e4m3 ? 0xbf80 : 0xff00), "");
+    v_code = LLVMBuildTrunc(b, v_code, shorts, "");
+    LLVMValueRef v_half = LLVMBuildBitCast(b, v_code, halves, "");
+    return LLVMBuildFMul(b, LLVMBuildFPExt(b, v_half, e->t_vf32, ""),
+                         t->v_scale[strip], "");
+}
+
 // Element `k` of the line `v_line` of a strip, minus the zero point, as f32
 // times the scale: f32(code - zero) is exact, the product rounds once.
 static LLVMValueRef
@@ -278,6 +302,9 @@ dequantize(pq_tile *t, LLVMValueRef v_line, uint32_t strip, uint32_t k)
     pq_emitter *e = t->e;
     LLVMBuilderRef b = e->builder;
     LLVMValueRef v_code;
+    if (pq_weight_is_float8(t->d->weight)) {
+        return dequantize_float8(t, v_line, strip, k);
+    }
     if (!is_w4(t) && (!t->d->asymmetric || t->d->is_tapped)) {
         // sign-extended byte k
         v_code = LLVMBuildShl(b, v_line,
@@ -476,22 +503,42 @@ emit_code_taps(pq_tile *t)
 
 // ---- begin and end --------------------------------------------------------
 
+// The first value of the sums of a strip: S8 starts at init.
+static LLVMValueRef
+first_sum(pq_tile *t, uint32_t strip)
+{
+    pq_emitter *e = t->e;
+    if (!is_s8(t)) {
+        return LLVMConstNull(e->t_vf32);
+    }
+    LLVMValueRef v_init =
+        pq_emit_field(e, t->v_args, e->t_ptr, offsetof(pq_tile_args, init));
+    return pq_emit_load(e, e->t_vi32,
+                        pq_emit_at_const(e, v_init, PQ_LINE_BYTES * strip), 4);
+}
+
+// What was summed before.
+static LLVMValueRef
+earlier_sum(pq_tile *t, uint32_t row, uint32_t strip, LLVMValueRef v_first)
+{
+    pq_emitter *e = t->e;
+    LLVMValueRef v_start =
+        pq_emit_field(e, t->v_args, e->t_ptr, offsetof(pq_tile_args, start));
+    int64_t at = PQ_LINE_BYTES * ((int64_t)row * t->d->strips + strip);
+    LLVMValueRef v_sum =
+        pq_emit_load(e, is_s8(t) ? e->t_vi32 : e->t_vf32,
+                     pq_emit_at_const(e, v_start, at), PQ_LINE_BYTES);
+    return is_s8(t) ? LLVMBuildAdd(e->builder, v_sum, v_first, "") : v_sum;
+}
+
 static void
 init_acc(pq_tile *t)
 {
-    pq_emitter *e = t->e;
-    LLVMValueRef v_init = is_s8(t) ? pq_emit_field(e, t->v_args, e->t_ptr,
-                                                   offsetof(pq_tile_args, init))
-                                   : NULL;
     for (uint32_t s = 0; s < t->d->strips; s++) {
-        LLVMValueRef v_start =
-            is_s8(t)
-                ? pq_emit_load(e, e->t_vi32,
-                               pq_emit_at_const(e, v_init, PQ_LINE_BYTES * s),
-                               4)
-                : LLVMConstNull(e->t_vf32);
+        LLVMValueRef v_first = first_sum(t, s);
         for (uint32_t r = 0; r < t->d->rows; r++) {
-            t->v_acc[r * t->d->strips + s] = v_start;
+            t->v_acc[r * t->d->strips + s] =
+                t->d->resumes ? earlier_sum(t, r, s, v_first) : v_first;
         }
     }
 }
@@ -520,7 +567,7 @@ emit_tile(pq_emitter *e, const void *desc)
         pq_tile_emit_fixed(&t);
     } else if (t.d->is_tapped) {
         emit_code_taps(&t);
-    } else if (t.d->weight == PQ_WEIGHT_W8 || t.d->weight == PQ_WEIGHT_W4) {
+    } else if (pq_weight_is_codes(t.d->weight)) {
         emit_groups(&t);
     } else {
         emit_taps(&t);
@@ -532,7 +579,7 @@ emit_tile(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_tile_class = {
     .name = "tile",
-    .version = 6,
+    .version = 8,
     .desc_bytes = sizeof(pq_tile_desc),
     .emit = emit_tile,
 };
@@ -541,13 +588,14 @@ const pq_kernel_class pq_tile_class = {
 // a strip in 2 and 4 registers; without VNNI the widened halves of weights
 // and input take registers, too.
 pq_tile_size
-pq_tile_best(pq_isa isa, uint32_t weight, int64_t columns)
+pq_tile_best(pq_isa isa, uint32_t weight, uint32_t digits, int64_t columns)
 {
-    int is_codes = weight == PQ_WEIGHT_W8 || weight == PQ_WEIGHT_W4;
+    int is_codes = pq_weight_is_codes(weight);
     if (pq_weight_is_fixed(weight)) {
-        // two integer sums and one of floats per output; one stream
+        // per output an integer sum of each digit and one of floats; one
+        // stream
         int few = isa == PQ_ISA_AVX2 || isa == PQ_ISA_AARCH64;
-        return (pq_tile_size){few ? 2 : 8, 1};
+        return (pq_tile_size){few ? 2 : digits == 2 ? 8 : 12, 1};
     }
     if (isa == PQ_ISA_AVX2) {
         return (pq_tile_size){weight == PQ_WEIGHT_S8 || is_codes ? 4 : 6, 1};

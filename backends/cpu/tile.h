@@ -21,12 +21,18 @@ typedef struct pq_tile_desc {
     // W8 (s8), W4: weights as strip.h packs codes, scales and zero points of
     // columns in epilogue.mult and .weight_zero (W4: of codes less 8)
     uint32_t is_tapped;
-    uint32_t rows;     // 1..PQ_TILE_ROWS_MAX
-    uint32_t strips;   // 1..PQ_TILE_STRIPS_MAX
-    uint32_t masked;   // the last strip has `columns` % 16 valid columns
-    uint32_t rest;     // run % 4 (F32 and S8: of each tap), run % 8 (W4)
-                       // FIXED: 1 = there is a last, shorter group
-    uint32_t lines;    // FIXED: of a full group
+    uint32_t rows;        // 1..PQ_TILE_ROWS_MAX
+    uint32_t strips;      // 1..PQ_TILE_STRIPS_MAX
+    uint32_t masked;      // the last strip has `columns` % 16 valid columns
+    uint32_t rest;        // run % 4 (F32 and S8: of each tap), run % 8 (W4)
+                          // FIXED: 1 = there is a last, shorter group
+    uint32_t lines;       // FIXED: of a full group
+    uint32_t digits;      // FIXED: of the rows, 1 or 2
+    uint32_t half_scales; // FIXED: see gemm.h
+    uint32_t is_odd;      // half_scales: an odd number of full groups
+    // S8, FIXED: the sums so far are in args->start (amx.h); of FIXED they are
+    // all
+    uint32_t resumes;
     uint32_t is_short; // S8: run < 4
     uint32_t steps;    // F32, S8: args->steps when known, else 0: unrolled
     pq_epilogue epilogue;
@@ -42,9 +48,11 @@ typedef struct pq_tile_args {
     int64_t groups;          // W8, W4: full groups
     int64_t group_lines;     // W8, W4: lines of a full group
     int64_t zeros_offset;    // asymmetric: from weights to its zero points
-    int64_t low_offset;      // FIXED: see fixed.h
+    int64_t low_offset;      // FIXED, two digits: see fixed.h
+    int64_t sums_offset;     // FIXED
     int64_t scale_offset;    // FIXED
     const int32_t *init;     // S8: [strips * 16]
+    const void *start;       // resumes: i32 or f32 [rows][strips * 16]
     void *out;
     int64_t out_stride; // bytes from row to row
     int64_t columns;    // masked: valid columns of the tile
@@ -60,6 +68,8 @@ typedef struct pq_tile_size {
     uint32_t rows, strips;
 } pq_tile_size;
 
-pq_tile_size pq_tile_best(pq_isa isa, uint32_t weight, int64_t columns);
+// digits: of FIXED rows
+pq_tile_size pq_tile_best(pq_isa isa, uint32_t weight, uint32_t digits,
+                          int64_t columns);
 
 #endif

@@ -34,6 +34,7 @@
     TERM(Q8, BYTES, G(TENSOR))                                                 \
     TERM(Q4, NIBBLES, G(TENSOR) | G(CHANNEL))                                  \
     TERM(W, NIBBLES, G(TENSOR) | G(CHANNEL) | G(GROUP))                        \
+    TERM(V, BIT(F8E4M3) | BIT(F8E5M2), G(TENSOR) | G(CHANNEL) | G(GROUP))      \
     TERM(T, BIT(I8), G(TOKEN))                                                 \
     TERM(K, BIT(I8), G(NONE))                                                  \
     TERM(C, BYTES, G(NONE))                                                    \

@@ -29,13 +29,21 @@ typedef enum ptqc_observer_kind {
     PTQC_OBSERVER_MSE,
 } ptqc_observer_kind;
 
+// How scales of weights are chosen.
+typedef enum ptqc_scale_search {
+    PTQC_SCALE_DEFAULT, // minmax
+    PTQC_SCALE_MINMAX,  // from the largest weight
+    PTQC_SCALE_MSE,     // least squared error of the weights
+} ptqc_scale_search;
+
 // Zero = default everywhere.
 typedef struct ptqc_compile_desc {
     const char *target; // "cpu" by default; list "vulkan,cpu", cap "cpu;avx2"
     const char *scheme; // "w8a8", "w4a16:g128:sym", ...; NULL: stay as it is
     const char *method; // "rtn" by default
     ptqc_observer_kind observer;
-    double percentile;      // default 99.99
+    double percentile; // default 99.99
+    ptqc_scale_search scale_search;
     ptqc_sample_fn samples; // needed for static activations
     void *samples_user;
     uint64_t sample_limit;   // default: all

@@ -118,6 +118,10 @@ typedef struct ptqc_gb_quant {
 
 #define PTQC_GB_QUANT_SYMMETRIC 1u
 #define PTQC_GB_QUANT_DYNAMIC   2u
+// Bits 8 to 15: how many bits of the dtype codes use; 0: all. Information:
+// codes mean the same without it.
+#define PTQC_GB_QUANT_BITS_SHIFT 8u
+#define PTQC_GB_QUANT_BITS_MASK  0xff00u
 
 // Bytes come from ptqc_host_vt.constant_map(call, id).
 typedef struct ptqc_gb_constant {

@@ -44,8 +44,6 @@ pq_is_integer_product(const pq_graph *g, const pq_op *op)
            (w & KIND_CODES) != 0 && is_small_integer(tw);
 }
 
-// ---- which types are taken ------------------------------------------------
-
 static bool
 has_one_scale(const pq_graph *g, pq_value_id v)
 {
@@ -72,16 +70,40 @@ channel_axis(const pq_graph *g, const pq_op *op)
     return pq_op_i64(op, PQ_ATTR_TRANS_B, 0) != 0 ? rank - 2 : rank - 1;
 }
 
+bool
+pq_is_group_product(const pq_graph *g, const pq_op *op)
+{
+    const pq_value *w = pq_graph_value(g, op->inputs[IN_W]);
+    bool is_integer = pq_is_integer_product(g, op);
+    bool is_static =
+        is_integer && pq_value_kind(g, op->inputs[0]) != PQ_KIND_TOKEN;
+    if (op->code != PQ_OP_MATMUL || is_static || pq_quant_is_none(w->quant) ||
+        w->type.rank != 2 || !is_small_integer(w->type.dtype)) {
+        return false;
+    }
+    const pq_scheme *s = &pq_graph_quant(g, w->quant)->scheme;
+    bool is_nk = pq_op_i64(op, PQ_ATTR_TRANS_B, 0) != 0;
+    if (s->granularity == PQ_GRAN_GROUP) {
+        return is_nk && s->axis == 1 && s->group > 0;
+    }
+    return !is_integer && (has_one_scale(g, op->inputs[IN_W]) ||
+                           (s->granularity == PQ_GRAN_CHANNEL &&
+                            s->axis == channel_axis(g, op)));
+}
+
+// ---- which types are taken ------------------------------------------------
+
 static const char *
 rule_integer_weight(pq_graph *g, const pq_op *op)
 {
     const pq_value *w = pq_graph_value(g, op->inputs[IN_W]);
-    if (has_one_scale(g, op->inputs[IN_W])) {
+    if (has_one_scale(g, op->inputs[IN_W]) || pq_is_group_product(g, op)) {
         return NULL;
     }
     const pq_scheme *s = &pq_graph_quant(g, w->quant)->scheme;
     if (s->granularity != PQ_GRAN_CHANNEL) {
-        return "integer activations need weight scales per tensor or channel";
+        return "integer activations need weight scales per tensor or channel, "
+               "or (per token) per group of k of w [n, k]";
     }
     return s->axis == channel_axis(g, op)
                ? NULL
@@ -287,6 +309,9 @@ init_mult(pq_eval *e, pq_epilogue *ep, const pq_qview *qy)
     if (is_dynamic) {
         PQ_TRY(pq_in_f32(e, IN_X_SCALE, &ep->row_scale));
     }
+    if (pq_is_group_product(e->g, e->op)) {
+        return PTQC_OK; // the sums have their scales
+    }
     float *mult = pq_scratch(e, ep->channels, sizeof *mult);
     PQ_TRY_ALLOC(mult);
     if (qw.count != 1 && ep->channels % qw.count != 0) {
@@ -401,7 +426,7 @@ run_real(pq_epilogue *ep, const pq_span *s)
     float *v = ep->v;
     for (int64_t i = 0; i < s->n; i++) {
         int64_t c = s->channel + i * s->channel_step;
-        if (ep->arith == PQ_ARITH_FLOAT) {
+        if (ep->mult == NULL) {
             v[i] = s->acc_f32[i * s->stride];
         } else {
             v[i] = (float)acc_at(ep, s, i) * ep->mult[c];

@@ -275,17 +275,22 @@ void pq_product_f32(const float *a, const float *packed, int64_t m, int64_t k,
 void pq_product_i16(const int16_t *a, const int16_t *packed, int64_t m,
                     int64_t k, int64_t n, int32_t *c);
 
-// Rows of a as fixed point numbers of 15 bits times w, codes with one scale
-// per group of k (docs/numerics.md section 4).
-typedef struct pq_fixed_product {
+// Integer rows times w, codes with one scale per group of k: exact sums within
+// a group, f32 between groups (docs/numerics.md sections 4 and 5).
+typedef struct pq_group_product {
     int64_t m, k, n;
     int64_t group;      // of k
-    const float *scale; // [n][ceil(k / group)]
-    int16_t *row;       // [k] scratch
-} pq_fixed_product;
+    const float *scale; // (n, g) at n * column_stride + g * group_stride
+    int64_t column_stride, group_stride;
+} pq_group_product;
 
-void pq_product_fixed(const pq_fixed_product *p, const float *a,
-                      const int16_t *packed, float *c);
+// c [m][n] = a [m][k] * packed, without scales of a.
+void pq_product_groups(const pq_group_product *p, const int16_t *a,
+                       const int16_t *packed, float *c);
+// The same of real rows, which become fixed point numbers of 15 bits; with
+// their scales. row: [k] scratch.
+void pq_product_fixed(const pq_group_product *p, const float *a,
+                      const int16_t *packed, int16_t *row, float *c);
 
 static inline int64_t
 pq_panels(int64_t n)
@@ -324,7 +329,7 @@ typedef struct pq_epilogue {
     int64_t channels;
     const float *bias;       // [channels] or NULL
     const int32_t *bias_acc; // [channels] or NULL
-    const float *mult;       // [channels], PLAIN and REAL
+    const float *mult;       // [channels], PLAIN and REAL; NULL: acc is f32
     const float *row_scale;  // [rows], dynamic
     const int32_t *residual_codes;
     const float *residual; // real residual
@@ -358,6 +363,11 @@ void pq_epilogue_run(pq_epilogue *ep, const pq_span *s);
 PTQC_MUST_USE ptqc_status pq_epilogue_end(pq_epilogue *ep);
 // Whether x and w codes are multiplied as integers.
 bool pq_is_integer_product(const pq_graph *g, const pq_op *op);
+// Whether w has integer codes of a matmul's matrix and the sums are exact
+// within groups of k only: x is real (one scale per channel counts as groups of
+// PQ_CHANNEL_GROUP), or has codes per token and w scales per group of k.
+#define PQ_CHANNEL_GROUP 512
+bool pq_is_group_product(const pq_graph *g, const pq_op *op);
 // Codes of input i minus their zero points (0 when unquantized).
 PTQC_MUST_USE ptqc_status pq_centered_i16(pq_eval *e, uint32_t i,
                                           const int16_t **out);

@@ -245,7 +245,7 @@ bind_inputs(interp *r, const pq_tensor *inputs)
     return PTQC_OK;
 }
 
-static void
+static ptqc_status
 bind_constants(interp *r)
 {
     for (uint32_t i = 1; i < r->value_count; i++) {
@@ -254,13 +254,18 @@ bind_constants(interp *r)
             continue;
         }
         const pq_constant *c = pq_graph_constant(r->g, v->constant);
+        const void *p = pq_graph_constant_bytes(r->g, v->constant);
         pq_tensor *t = &r->tensors[i];
+        if (p == NULL && c->bytes > 0) {
+            return PTQC_E_RESOURCE;
+        }
         *t = (pq_tensor){.dtype = c->dtype,
                          .rank = c->rank,
-                         .p = (void *)(uintptr_t)c->p, // only read
+                         .p = (void *)(uintptr_t)p, // only read
                          .bytes = c->bytes};
         memcpy(t->dims, c->dims, c->rank * sizeof *c->dims);
     }
+    return PTQC_OK;
 }
 
 static ptqc_status
@@ -381,7 +386,7 @@ run_graph(interp *r, const pq_tensor *inputs, const observer *o)
 {
     PQ_TRY(bind_inputs(r, inputs));
     PQ_TRY(bind_states(r));
-    bind_constants(r);
+    PQ_TRY(bind_constants(r));
     for (uint32_t i = 1; i < r->value_count; i++) {
         const pq_value *v = pq_graph_value(r->g, (pq_value_id){i});
         r->uses_left[i] = r->uses[i];

@@ -94,47 +94,49 @@ typedef struct operands {
     const uint8_t *a, *b;
     uint8_t *a_rows; // transposed copy of a
     uint8_t *packed;
-    void *acc;           // [m][n] f32 or i32
-    size_t size, b_size; // of an element of a, of b
-    bool is_integer;     // acc i32
-    bool is_fixed;       // a f32, b i16, acc f32
-    pq_fixed_product fixed;
+    void *acc;                 // [m][n] f32 or i32
+    size_t size, b_size;       // of an element of a, of b
+    bool is_integer, is_group; // a is i16; w has scales per group of k
+    pq_group_product group;
+    int16_t *row; // [k] scratch: a row of a f32 as fixed point numbers
 } operands;
 
-// Codes with scales per group of k, times real numbers.
-static bool
-is_fixed_product(pq_graph *g, const pq_op *op)
-{
-    const pq_value *w = pq_graph_value(g, op->inputs[1]);
-    if (pq_is_integer_product(g, op) || pq_quant_is_none(w->quant) ||
-        w->type.rank != 2 || pq_op_i64(op, PQ_ATTR_TRANS_B, 0) == 0) {
-        return false;
-    }
-    const pq_scheme *s = &pq_graph_quant(g, w->quant)->scheme;
-    bool is_code = s->format == PTQC_I8 || s->format == PTQC_U8 ||
-                   s->format == PTQC_I4 || s->format == PTQC_U4;
-    return is_code && s->granularity == PQ_GRAN_GROUP && s->axis == 1 &&
-           s->group > 0;
-}
-
 static ptqc_status
-init_fixed(pq_eval *e, const matmul *mm, operands *o)
+init_group(pq_eval *e, const matmul *mm, operands *o)
 {
-    const float *a;
-    const int16_t *b;
     pq_qview q;
-    PQ_TRY(pq_in_f32(e, 0, &a));
-    PQ_TRY(pq_centered_i16(e, 1, &b)); // also checks the number of scales
     PQ_TRY(pq_qview_of(e, e->op->inputs[1], &q));
-    o->a = (const uint8_t *)a;
-    o->b = (const uint8_t *)b;
-    o->fixed = (pq_fixed_product){.m = mm->m,
+    o->group = (pq_group_product){.m = mm->m,
                                   .k = mm->k,
                                   .n = mm->n,
-                                  .group = (int64_t)q.scheme.group,
-                                  .scale = q.scale};
-    o->fixed.row = pq_scratch(e, mm->k, sizeof *o->fixed.row);
-    PQ_TRY_ALLOC(o->fixed.row);
+                                  .group = PQ_CHANNEL_GROUP,
+                                  .scale = q.scale,
+                                  .column_stride = q.count > 1};
+    if (q.scheme.granularity == PQ_GRAN_GROUP) {
+        int64_t group = (int64_t)q.scheme.group;
+        o->group.group = group;
+        o->group.column_stride = (mm->k + group - 1) / group;
+        o->group.group_stride = 1;
+    }
+    o->row = pq_scratch(e, o->is_integer ? 0 : mm->k, sizeof *o->row);
+    PQ_TRY_ALLOC(o->row);
+    return PTQC_OK;
+}
+
+// Operand i as centered codes or as f32.
+static ptqc_status
+read_operand(pq_eval *e, uint32_t i, bool is_integer, const uint8_t **out,
+             size_t *out_size)
+{
+    const int16_t *codes = NULL;
+    const float *real = NULL;
+    if (is_integer) {
+        PQ_TRY(pq_centered_i16(e, i, &codes)); // also checks the scales
+    } else {
+        PQ_TRY(pq_in_f32(e, i, &real));
+    }
+    *out = is_integer ? (const uint8_t *)codes : (const uint8_t *)real;
+    *out_size = is_integer ? sizeof *codes : sizeof *real;
     return PTQC_OK;
 }
 
@@ -142,24 +144,12 @@ static ptqc_status
 init_operands(pq_eval *e, const matmul *mm, operands *o)
 {
     o->is_integer = pq_is_integer_product(e->g, e->op);
-    o->is_fixed = is_fixed_product(e->g, e->op);
-    if (o->is_fixed) {
-        PQ_TRY(init_fixed(e, mm, o));
-    } else if (o->is_integer) {
-        const int16_t *a, *b;
-        PQ_TRY(pq_centered_i16(e, 0, &a));
-        PQ_TRY(pq_centered_i16(e, 1, &b));
-        o->a = (const uint8_t *)a;
-        o->b = (const uint8_t *)b;
-    } else {
-        const float *a, *b;
-        PQ_TRY(pq_in_f32(e, 0, &a));
-        PQ_TRY(pq_in_f32(e, 1, &b));
-        o->a = (const uint8_t *)a;
-        o->b = (const uint8_t *)b;
+    o->is_group = pq_is_group_product(e->g, e->op);
+    PQ_TRY(read_operand(e, 0, o->is_integer, &o->a, &o->size));
+    PQ_TRY(read_operand(e, 1, o->is_integer || o->is_group, &o->b, &o->b_size));
+    if (o->is_group) {
+        PQ_TRY(init_group(e, mm, o));
     }
-    o->size = o->is_integer ? sizeof(int16_t) : sizeof(float);
-    o->b_size = o->is_integer || o->is_fixed ? sizeof(int16_t) : sizeof(float);
     o->a_rows = pq_scratch(e, mm->trans_a ? mm->m * mm->k : 0, o->size);
     PQ_TRY_ALLOC(o->a_rows);
     o->packed = pq_scratch(e, pq_panels(mm->n) * PQ_PANEL * mm->k, o->b_size);
@@ -177,9 +167,12 @@ run_matrix(const matmul *mm, const operands *o, const uint8_t *a)
         a = o->a_rows;
     }
     const int16_t *codes = (const int16_t *)(const void *)o->packed;
-    if (o->is_fixed) {
-        pq_product_fixed(&o->fixed, (const float *)(const void *)a, codes,
-                         o->acc);
+    if (o->is_group && o->is_integer) {
+        pq_product_groups(&o->group, (const int16_t *)(const void *)a, codes,
+                          o->acc);
+    } else if (o->is_group) {
+        pq_product_fixed(&o->group, (const float *)(const void *)a, codes,
+                         o->row, o->acc);
     } else if (o->is_integer) {
         pq_product_i16((const int16_t *)(const void *)a, codes, mm->m, mm->k,
                        mm->n, o->acc);

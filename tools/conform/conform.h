@@ -173,7 +173,8 @@ float pq_random_unit(pq_random *r);                 // [0, 1)
 typedef struct pq_fill {
     ptqc_dtype dtype;
     int64_t bound;
-    bool is_positive; // scales, variances
+    bool is_positive; // variances
+    bool is_scale;    // of rows of codes: positive, some 0
     bool is_extreme;
     bool is_bias; // i32 sums: small
 } pq_fill;

@@ -42,7 +42,10 @@ random_real(pq_random *r, const pq_fill *how)
     if (how->bound > 0) {
         return (float)pq_random_below(r, (uint32_t)how->bound);
     }
-    if (how->is_positive) {
+    if (how->is_scale && pq_random_below(r, 8) == 0) {
+        return 0.0f;
+    }
+    if (how->is_positive || how->is_scale) {
         return 0.01f + pq_random_unit(r);
     }
     if (how->is_extreme && pq_random_below(r, 4) == 0) {

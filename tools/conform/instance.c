@@ -39,29 +39,44 @@ add_choice(pq_choices *c, pq_choice choice)
     }
 }
 
-// Codes of at most 16 bits, and i32 for biases.
+// Codes of at most 16 bits, i32 for biases, floats of 8 bits.
 static bool
 may_be_codes(ptqc_dtype t)
 {
-    return !pq_dtype_is_float(t) && t != PTQC_BOOL && t != PTQC_U32 &&
-           pq_dtype_bits(t) <= 32;
+    return pq_dtype_is_float(t)
+               ? pq_dtype_bits(t) == 8
+               : t != PTQC_BOOL && t != PTQC_U32 && pq_dtype_bits(t) <= 32;
+}
+
+static void
+add_symmetries(pq_choices *c, const pq_kit_operand *o, pq_choice choice)
+{
+    bool is_always = (o->flags & PTQC_OPERAND_SYMMETRIC) != 0 ||
+                     choice.granularity == PTQC_GRAN_TOKEN ||
+                     choice.dtype == PTQC_I32 ||
+                     pq_dtype_is_float(choice.dtype);
+    add_choice(c, choice);
+    if (!is_always) {
+        choice.is_symmetric = false;
+        add_choice(c, choice);
+    }
 }
 
 static void
 add_codes(pq_choices *c, const pq_kit_operand *o, ptqc_dtype t)
 {
+    static const uint32_t any_groups[] = {16, 3};
     for (uint32_t g = PTQC_GRAN_TENSOR; g <= PTQC_GRAN_TOKEN; g++) {
         if ((o->granularities & PTQC_GRAN_BIT(g)) == 0) {
             continue;
         }
-        uint32_t group = o->groups[0] != 0 ? o->groups[0] : 16;
-        pq_choice choice = {t, g, g == PTQC_GRAN_GROUP ? group : 0, true};
-        add_choice(c, choice);
-        bool is_always = (o->flags & PTQC_OPERAND_SYMMETRIC) != 0 ||
-                         g == PTQC_GRAN_TOKEN || t == PTQC_I32;
-        if (!is_always) {
-            choice.is_symmetric = false;
-            add_choice(c, choice);
+        if (g != PTQC_GRAN_GROUP) {
+            add_symmetries(c, o, (pq_choice){t, g, 0, true});
+            continue;
+        }
+        const uint32_t *groups = o->groups[0] != 0 ? o->groups : any_groups;
+        for (uint32_t i = 0; i < 2 && groups[i] != 0; i++) {
+            add_symmetries(c, o, (pq_choice){t, g, groups[i], true});
         }
     }
 }
@@ -221,7 +236,7 @@ zero_point(pq_maker *m, pq_choice choice)
 {
     unsigned bits = pq_dtype_bits(choice.dtype);
     bool is_signed = pq_dtype_is_signed(choice.dtype);
-    if (bits > 16) {
+    if (bits > 16 || pq_dtype_is_float(choice.dtype)) {
         return 0;
     }
     int32_t middle = is_signed ? 0 : 1 << (bits - 1);
@@ -344,8 +359,8 @@ fill_of(const pq_maker *m, pq_choice choice, const pq_kit_shape *s, uint32_t i)
     return (pq_fill){
         .dtype = choice.dtype,
         .bound = s->bound,
-        .is_positive = (m->rule->op == PQ_OP_MATMUL && i == 4) ||
-                       (m->rule->op == PQ_OP_BATCH_NORM && i == 4),
+        .is_positive = m->rule->op == PQ_OP_BATCH_NORM && i == 4,
+        .is_scale = m->rule->op == PQ_OP_MATMUL && i == 4,
         .is_extreme = is_wild && m->k % 5 == 4,
         .is_bias = is_product(m->rule->op) && choice.dtype == PTQC_I32,
     };

@@ -113,7 +113,8 @@ test_files(void **state)
 {
     (void)state;
     static const char *const paths[] = {"tests/ptir/example.ptir",
-                                        "tests/ptir/quantized.ptir"};
+                                        "tests/ptir/quantized.ptir",
+                                        "tests/ptir/schemes.ptir"};
     ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 1);
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
         pq_map map;

@@ -6,6 +6,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/dtype.h"
+#include "base/float16.h"
 #include "quant/quantize.h"
 #include "tests/support/cmocka_test.h"
 #include "tests/support/random.h"
@@ -218,6 +220,130 @@ symmetric_search(void **state)
     assert_true(searched < 0.9 * plain);
 }
 
+static double
+error_of(const pq_weights *ws, double power)
+{
+    float scale;
+    int32_t zero;
+    uint8_t codes[64];
+    double sum = 0;
+    pq_choose_weight_params(ws, &scale, &zero);
+    pq_encode_weights(ws, &scale, &zero, codes);
+    for (int i = 0; i < ws->inner; i++) {
+        int32_t code =
+            pq_dtype_is_signed(ws->scheme.format) ? (int8_t)codes[i] : codes[i];
+        float number = (float)(code - zero);
+        if (ws->scheme.format == PTQC_F8E4M3) {
+            number = pq_e4m3_to_f32(codes[i]);
+        }
+        sum +=
+            pow(fabs((double)scale * (double)number - (double)ws->w[i]), power);
+    }
+    return sum;
+}
+
+// A search never has the larger squared error, and the smaller one where an
+// outlier stretches the range.
+static void
+searches_clip(void **state)
+{
+    (void)state;
+    static const pq_scheme schemes[] = {
+        {.format = PTQC_U4, .symmetric = true},
+        {.format = PTQC_U4},
+        {.format = PTQC_I4, .bits = 3, .symmetric = true},
+        {.format = PTQC_U4, .bits = 3},
+        {.format = PTQC_I8, .symmetric = true},
+        {.format = PTQC_U8},
+        {.format = PTQC_F8E4M3, .symmetric = true},
+    };
+    pq_test_random r = pq_test_random_seed(9);
+    for (size_t s = 0; s < sizeof schemes / sizeof *schemes; s++) {
+        double plain = 0, searched = 0;
+        for (int i = 0; i < 50; i++) {
+            float w[64];
+            pq_test_fill_normal(&r, w, 64, 1);
+            w[i] = i % 2 == 0 ? 5.0f : w[i];
+            pq_weights ws = {.w = w,
+                             .outer = 1,
+                             .channels = 1,
+                             .inner = 64,
+                             .scheme = schemes[s]};
+            ws.scheme.granularity = PQ_GRAN_CHANNEL;
+            double a = error_of(&ws, 2);
+            ws.search = PQ_SCALE_MSE;
+            double b = error_of(&ws, 2);
+            assert_true(b <= a * 1.000001);
+            plain += a;
+            searched += b;
+        }
+        bool is_narrow = pq_dtype_bits(schemes[s].format) == 4;
+        assert_true(!is_narrow || searched < 0.95 * plain);
+    }
+    assert_string_equal(pq_scale_search_name(PQ_SCALE_MSE), "mse");
+    assert_string_equal(pq_scale_search_name(PQ_SCALE_MINMAX), "minmax");
+}
+
+// Codes of three bits stay within them, whatever stores them.
+static void
+three_bits(void **state)
+{
+    (void)state;
+    const float w[6] = {4, -3, 1.4f, 0, 0.5f, -0.6f};
+    float scale;
+    int32_t zero;
+    uint8_t codes[6];
+    pq_weights ws = {.w = w,
+                     .outer = 1,
+                     .channels = 1,
+                     .inner = 6,
+                     .scheme = {.format = PTQC_I4,
+                                .bits = 3,
+                                .granularity = PQ_GRAN_CHANNEL,
+                                .symmetric = true}};
+    pq_choose_weight_params(&ws, &scale, &zero);
+    pq_encode_weights(&ws, &scale, &zero, codes);
+    assert_true(scale == -1.0f && zero == 0); // 4 is -4 times it
+    const int8_t symmetric[6] = {-4, 3, -1, 0, 0, 1};
+    assert_memory_equal(codes, symmetric, 6);
+    ws.scheme.format = PTQC_U4;
+    ws.scheme.symmetric = false;
+    pq_choose_weight_params(&ws, &scale, &zero);
+    pq_encode_weights(&ws, &scale, &zero, codes);
+    assert_true(scale == 1.0f && zero == 3);
+    const uint8_t asymmetric[6] = {7, 0, 4, 3, 3, 2};
+    assert_memory_equal(codes, asymmetric, 6);
+}
+
+// The largest weight is the largest number of the format; NaN stays.
+static void
+float8(void **state)
+{
+    (void)state;
+    const float w[5] = {-3.5f, 1.75f, 0.0f, -0.001f, NAN};
+    static const ptqc_dtype dtypes[2] = {PTQC_F8E4M3, PTQC_F8E5M2};
+    static const uint8_t want[2][3] = {{0xfe, 0x76, 0}, {0xfb, 0x77, 0}};
+    for (size_t i = 0; i < 2; i++) {
+        float scale;
+        int32_t zero;
+        uint8_t codes[5];
+        const pq_weights ws = {.w = w,
+                               .outer = 1,
+                               .channels = 1,
+                               .inner = 5,
+                               .scheme = {.format = dtypes[i],
+                                          .granularity = PQ_GRAN_TENSOR,
+                                          .symmetric = true}};
+        pq_choose_weight_params(&ws, &scale, &zero);
+        pq_encode_weights(&ws, &scale, &zero, codes);
+        assert_true(zero == 0 && scale == 3.5f / (i == 0 ? 448 : 57344));
+        assert_memory_equal(codes, want[i], 3);
+        float (*widen)(uint8_t) = i == 0 ? pq_e4m3_to_f32 : pq_e5m2_to_f32;
+        assert_true(fabsf(widen(codes[3]) * scale - w[3]) <= 0.0002f);
+        assert_true(isnan(widen(codes[4])));
+    }
+}
+
 static void
 least_scales(void **state)
 {
@@ -277,6 +403,9 @@ main(void)
         cmocka_unit_test(channels_along_axis_1),
         cmocka_unit_test(groups_with_tail),
         cmocka_unit_test(symmetric_search),
+        cmocka_unit_test(searches_clip),
+        cmocka_unit_test(three_bits),
+        cmocka_unit_test(float8),
         cmocka_unit_test(least_scales),
         cmocka_unit_test(hostile_weights),
     };

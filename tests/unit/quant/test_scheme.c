@@ -25,11 +25,24 @@ static const pq_case cases[] = {
     {"w4a16:g128:sym", PTQC_OK, "w4a16:g128:sym"},
     {"w4a16:g32", PTQC_OK, "w4a16:g32:sym"},
     {"w4a16:ch", PTQC_OK, "w4a16:ch:sym"},
-    {"w4a8:dyn", PTQC_E_UNSUPPORTED, NULL},
-    {"w3a16", PTQC_E_UNSUPPORTED, NULL},
+    {"w4a8:dyn", PTQC_OK, "w4a8:dyn:g128:sym"},
+    {"w4a8", PTQC_OK, "w4a8:dyn:g128:sym"},
+    {"w4a8:dyn:g32:asym", PTQC_OK, "w4a8:dyn:g32:asym"},
+    {"w4a8:dyn:ch", PTQC_OK, "w4a8:dyn:ch:sym"},
+    {"w8a8:dyn:g32", PTQC_OK, "w8a8:dyn:g32:sym"},
+    {"w3a16", PTQC_OK, "w3a16:g128:sym"},
+    {"w3a16:g64:asym", PTQC_OK, "w3a16:g64:asym"},
+    {"w3a16:ch", PTQC_OK, "w3a16:ch:sym"},
     {"w2a16:g32", PTQC_E_UNSUPPORTED, NULL},
-    {"fp8", PTQC_E_UNSUPPORTED, NULL},
-    {"fp8:e5m2", PTQC_E_UNSUPPORTED, NULL},
+    {"fp8", PTQC_OK, "fp8:ch"},
+    {"fp8:e4m3:g32", PTQC_OK, "fp8:g32"},
+    {"fp8:e5m2", PTQC_OK, "fp8:e5m2:ch"},
+    {"fp8:t:e5m2", PTQC_OK, "fp8:e5m2:t"},
+    {"fp8:sym", PTQC_OK, "fp8:ch"},
+    {"fp8:asym", PTQC_E_UNSUPPORTED, NULL},
+    {"fp8:dyn", PTQC_E_UNSUPPORTED, NULL},
+    {"w4a16:dyn", PTQC_E_UNSUPPORTED, NULL},
+    {"fp8:e4m3:e5m2", PTQC_E_USAGE, NULL},
     {"mxfp4", PTQC_E_UNSUPPORTED, NULL},
     {"w8a8:g32", PTQC_E_UNSUPPORTED, NULL},
     {"", PTQC_E_USAGE, NULL},
@@ -97,22 +110,37 @@ meaning(void **state)
     assert_int_equal(r.weights.group, 32);
     assert_false(r.weights.symmetric);
     assert_int_equal(r.activations.format, PTQC_DTYPE_NONE);
+    assert_int_equal(pq_scheme_parse(ctx, PQ_STR("w3a16"), &r), PTQC_OK);
+    assert_true(r.weights.format == PTQC_I4 && r.weights.bits == 3);
+    assert_int_equal(pq_scheme_parse(ctx, PQ_STR("w3a16:asym"), &r), PTQC_OK);
+    assert_true(r.weights.format == PTQC_U4 && r.weights.bits == 3);
+    assert_int_equal(pq_scheme_parse(ctx, PQ_STR("fp8"), &r), PTQC_OK);
+    assert_true(r.weights.format == PTQC_F8E4M3 && r.weights.symmetric);
     ptqc_ctx_destroy(ctx);
 }
 
+// Zero points that are no parameter: 0, or the middle of all the format's
+// codes.
 static void
-ranges(void **state)
+symmetric_forms(void **state)
 {
     (void)state;
-    int32_t min, max;
-    pq_code_range(PTQC_I8, false, &min, &max);
-    assert_true(min == -128 && max == 127);
-    pq_code_range(PTQC_I8, true, &min, &max);
-    assert_true(min == -127 && max == 127);
-    pq_code_range(PTQC_U4, true, &min, &max);
-    assert_true(min == 0 && max == 15);
-    pq_code_range(PTQC_F32, false, &min, &max);
-    assert_true(min == 0 && max == 0);
+    static const struct {
+        ptqc_dtype format;
+        uint32_t bits;
+        ptqc_dtype symmetric;
+    } rows[] = {{PTQC_U8, 0, PTQC_I8},
+                {PTQC_I8, 0, PTQC_I8},
+                {PTQC_U4, 0, PTQC_U4},
+                {PTQC_U4, 3, PTQC_I4},
+                {PTQC_F8E4M3, 0, PTQC_F8E4M3}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const pq_scheme s = {.format = rows[i].format, .bits = rows[i].bits};
+        pq_scheme symmetric = pq_scheme_symmetric(&s);
+        assert_true(symmetric.symmetric);
+        assert_int_equal(symmetric.format, rows[i].symmetric);
+        assert_int_equal(symmetric.bits, rows[i].bits);
+    }
 }
 
 static void
@@ -135,7 +163,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spellings),
         cmocka_unit_test(meaning),
-        cmocka_unit_test(ranges),
+        cmocka_unit_test(symmetric_forms),
         cmocka_unit_test(granularity_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,8 +5,8 @@
 // the interpreter: bit for bit.
 //
 // In the text, "$f32[2, 3]" after "const c1: " stands for a constant with
-// random elements: floats in [-1, 1), i8, u8, i4, u4 any code, i32 in [-500,
-// 500].
+// random elements: floats in [-1, 1), i8, u8, i4, u4, f8 any code, i32 in
+// [-500, 500]; "$half[2, 3]" is f32 whose numbers are exactly f16.
 #ifndef PTQC_TESTS_PLUGIN_CHECK_H
 #define PTQC_TESTS_PLUGIN_CHECK_H
 
@@ -56,6 +56,9 @@ plugin_random_list(char *out, size_t room, const char *type, int64_t count,
         if (strcmp(type, "f32") == 0) {
             w = snprintf(out + n, room - n, "%s%.9g", comma,
                          (double)pq_test_random_f32(r, -1.0f, 1.0f));
+        } else if (strcmp(type, "half") == 0) {
+            w = snprintf(out + n, room - n, "%s%.9g", comma,
+                         (double)pq_test_random_int(r, -2047, 2047) / 2048);
         } else {
             int64_t low = strcmp(type, "i8") == 0   ? -127
                           : strcmp(type, "u8") == 0 ? 0
@@ -76,13 +79,16 @@ plugin_random_list(char *out, size_t room, const char *type, int64_t count,
     return n;
 }
 
-// f16 or bf16 in (-1, 1), or any bytes of u4 and i4 (rows of even length).
+// f16 or bf16 in (-1, 1), or any bytes of f8, u4 and i4 (rows of even length).
 static inline size_t
 plugin_random_bytes(char *out, size_t room, const char *type, int64_t count,
                     pq_test_random *r)
 {
     bool is_half = strcmp(type, "f16") == 0, is_bf = strcmp(type, "bf16") == 0;
-    size_t bytes = (size_t)(is_half || is_bf ? 2 * count : count / 2);
+    bool is_f8 = strstr(type, "f8") != NULL;
+    size_t bytes = (size_t)(is_half || is_bf ? 2 * count
+                            : is_f8          ? count
+                                             : count / 2);
     uint8_t *p = malloc(bytes + 1);
     assert_non_null(p);
     pq_test_fill_bytes(r, p, bytes);
@@ -136,10 +142,11 @@ plugin_expand(const char *from, char *out, size_t room)
         if (strstr("u4 i4", type) != NULL && last % 2 != 0) {
             count = count / last * (last + 1); // rows start on a byte
         }
-        n += (size_t)snprintf(out + n, room - n,
-                              "%.*s = ", (int)(end + 1 - from - 1), from + 1);
+        n += (size_t)snprintf(out + n, room - n, "%s%.*s = ",
+                              strcmp(type, "half") == 0 ? "f32" : type,
+                              (int)(end + 1 - open), open);
         from = end + 1;
-        if (strstr("f16 bf16 u4 i4", type) != NULL) {
+        if (strstr("f16 bf16 u4 i4 f8e4m3 f8e5m2", type) != NULL) {
             n += plugin_random_bytes(out + n, room - n, type, count, &r);
             continue;
         }

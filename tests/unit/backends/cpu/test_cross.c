@@ -4,6 +4,7 @@
 // for every level, aarch64 too, and call nothing outside of themselves.
 #include <elf.h>
 
+#include "backends/cpu/amx.h"
 #include "backends/cpu/emit_attention.h"
 #include "backends/cpu/emit_expr.h"
 #include "backends/cpu/emit_pool.h"
@@ -49,15 +50,21 @@ assert_closed(const char *name, pq_isa isa, ptqc_bytes object)
 }
 
 static void
+check_level(pq_jit *jit, pq_isa isa, const pq_kernel_class *cls,
+            const void *desc)
+{
+    ptqc_bytes object = {0};
+    assert_int_equal(pq_jit_object(jit, NULL, isa, cls, desc, &object),
+                     PTQC_BE_OK);
+    assert_closed(cls->name, isa, object);
+    cpu_host_free(NULL, (void *)(uintptr_t)object.p);
+}
+
+static void
 check_kernel(pq_jit *jit, const pq_kernel_class *cls, const void *desc)
 {
     for (int isa = 0; isa < PQ_ISA_COUNT; isa++) {
-        ptqc_bytes object = {0};
-        assert_int_equal(
-            pq_jit_object(jit, NULL, (pq_isa)isa, cls, desc, &object),
-            PTQC_BE_OK);
-        assert_closed(cls->name, (pq_isa)isa, object);
-        cpu_host_free(NULL, (void *)(uintptr_t)object.p);
+        check_level(jit, (pq_isa)isa, cls, desc);
     }
 }
 
@@ -213,21 +220,44 @@ test_fixed(void **state)
     (void)state;
     pq_jit *jit = create_jit();
     for (uint32_t i = 0; i < 4; i++) {
-        pq_fixed_key key = {i / 2 * 3, i % 2};
+        pq_fixed_key key = {i / 2 * 3, i % 2, 1 + i % 2, 0};
         check_kernel(jit, &pq_fixed_class, &key);
     }
     for (uint32_t weight = PQ_WEIGHT_F16; weight < PQ_WEIGHT_COUNT; weight++) {
-        for (uint32_t i = 0; i < 2; i++) {
+        for (uint32_t i = 0; i < 4; i++) {
             pq_tile_desc desc = {
                 .weight = weight,
-                .asymmetric = i,
-                .rows = i > 0 ? 3 : 1,
+                .asymmetric = i % 2,
+                .rows = i % 2 > 0 ? 3 : 1,
                 .strips = 1,
-                .rest = i,
-                .lines = pq_weight_is_fixed(weight) ? 4 + 4 * i : 0,
+                .rest = i % 2,
+                .lines = pq_weight_is_fixed(weight) ? 4 + 4 * (i % 2) : 0,
+                .digits = 1 + i / 2,
+                .half_scales = i / 2,
+                .is_odd = i == 3,
                 .epilogue = {.kind = PQ_EPI_FLOAT, .out = PQ_ELEM_F32}};
             check_kernel(jit, &pq_tile_class, &desc);
         }
+    }
+    pq_jit_destroy(jit);
+}
+
+// Kernels of one level only.
+static void
+test_amx(void **state)
+{
+    (void)state;
+    pq_jit *jit = create_jit();
+    for (uint32_t i = 0; i < 12; i++) {
+        uint32_t digits = 1 + i / 4 % 2;
+        pq_amx_key key = {.is_fixed = i < 8,
+                          .digits = digits,
+                          .row_tiles = digits == 2 ? 1 : 1 + i % 2,
+                          .strips = 1 + i / 2 % 2,
+                          .chunk = 64 >> i % 3,
+                          .asymmetric = i % 2,
+                          .zero = 8};
+        check_level(jit, PQ_ISA_AMX, &pq_amx_class, &key);
     }
     pq_jit_destroy(jit);
 }
@@ -239,6 +269,7 @@ main(void)
         cmocka_unit_test(test_expr),      cmocka_unit_test(test_rows),
         cmocka_unit_test(test_windows),   cmocka_unit_test(test_cells),
         cmocka_unit_test(test_attention), cmocka_unit_test(test_fixed),
+        cmocka_unit_test(test_amx),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

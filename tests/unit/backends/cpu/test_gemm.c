@@ -3,6 +3,7 @@
 // matmul and bmm against scalar C, bit for bit, at every level of the
 // machine, with one and several workers.
 #include "backends/cpu/gemm.h"
+#include "base/float16.h"
 #include "kernel_reference.h"
 
 #define GUARD 64
@@ -42,7 +43,7 @@ typedef struct matmul_data {
 static int
 is_codes(const matmul_case *c)
 {
-    return c->format == PQ_WEIGHT_W8 || c->format == PQ_WEIGHT_W4;
+    return pq_weight_is_codes(c->format);
 }
 
 static pq_weight_shape
@@ -55,6 +56,19 @@ shape_of(const matmul_case *c)
                              .group = c->group};
 }
 
+// A number that is no NaN (its bits are not defined), as code and as f32.
+static float
+random_float8(pq_test_random *r, const matmul_case *c, uint8_t *out)
+{
+    float x;
+    do {
+        *out = (uint8_t)pq_test_random_int(r, 0, 255);
+        x = c->format == PQ_WEIGHT_E4M3 ? pq_e4m3_to_f32(*out)
+                                        : pq_e5m2_to_f32(*out);
+    } while (!isfinite(x));
+    return x;
+}
+
 // Codes [n][k] (k contiguous), 4 bits dense with padded rows.
 static void
 make_codes(pq_test_random *r, const matmul_case *c, matmul_data *d,
@@ -64,12 +78,13 @@ make_codes(pq_test_random *r, const matmul_case *c, matmul_data *d,
     int64_t groups = (c->k + group - 1) / group;
     int bits = c->format == PQ_WEIGHT_W4 ? 4 : 8;
     int64_t row = bits == 4 ? (c->k + 1) / 2 * 2 : c->k;
-    int is_signed = bits == 8 && !c->asymmetric;
+    int is_float = pq_weight_is_float8(c->format);
+    int is_signed = bits == 8 && !c->asymmetric && !is_float;
     d->stored = alloc64(c->n * row);
     memset(d->stored, 0, (size_t)(c->n * row));
     d->scales = random_floats(r, groups * c->n, 0.001f, 0.1f);
     d->zeros = alloc64(4 * groups * c->n);
-    int32_t middle = is_signed ? 0 : bits == 8 ? 128 : 8;
+    int32_t middle = is_signed || is_float ? 0 : bits == 8 ? 128 : 8;
     for (int64_t i = 0; i < groups * c->n; i++) {
         d->zeros[i] = c->asymmetric
                           ? (int32_t)pq_test_random_int(r, 0, (1 << bits) - 1)
@@ -86,7 +101,9 @@ make_codes(pq_test_random *r, const matmul_case *c, matmul_data *d,
             }
             int32_t value = is_signed ? (int8_t)code : code;
             int64_t g = k / group * c->n + n;
-            d->real[k * c->n + n] = (float)(value - d->zeros[g]) * d->scales[g];
+            float number = is_float ? random_float8(r, c, &d->stored[at])
+                                    : (float)(value - d->zeros[g]);
+            d->real[k * c->n + n] = number * d->scales[g];
         }
     }
     *source = (pq_weight_source){.data = d->stored,
@@ -335,6 +352,25 @@ codes_level(pq_jit *jit)
 }
 
 static void
+float8_level(pq_jit *jit)
+{
+    static const int64_t groups[] = {0, 4, 32};
+    for (size_t i = 0; i < ODD_COUNT * 2 * 3; i++) {
+        const int64_t *s = odd_shapes[i % ODD_COUNT];
+        size_t kind = i / ODD_COUNT;
+        matmul_case c = {s[0],
+                         s[1],
+                         s[2],
+                         kind & 1 ? PQ_WEIGHT_E5M2 : PQ_WEIGHT_E4M3,
+                         groups[kind / 2],
+                         0,
+                         {PQ_EPI_FLOAT, PQ_ACT_NONE, PQ_ELEM_NONE, PQ_ELEM_F32,
+                          PQ_EPI_BIAS}};
+        check_matmul(jit, &c);
+    }
+}
+
+static void
 acts_level(pq_jit *jit)
 {
     for (uint32_t act = 0; act < PQ_ACT_COUNT; act++) {
@@ -498,6 +534,7 @@ refuses_level(pq_jit *jit)
 EACH_LEVEL(f32)
 EACH_LEVEL(s8)
 EACH_LEVEL(codes)
+EACH_LEVEL(float8)
 EACH_LEVEL(acts)
 EACH_LEVEL(extremes)
 EACH_LEVEL(bmm)
@@ -507,10 +544,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_f32),      cmocka_unit_test(test_s8),
-        cmocka_unit_test(test_codes),    cmocka_unit_test(test_acts),
-        cmocka_unit_test(test_extremes), cmocka_unit_test(test_bmm),
-        cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_f32),    cmocka_unit_test(test_s8),
+        cmocka_unit_test(test_codes),  cmocka_unit_test(test_acts),
+        cmocka_unit_test(test_float8), cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_bmm),    cmocka_unit_test(test_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

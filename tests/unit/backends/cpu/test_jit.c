@@ -309,8 +309,8 @@ static const char aarch64_args[] =
     "    const int32_t *weight_zero, *row_sum; } epilogue_args;\n"
     "typedef struct { const void *const *rows; int64_t taps, steps;\n"
     "    const void *weights; int64_t weight_stride, groups, group_lines,\n"
-    "    zeros_offset, low_offset, scale_offset;\n"
-    "    const int32_t *init; void *out;\n"
+    "    zeros_offset, low_offset, sums_offset, scale_offset;\n"
+    "    const int32_t *init; const void *start; void *out;\n"
     "    int64_t out_stride, columns; epilogue_args epilogue; } tile_args;\n";
 
 static void
@@ -355,7 +355,7 @@ test_aarch64(void **state)
 {
     (void)state;
     // mirrored in aarch64_args
-    assert_int_equal(sizeof(pq_tile_args), 112 + sizeof(pq_epilogue_args));
+    assert_int_equal(sizeof(pq_tile_args), 128 + sizeof(pq_epilogue_args));
     assert_int_equal(sizeof(pq_epilogue_args), 96);
     const char *tools[] = {"aarch64-linux-gnu-gcc", "aarch64-linux-gnu-objcopy",
                            "qemu-aarch64"};

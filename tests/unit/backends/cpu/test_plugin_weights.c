@@ -47,6 +47,48 @@ static const plugin_case embedding_cases[] = {
     "quant " name " = {format = " format ", granularity = group, axis = 1, "   \
     "group = " group ", symmetric = " symmetric ", dynamic = 0, scale = "      \
     scales ", zero_point = " zeros "}\n"
+#define LIST_35(x)                                                             \
+    LIST_16(x) ", " LIST_16(x) ", " x ", " x ", " x
+#define QUANT_CHANNEL(name, format, axis)                                      \
+    "quant " name " = {format = " format ", granularity = channel, axis = "    \
+    axis ", group = 0, symmetric = 1, dynamic = 0, scale = c1, "               \
+    "zero_point = c2}\n"
+
+// Any bytes are weights: also NaN, and in e5m2 infinity.
+static const plugin_case float8_cases[] = {
+    {"e4m3, channels", "graph \"g\" stage quantized\nsymbol T = [1, 99]\n"
+     "const c1: $f32[35]\n"
+     "const c2: i32[35] = [" LIST_35("0") "]\n"
+     "const c3: $f8e4m3[35, 77]\nconst c4: $f32[35]\n"
+     QUANT_CHANNEL("q1", "f8e4m3", "0")
+     "input %x: f32[2, T, 77]\n%w: f8e4m3[35, 77] q1 = c3\n"
+     "%b: f32[35] = c4\n"
+     "%a: f32[2, T, 35] = matmul(%x, %w, %b) {trans_b = 1, act = silu}\n"
+     "%y: f32[2, T, 35] = matmul(%x, %w, _, %a) {trans_b = 1}\noutput %y\n",
+     {1}, 1, 0},
+    {"e5m2, channels, [k, n]", "graph \"g\" stage quantized\n"
+     "symbol T = [1, 99]\nconst c1: $f32[35]\n"
+     "const c2: i32[35] = [" LIST_35("0") "]\n"
+     "const c3: $f8e5m2[18, 35]\n" QUANT_CHANNEL("q1", "f8e5m2", "1")
+     "input %x: f32[T, 18]\n%w: f8e5m2[18, 35] q1 = c3\n"
+     "%y: f32[T, 35] = matmul(%x, %w)\noutput %y\n", {13}, 1, 0},
+    {"e4m3, groups", "graph \"g\" stage quantized\nsymbol T = [1, 99]\n"
+     "const c1: $f32[36, 5]\n"
+     "const c2: i32[36, 5] = [" LIST_36("0, 0, 0, 0, 0") "]\n"
+     "const c3: $f8e4m3[36, 75]\n"
+     QUANT("q1", "f8e4m3", "1", "c1", "c2", "16")
+     "input %x: f32[T, 75]\n%w: f8e4m3[36, 75] q1 = c3\n"
+     "%y: f32[T, 36] = matmul(%x, %w) {trans_b = 1}\noutput %y\n",
+     {20}, 1, 0},
+    {"large scales", "graph \"g\" stage quantized\n"
+     "const c1: f32[1] = [1e36]\nconst c2: i32[1] = [0]\n"
+     "const c3: $f8e4m3[7, 9]\n"
+     "quant q1 = {format = f8e4m3, granularity = tensor, axis = 0, group = 0, "
+     "symmetric = 1, dynamic = 0, scale = c1, zero_point = c2}\n"
+     "input %x: f32[3, 9]\n%w: f8e4m3[7, 9] q1 = c3\n"
+     "%y: f32[3, 7] = matmul(%x, %w) {trans_b = 1}\noutput %y\n",
+     {0}, 0, 0},
+};
 
 // 36 rows of weights; scales per 16, 32 and 64 of the inner elements.
 static const plugin_case group_cases[] = {
@@ -112,13 +154,108 @@ static const plugin_case group_cases[] = {
      "%y: f32[4, 36] = matmul(%z, %v) {trans_b = 1}\noutput %y\n",
      {0}, 0, 0},
 };
+
+// Scales that are exactly f16: two groups share a line of scales. K of 5 and
+// 4 groups, and a last group that is shorter after an even and an odd number.
+#define HALF_CASE(name, k, groups, group, zeros, rows)                         \
+    {name, "graph \"g\" stage quantized\nsymbol T = [1, 99]\n"                \
+     "const c1: $half[36, " groups "]\n"                                       \
+     "const c2: i32[36, " groups "] = [" LIST_36(zeros) "]\n"                  \
+     "const c3: $u4[36, " k "]\nconst c4: $i8[36, " k "]\n"                    \
+     "const c5: i32[36, " groups "] = [" LIST_36(zeros) "]\n"                  \
+     QUANT("q1", "u4", "0", "c1", "c2", group)                                 \
+     QUANT("q2", "i8", "0", "c1", "c5", group)                                 \
+     "input %x: f32[T, " k "]\n%v: u4[36, " k "] q1 = c3\n"                    \
+     "%w: i8[36, " k "] q2 = c4\n"                                             \
+     "%a: f32[T, 36] = matmul(%x, %v) {trans_b = 1}\n"                         \
+     "%y: f32[T, 36] = matmul(%x, %w, _, %a) {trans_b = 1}\n"                  \
+     "output %y\n", {rows}, 1, 0}
+
+static const plugin_case half_cases[] = {
+    HALF_CASE("5 groups", "160", "5", "32", "0, 15, 7, 3, 9", 1),
+    HALF_CASE("4 groups", "128", "4", "32", "0, 15, 7, 3", 13),
+    HALF_CASE("5 groups, the last is shorter", "135", "5", "32",
+              "0, 15, 7, 3, 9", 9),
+    HALF_CASE("4 groups, the last is shorter", "52", "4", "16", "0, 15, 7, 3",
+              3),
+    HALF_CASE("1 group", "128", "1", "128", "8", 5),
+    HALF_CASE("1 group, shorter", "7", "1", "16", "8", 2),
+    HALF_CASE("many rows, group 32", "135", "5", "32", "0, 15, 7, 3, 9", 70),
+    HALF_CASE("many rows, group 128", "300", "3", "128", "8, 8, 8", 99),
+    HALF_CASE("many rows, group 16", "52", "4", "16", "0, 15, 7, 3", 48),
+};
+
+// Codes per row times codes with scales per group or of 4 bits.
+#define TOKEN_CASE(name, format, k, scales, quant, rows)                       \
+    {name, "graph \"g\" stage quantized\nsymbol T = [1, 99]\n"                \
+     scales "const c3: $" format "[36, " k "]\nconst c4: $f32[36]\n" quant     \
+     "quant q2 = {format = i8, granularity = token, axis = 0, group = 0, "     \
+     "symmetric = 1, dynamic = 1}\n"                                           \
+     "input %x: f32[2, T, " k "]\n%w: " format "[36, " k "] q1 = c3\n"         \
+     "%b: f32[36] = c4\n"                                                      \
+     "%c: i8[2, T, " k "] q2, %s: f32[2, T, 1] = dynamic_quantize(%x)\n"       \
+     "%a: f32[2, T, 36] = matmul(%c, %w, %b, _, %s) {trans_b = 1, "            \
+     "act = silu}\n"                                                           \
+     "%y: f32[2, T, 36] = matmul(%c, %w, _, %a, %s) {trans_b = 1}\n"           \
+     "output %y\n", {rows}, 1, 0}
+#define CHANNEL_QUANT(format, symmetric)                                       \
+    "quant q1 = {format = " format ", granularity = channel, axis = 0, "       \
+    "group = 0, symmetric = " symmetric ", dynamic = 0, scale = c1, "          \
+    "zero_point = c2}\n"
+#define SCALES(groups, zeros)                                                  \
+    "const c1: $f32[36, " groups "]\n"                                         \
+    "const c2: i32[36, " groups "] = [" LIST_36(zeros) "]\n"
+
+static const plugin_case token_cases[] = {
+    TOKEN_CASE("i4, one row each", "i4", "128", SCALES("4", "0, 0, 0, 0"),
+               QUANT("q1", "i4", "1", "c1", "c2", "32"), 1),
+    TOKEN_CASE("u4 with zero points", "u4", "141", SCALES("5", "0, 15, 7, 3, 9"),
+               QUANT("q1", "u4", "0", "c1", "c2", "32"), 7),
+    TOKEN_CASE("i8, a shorter group", "i8", "74", SCALES("5", "0, 0, 0, 0, 0"),
+               QUANT("q1", "i8", "1", "c1", "c2", "16"), 13),
+    TOKEN_CASE("i4 per channel", "i4", "74",
+               "const c1: $f32[36]\nconst c2: i32[36] = [" LIST_36("0") "]\n",
+               CHANNEL_QUANT("i4", "1"), 5),
+    TOKEN_CASE("u4 per channel", "u4", "32",
+               "const c1: $half[36]\nconst c2: i32[36] = [" LIST_36("5") "]\n",
+               CHANNEL_QUANT("u4", "0"), 25),
+    TOKEN_CASE("many rows, u4", "u4", "141", SCALES("5", "0, 15, 7, 3, 9"),
+               QUANT("q1", "u4", "0", "c1", "c2", "32"), 50),
+    TOKEN_CASE("many rows, i8 by 64", "i8", "260",
+               SCALES("5", "0, 0, 0, 0, 0"),
+               QUANT("q1", "i8", "1", "c1", "c2", "64"), 41),
+    TOKEN_CASE("many rows, i4 per channel", "i4", "74",
+               "const c1: $f32[36]\nconst c2: i32[36] = [" LIST_36("0") "]\n",
+               CHANNEL_QUANT("i4", "1"), 99),
+};
 // clang-format on
+
+static void
+half_scales(void **state)
+{
+    (void)state;
+    PLUGIN_CHECK(half_cases);
+}
+
+static void
+tokens(void **state)
+{
+    (void)state;
+    PLUGIN_CHECK(token_cases);
+}
 
 static void
 groups(void **state)
 {
     (void)state;
     PLUGIN_CHECK(group_cases);
+}
+
+static void
+float8(void **state)
+{
+    (void)state;
+    PLUGIN_CHECK(float8_cases);
 }
 
 static void
@@ -139,9 +276,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(short_weights),
-        cmocka_unit_test(embeddings),
-        cmocka_unit_test(groups),
+        cmocka_unit_test(short_weights), cmocka_unit_test(embeddings),
+        cmocka_unit_test(groups),        cmocka_unit_test(half_scales),
+        cmocka_unit_test(tokens),        cmocka_unit_test(float8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -360,6 +360,94 @@ weight_only_groups(void **state)
     op_case_end(&c);
 }
 
+// Codes per token times u4 weights [n][k] in two groups of k, the last one
+// shorter; a row without scale, extreme codes, bias and residual.
+static void
+dynamic_groups(void **state)
+{
+    (void)state;
+    enum { ROWS = 3, OUT = 2, IN = 5, GROUP = 3, GROUPS = 2 };
+    // row 0: 0 15 7 8 3; row 1: 15 15 1 0 9
+    const uint8_t packed[6] = {0xf0, 0x87, 0x03, 0xff, 0x01, 0x09};
+    const uint8_t w[OUT * IN] = {0, 15, 7, 8, 3, 15, 15, 1, 0, 9};
+    const float scale[OUT * GROUPS] = {0.5f, 0.3f, -0.25f, 0.7f};
+    const int32_t zero[OUT * GROUPS] = {8, 0, 15, 3};
+    const int8_t x[ROWS * IN] = {127, -127, 5, 0,    1,   0,  0, 0,
+                                 0,   0,    3, -128, -99, 77, 64};
+    const float x_scale[ROWS] = {0.013f, 0, 1e-3f};
+    const float bias[OUT] = {0.1f, -7};
+    const float residual[ROWS * OUT] = {1, 2, 3, -4, 0.3f, 6};
+    float want[ROWS * OUT];
+    for (int i = 0; i < ROWS * OUT; i++) {
+        int m = i / OUT, n = i % OUT;
+        float acc = 0;
+        for (int g = 0; g < GROUPS; g++) {
+            int32_t sum = 0;
+            for (int k = GROUP * g; k < IN && k < GROUP * (g + 1); k++) {
+                sum += x[m * IN + k] * (w[n * IN + k] - zero[n * GROUPS + g]);
+            }
+            acc = fmaf((float)sum, scale[n * GROUPS + g], acc);
+        }
+        float v = acc * x_scale[m];
+        v = v + bias[n];
+        want[i] = v + residual[i];
+    }
+    op_case c;
+    op_case_begin(&c, PQ_OP_MATMUL);
+    pq_quant token = {.scheme = {.format = PTQC_I8,
+                                 .granularity = PQ_GRAN_TOKEN,
+                                 .symmetric = true,
+                                 .dynamic = true}};
+    op_case_codes(&c, PTQC_I8, DIMS(ROWS, IN), x,
+                  pq_graph_add_quant(c.g, &token));
+    op_case_codes(
+        &c, PTQC_U4, DIMS(OUT, IN), packed,
+        op_case_scales(&c, PTQC_U4, scale, zero, OUT * GROUPS, 1, GROUP));
+    op_case_in(&c, PTQC_F32, DIMS(OUT), bias);
+    op_case_in(&c, PTQC_F32, DIMS(ROWS, OUT), residual);
+    op_case_in(&c, PTQC_F32, DIMS(ROWS, 1), x_scale);
+    pq_build_i64(&c.b, PQ_ATTR_TRANS_B, 1);
+    op_case_run(&c);
+    op_case_expect_f32(&c, 0, want, ROWS * OUT, op_case_exact);
+    op_case_end(&c);
+}
+
+// Floats of 8 bits: the number times its scale, then the float product.
+static void
+weight_only_float8(void **state)
+{
+    (void)state;
+    enum { OUT = 2, IN = 5, GROUP = 3, GROUPS = 2 };
+    static const ptqc_dtype dtypes[2] = {PTQC_F8E4M3, PTQC_F8E5M2};
+    // subnormal and large numbers, both zeros, negative ones
+    const uint8_t codes[OUT * IN] = {0x01, 0x7b, 0x00, 0xb8, 0x39,
+                                     0x80, 0x83, 0x77, 0xf4, 0x08};
+    const float scale[OUT * GROUPS] = {0.3f, 1e-3f, -0.7f, 3};
+    const float x[IN] = {1.5f, -0.25f, 2, 0.125f, 3};
+    for (size_t f = 0; f < 2; f++) {
+        float want[OUT];
+        for (int j = 0; j < OUT; j++) {
+            want[j] = 0;
+            for (int k = 0; k < IN; k++) {
+                uint8_t code = codes[j * IN + k];
+                float w = f == 0 ? pq_e4m3_to_f32(code) : pq_e5m2_to_f32(code);
+                w = w * scale[j * GROUPS + k / GROUP];
+                want[j] = fmaf(x[k], w, want[j]);
+            }
+        }
+        op_case c;
+        op_case_begin(&c, PQ_OP_MATMUL);
+        op_case_in(&c, PTQC_F32, DIMS(1, IN), x);
+        op_case_codes(&c, dtypes[f], DIMS(OUT, IN), codes,
+                      op_case_scales(&c, dtypes[f], scale, (int32_t[4]){0},
+                                     OUT * GROUPS, 1, GROUP));
+        pq_build_i64(&c.b, PQ_ATTR_TRANS_B, 1);
+        op_case_run(&c);
+        op_case_expect_f32(&c, 0, want, OUT, op_case_exact);
+        op_case_end(&c);
+    }
+}
+
 static void
 weight_only_channels_half(void **state)
 {
@@ -448,6 +536,8 @@ main(void)
         cmocka_unit_test(raw_mode),
         cmocka_unit_test(dynamic_mode),
         cmocka_unit_test(weight_only_groups),
+        cmocka_unit_test(dynamic_groups),
+        cmocka_unit_test(weight_only_float8),
         cmocka_unit_test(weight_only_channels_half),
         cmocka_unit_test(doubles_and_integers),
         cmocka_unit_test(declines),

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Weights that share one scale: inside of quantize.h.
+#ifndef PTQC_QUANT_SHARE_H
+#define PTQC_QUANT_SHARE_H
+
+#include "quant/quantize.h"
+
+// `runs` runs of `length` elements, `stride` apart.
+typedef struct pq_share {
+    const float *w;
+    int64_t runs, length, stride;
+} pq_share;
+
+// Scale and zero point of these elements; the scale is never below
+// `least_scale` (formats of 8 bits; 0: any).
+pq_params pq_share_params(const pq_share *share, const pq_scheme *scheme,
+                          pq_scale_search search, float least_scale);
+// Their codes, one byte each, laid out as the elements; out goes with
+// share->w.
+void pq_share_encode(const pq_share *share, const pq_scheme *scheme,
+                     pq_params p, uint8_t *out);
+
+// pq_params_of_range of any format.
+pq_params pq_params_of_format(float min, float max, const pq_format *f,
+                              bool symmetric);
+// The code of 0 when the smallest element is min: asymmetric formats.
+int32_t pq_zero_point_of(float min, float scale, const pq_format *f);
+
+#endif
