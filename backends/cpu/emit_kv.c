@@ -92,7 +92,7 @@ emit_widen(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_kv_widen_class = {
     .name = "widen keys or values",
-    .version = 1,
+    .version = 2,
     .desc_bytes = sizeof(pq_kv_widen_desc),
     .emit = emit_widen,
 };
@@ -190,7 +190,7 @@ emit_score(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_kv_score_class = {
     .name = "scores of keys",
-    .version = 1,
+    .version = 2,
     .desc_bytes = sizeof(pq_kv_score_desc),
     .emit = emit_score,
 };
@@ -382,7 +382,7 @@ emit_softmax(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_kv_softmax_class = {
     .name = "softmax of scores",
-    .version = 1,
+    .version = 2,
     .desc_bytes = sizeof(pq_kv_softmax_desc),
     .emit = emit_softmax,
 };
@@ -460,7 +460,7 @@ emit_sum(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_kv_sum_class = {
     .name = "sums of values",
-    .version = 1,
+    .version = 2,
     .desc_bytes = sizeof(pq_kv_sum_desc),
     .emit = emit_sum,
 };

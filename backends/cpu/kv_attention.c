@@ -527,7 +527,8 @@ sum_panel(const block *b, int64_t panel)
 {
     const pq_kv_attention *op = b->op;
     const tiling *t = &op->sum_tiling;
-    int is_one = b->count <= t->tile && t->strips * LANES == op->v_line;
+    int is_one = b->count <= t->tile && !t->widened &&
+                 t->strips * LANES == op->v_line;
     int64_t chunk = is_one ? b->keys : CHUNK_KEYS;
     for (int64_t key = 0; key < b->keys; key += chunk) {
         sum_chunk(b, panel, key, min_i64(key + chunk, b->keys));
