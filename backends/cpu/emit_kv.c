@@ -92,10 +92,20 @@ emit_widen(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_kv_widen_class = {
     .name = "widen keys or values",
-    .version = 2,
+    .version = 3,
     .desc_bytes = sizeof(pq_kv_widen_desc),
     .emit = emit_widen,
 };
+
+// Asks for the cache line at an address; level 3: all caches, 2: all but the
+// nearest.
+static void
+ask_for(pq_emitter *e, val v_at, int32_t level)
+{
+    val v_args[4] = {v_at, pq_emit_i32(e, 0), pq_emit_i32(e, level),
+                     pq_emit_i32(e, 1)};
+    pq_emit_intrinsic(e, "llvm.prefetch", &e->t_ptr, 1, v_args, 4);
+}
 
 // ---- scores ----------------------------------------------------------------
 
@@ -114,6 +124,9 @@ score_element(void *user, val v_d, val *v_acc)
     pq_emitter *e = s->e;
     uint32_t rows = s->d->rows, strips = s->d->strips;
     val v_k[PQ_KV_ACC_MAX], v_line = v_acc[rows * strips];
+    if (s->d->ahead > 0) {
+        ask_for(e, pq_emit_at_const(e, v_line, s->d->ahead), 3);
+    }
     for (uint32_t i = 0; i < strips; i++) {
         int64_t at = (int64_t)PQ_LANES * bytes_of(s->d->dtype) * i;
         v_k[i] = load_wide(e, s->d->dtype, pq_emit_at_const(e, v_line, at));
@@ -190,7 +203,7 @@ emit_score(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_kv_score_class = {
     .name = "scores of keys",
-    .version = 2,
+    .version = 3,
     .desc_bytes = sizeof(pq_kv_score_desc),
     .emit = emit_score,
 };
@@ -247,9 +260,7 @@ look_ahead(const softmax *s, val v_index, int64_t vectors)
     pq_emitter *e = s->e;
     val v_at = pq_emit_at(e, s->v_ahead, scaled_index(e, v_index, 8));
     for (int64_t i = 0; i < 2 * vectors; i++) {
-        val v_args[4] = {pq_emit_at_const(e, v_at, 64 * i), pq_emit_i32(e, 0),
-                         pq_emit_i32(e, 2), pq_emit_i32(e, 1)};
-        pq_emit_intrinsic(e, "llvm.prefetch", &e->t_ptr, 1, v_args, 4);
+        ask_for(e, pq_emit_at_const(e, v_at, 64 * i), 2);
     }
 }
 
@@ -382,7 +393,7 @@ emit_softmax(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_kv_softmax_class = {
     .name = "softmax of scores",
-    .version = 2,
+    .version = 3,
     .desc_bytes = sizeof(pq_kv_softmax_desc),
     .emit = emit_softmax,
 };
@@ -404,6 +415,9 @@ sum_key(void *user, val v_key, val *v_acc)
     pq_emitter *e = s->e;
     uint32_t rows = s->d->rows, strips = s->d->strips;
     val v_v[PQ_KV_ACC_MAX], v_row = v_acc[rows * strips];
+    if (s->d->ahead > 0) {
+        ask_for(e, pq_emit_at_const(e, v_row, s->d->ahead), 3);
+    }
     for (uint32_t i = 0; i < strips; i++) {
         int64_t at = (int64_t)PQ_LANES * bytes_of(s->d->dtype) * i;
         v_v[i] = load_wide(e, s->d->dtype, pq_emit_at_const(e, v_row, at));
@@ -460,7 +474,7 @@ emit_sum(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_kv_sum_class = {
     .name = "sums of values",
-    .version = 2,
+    .version = 3,
     .desc_bytes = sizeof(pq_kv_sum_desc),
     .emit = emit_sum,
 };

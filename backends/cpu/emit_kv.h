@@ -32,6 +32,7 @@ typedef struct pq_kv_score_desc {
     uint32_t rows;   // rows * strips <= PQ_KV_ACC_MAX
     uint32_t strips; // of 16 keys, side by side in a line
     uint32_t scaled; // there are key scales
+    uint32_t ahead;  // bytes: lines so far ahead are asked for; 0: none
 } pq_kv_score_desc;
 
 typedef struct pq_kv_score_args {
@@ -81,6 +82,7 @@ typedef struct pq_kv_sum_desc {
     uint32_t dtype;  // of v: F32, F16, BF16, I8
     uint32_t rows;   // rows * strips <= PQ_KV_ACC_MAX
     uint32_t strips; // of 16 columns
+    uint32_t ahead;  // as in pq_kv_score_desc
 } pq_kv_sum_desc;
 
 typedef struct pq_kv_sum_args {

@@ -74,7 +74,9 @@ run_kv_update(const void *state, const pq_run *run)
                            i % heads * s->x.strides[1];
         const int32_t *at = (const int32_t *)run->args[3] + i / heads * tokens;
         uint8_t *to = (uint8_t *)run->args[4] + i * s->head_bytes;
-        uint8_t *scales = (uint8_t *)run->args[5] + i * s->scale_bytes;
+        uint8_t *scales = run->args[5] == NULL
+                              ? NULL
+                              : (uint8_t *)run->args[5] + i * s->scale_bytes;
         for (int64_t t = 0; t < tokens; t++, x += s->x.strides[2]) {
             if (at[t] < 0 || at[t] >= s->head.capacity) {
                 continue;
