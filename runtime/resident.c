@@ -69,12 +69,14 @@ pq_resident_init(ptqc_ctx *ctx, const ptqc_artifact *artifact, pq_resident *out)
     if (!place(artifact, out->offset, &c.bytes)) {
         return PQ_FAIL(ctx, PTQC_E_RESOURCE, "constants are too large");
     }
+    pq_pool *pool = pq_ctx_pool(ctx);
+    PQ_TRY_ALLOC(pool);
     out->p = pq_host_alloc(ctx, c.bytes, HUGE_PAGE);
     PQ_TRY_ALLOC(out->p);
     // advice: where it is not taken, the pages are small
     (void)madvise(out->p, c.bytes, MADV_HUGEPAGE);
-    pq_pool_for(pq_ctx_pool(ctx), (c.bytes + COPY_BYTES - 1) / COPY_BYTES, 1,
-                copy_part, &c);
+    pq_pool_for(pool, (c.bytes + COPY_BYTES - 1) / COPY_BYTES, 1, copy_part,
+                &c);
     return PTQC_OK;
 }
 

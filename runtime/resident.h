@@ -15,6 +15,7 @@ typedef struct pq_resident {
 } pq_resident;
 
 // Copied by all threads. Where the system has no huge pages it is a plain copy.
+// Deinit also after a failure.
 PTQC_MUST_USE ptqc_status pq_resident_init(ptqc_ctx *ctx,
                                            const ptqc_artifact *artifact,
                                            pq_resident *out);
