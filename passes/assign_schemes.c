@@ -233,6 +233,13 @@ completes_codes(const pq_graph *g, pq_op_id id)
     return false;
 }
 
+static bool
+is_empty(const pq_graph *g, pq_value_id w)
+{
+    const pq_value *value = pq_graph_value(g, w);
+    return pq_element_count(pq_graph_constant(g, value->constant)) == 0;
+}
+
 static ptqc_status
 assign_product(pq_assign *a, pq_op_id id)
 {
@@ -254,6 +261,10 @@ assign_product(pq_assign *a, pq_op_id id)
     if (op->code == PQ_OP_MATMUL &&
         pq_graph_value(a->g, op->inputs[1])->type.rank != 2) {
         warn(a, op, "float", "its weights are no matrix");
+        return PTQC_OK;
+    }
+    if (is_empty(a->g, op->inputs[1])) {
+        note(a, op, "float", "its weights have no elements");
         return PTQC_OK;
     }
     if (pq_is_kept(a->env->recipe, a->g, op)) {

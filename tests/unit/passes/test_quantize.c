@@ -365,6 +365,38 @@ weight_only(void **state)
     }
 }
 
+// Weights without elements have nothing to scale: they stay float.
+static void
+no_channels(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "ptir 1\ngraph \"none\" stage float\nsymbol N = [1, inf]\n"
+        "const c1: f32[4, 0] = []\nconst c2: f32[0, 4] = []\n"
+        "input %x: f32[N, 4]\n%v: f32[4, 0] = c1\n%w: f32[0, 4] = c2\n"
+        "%y: f32[N, 0] = matmul \"a\"(%x, %v)\n"
+        "%z: f32[N, 0] = matmul \"b\"(%x, %w) {trans_b = 1}\n"
+        "output %y\noutput %z\n";
+    static const char *const schemes[] = {"w8a16", "w8a16:t", "w4a16:g2",
+                                          "fp8",   "w8a8",    "w4a8:dyn"};
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+        for (int has_samples = 0; has_samples < 2; has_samples++) {
+            ptqc_ctx *ctx = pq_pass_test_ctx(0);
+            pq_graph *before = parse(ctx, text);
+            pq_graph *g = parse(ctx, text);
+            const pq_setting s = {.scheme = schemes[i],
+                                  .has_samples = has_samples != 0};
+            pq_notes notes = {0};
+            assert_int_equal(compile(&g, &s, &notes), PTQC_OK);
+            assert_non_null(strstr(notes.text, "b|float|its weights have no"));
+            pq_pass_test_compare(schemes[i], before, g, 0);
+            pq_graph_destroy(before);
+            pq_graph_destroy(g);
+            ptqc_ctx_destroy(ctx);
+        }
+    }
+}
+
 // ---- capabilities ---------------------------------------------------------
 
 #define BIT(x) (UINT64_C(1) << (x))
@@ -654,6 +686,7 @@ main(void)
         cmocka_unit_test(static_stream),
         cmocka_unit_test(dynamic_stream),
         cmocka_unit_test(weight_only),
+        cmocka_unit_test(no_channels),
         cmocka_unit_test(limited_target),
         cmocka_unit_test(less_preferred_target),
         cmocka_unit_test(mixed_target),
