@@ -65,6 +65,17 @@ for scheme in float w8a16 w4a16:g32 w4a16:ch; do
     tokens "$a" --target "cpu;avx2" | cmp - "$work/one" || fail "$scheme: other tokens at avx2"
 done
 
+# Short of memory while codes are made: exit 6, and one error that says it.
+for case in "cpu 2M" "ref 2M" "ref 4M" "ref 6M" "ref 8M"; do
+    code=0
+    "$ptqc" compile $model --scheme w8a16 --target "${case% *}" --memory-limit "${case#* }" \
+        -o "$work/new.ptqc" 2>"$work/stderr" || code=$?
+    [ $code = 6 ] || fail "$case: expected exit 6, found $code: $(cat "$work/stderr")"
+    [ "$(grep -c '^ptqc: error' "$work/stderr")" = 1 ] ||
+        fail "$case: expected one error line: $(cat "$work/stderr")"
+    [ ! -e "$work/new.ptqc" ] || fail "$case: left a file"
+done
+
 # ref computes in another order; one window of 64 tokens.
 cpu=$(ppl "$work/w4a16:ch.ptqc" --ctx 64 --chunks 1)
 "$ptqc" compile $model -q --scheme w4a16:ch --target ref -o "$work/ref.ptqc"
