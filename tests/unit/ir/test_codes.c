@@ -308,13 +308,49 @@ test_out_of_memory(void **state)
     free(w);
 }
 
+static ptqc_status
+make_and_clone(ptqc_ctx *ctx, void *user)
+{
+    pq_graph *g = NULL, *clone = NULL;
+    pq_const_id id = {0};
+    ptqc_status st = make_graph(ctx, &samples[7], user, &g, &id, NULL);
+    if (st == PTQC_OK &&
+        (pq_const_is_none(id) || pq_graph_constant_bytes(g, id) == NULL)) {
+        st = PTQC_E_RESOURCE;
+    }
+    // so many that tables and arena grow behind the slot of the codes
+    for (uint32_t i = 0; i < 500 && st == PTQC_OK; i++) {
+        pq_const_id more = add_array(g, PTQC_F32, &(float){1}, 1);
+        st = pq_const_is_none(more) ? PTQC_E_RESOURCE : PTQC_OK;
+    }
+    if (st == PTQC_OK) {
+        st = pq_graph_clone(g, true, &clone);
+    }
+    pq_graph_destroy(clone);
+    pq_graph_destroy(g);
+    return st;
+}
+
+// A clone that fails half-way leaves made bytes to the graph that owns them.
+static void
+test_clone_out_of_memory(void **state)
+{
+    (void)state;
+    float *w = make_reals(&samples[7]);
+    assert_true(pq_test_alloc_sweep(make_and_clone, w) > 10);
+    free(w);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bytes),         cmocka_unit_test(test_hash),
-        cmocka_unit_test(test_hash_of_views), cmocka_unit_test(test_text),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_hash_of_views),
+        cmocka_unit_test(test_text),
         cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_clone_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
