@@ -106,6 +106,13 @@ refused(void **state)
               "%n: f16[1, 2, 5, 8] = kv_update(%s, %x, %p)\n"
               "%m: f32[1, 4, T, 8] = attention(%o, %n, %n)\noutput %m\n",
          PQ_KV_INT8, PTQC_E_UNSUPPORTED},
+        // keys that are the mask, too
+        {"ptir 1\ngraph \"kv\" stage float\nsymbol T = [1, inf]\n"
+         "input %q: f32[1, 2, 8, 8]\ninput %x: f32[1, 2, T, 8]\n"
+         "input %p: i32[1, T]\nstate %s: f32[1, 2, 8, 8]\n"
+         "%n: f32[1, 2, 8, 8] = kv_update(%s, %x, %p)\n"
+         "%o: f32[1, 2, 8, 8] = attention(%q, %n, %n, %n)\noutput %o\n",
+         PQ_KV_INT8, PTQC_E_UNSUPPORTED},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ptqc_ctx *ctx = pq_pass_test_ctx(0);
