@@ -214,7 +214,7 @@ is_stored_codes(const pq_graph *g, pq_value_id w)
 {
     const pq_op *dequantize = pq_producer(g, w, PQ_OP_DEQUANTIZE);
     w = dequantize != NULL ? dequantize->inputs[0] : w;
-    return pq_is_constant(g, w) && pq_value_has_codes(pq_graph_value(g, w));
+    return pq_is_constant(g, w) && pq_is_codes(g, w);
 }
 
 // What block formats with minima (Q4_1) have beside their codes: a product of
