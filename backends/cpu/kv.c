@@ -5,10 +5,25 @@
 
 #include <string.h>
 
-int64_t
-pq_kv_head_bytes(const pq_kv_head *h)
+#include "ptqc/types.h"
+
+#include "base/checked.h"
+
+bool
+pq_kv_is_dtype(uint32_t dtype)
 {
-    int64_t tokens = 1, columns = h->d;
+    return dtype == PTQC_F32 || dtype == PTQC_F16 || dtype == PTQC_BF16 ||
+           dtype == PTQC_I8;
+}
+
+bool
+pq_kv_head_bytes(const pq_kv_head *h, int64_t *out)
+{
+    int64_t tokens = 1, columns = h->d, bytes = 0;
+    if (h->capacity < 0 || h->capacity >= INT32_MAX || h->d < 0 ||
+        h->d >= INT32_MAX) {
+        return false;
+    }
     switch (h->layout) {
     case PQ_KV_KEYS:
         tokens = pq_kv_line(h->bytes);
@@ -23,7 +38,9 @@ pq_kv_head_bytes(const pq_kv_head *h)
     case PQ_KV_LAYOUT_COUNT:
         break;
     }
-    return (h->capacity + tokens - 1) / tokens * tokens * columns * h->bytes;
+    tokens *= (h->capacity + tokens - 1) / tokens;
+    return pq_mul_i64(tokens, columns, &bytes) &&
+           pq_mul_i64(bytes, h->bytes, out);
 }
 
 #define SCATTER(type)                                                          \

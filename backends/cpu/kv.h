@@ -12,6 +12,7 @@
 #ifndef PTQC_BACKENDS_CPU_KV_H
 #define PTQC_BACKENDS_CPU_KV_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef enum pq_kv_layout {
@@ -45,8 +46,11 @@ typedef struct pq_kv_head {
     int64_t capacity, d;
 } pq_kv_head;
 
-// Bytes of a head's part.
-int64_t pq_kv_head_bytes(const pq_kv_head *h);
+// Whether keys or values may have this type: I8 goes with scales.
+bool pq_kv_is_dtype(uint32_t dtype);
+// Bytes of a head's part; false when they are not a number, or a size is not
+// in [0, INT32_MAX).
+bool pq_kv_head_bytes(const pq_kv_head *h, int64_t *out);
 // Writes row `token` (d elements) into the head's part at `to`.
 void pq_kv_put(const pq_kv_head *h, void *to, int64_t token, const void *row);
 

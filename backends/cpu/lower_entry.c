@@ -78,6 +78,7 @@ pq_lower_begin(pq_lower *l)
     for (uint32_t i = 0; i < values; i++) {
         l->values[i].producer = PQ_CPU_NONE;
         l->values[i].consumer = PQ_CPU_NONE;
+        l->values[i].kv_value = PQ_CPU_NONE;
     }
     for (uint32_t i = 0; i < nodes; i++) {
         note_operands(l, i);

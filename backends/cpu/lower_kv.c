@@ -18,9 +18,45 @@
 
 #include <string.h>
 
-#include "move.h"
+// ---- sources: keys and values ----------------------------------------------
+
+static const ptqc_gb_value *
+operand_at(const pq_lower *l, const ptqc_gb_node *n, uint32_t i)
+{
+    uint32_t gv = ptqc_gb_input(l->g, n, i);
+    return gv != PTQC_GB_NONE ? ptqc_gb_value_at(l->g, gv) : NULL;
+}
+
+// k or v (operand 1 or 2) of attention: rank 4, a type with scales or without,
+// of a known size. -> NULL or why not.
+static const char *
+source_fault(const pq_lower *l, const ptqc_gb_node *n, uint32_t i)
+{
+    const ptqc_gb_value *v = operand_at(l, n, i);
+    const ptqc_gb_value *scales = operand_at(l, n, 4 + i);
+    int64_t d;
+    if (v == NULL || v->rank != 4 || !pq_kv_is_dtype(v->dtype) ||
+        pq_gv_is_quantized(l, v) || (v->dtype == PTQC_I8) != (scales != NULL) ||
+        !pq_gv_dim_const(l, v, 3, &d) || d < 1) {
+        return "keys or values of this type";
+    }
+    if (scales != NULL && (scales->rank != 3 || scales->dtype != PTQC_F32)) {
+        return "scales of keys or values have to be f32 of rank 3";
+    }
+    return NULL;
+}
 
 // ---- which states ----------------------------------------------------------
+
+// Attention whose operands can all be had in the layouts: what reads a state
+// in one of them, reads the other operands so, too.
+static bool
+reads_layouts(const pq_lower *l, const ptqc_gb_node *n)
+{
+    return ptqc_gb_text_is(l->g, n->op, "attention") &&
+           operand_at(l, n, 3) == NULL && source_fault(l, n, 1) == NULL &&
+           source_fault(l, n, 2) == NULL;
+}
 
 // How a node reads its operand i as part of attention; PQ_KV_ROWS: otherwise.
 static pq_kv_layout
@@ -30,10 +66,7 @@ role_of(const pq_lower *l, const ptqc_gb_node *n, uint32_t i)
         [1] = PQ_KV_KEYS,   [2] = PQ_KV_VALUES, [3] = PQ_KV_ROWS,
         [5] = PQ_KV_SCALES, [6] = PQ_KV_SCALES,
     };
-    bool has_mask =
-        n->input_count > 3 && ptqc_gb_input(l->g, n, 3) != PTQC_GB_NONE;
-    return ptqc_gb_text_is(l->g, n->op, "attention") && !has_mask &&
-                   i < sizeof roles / sizeof roles[0]
+    return i < sizeof roles / sizeof roles[0] && reads_layouts(l, n)
                ? roles[i]
                : PQ_KV_ROWS;
 }
@@ -60,10 +93,13 @@ agreed_layout(const pq_lower *l, uint32_t gv)
 }
 
 static bool
-is_kv_dtype(uint32_t dtype)
+is_state(const pq_lower *l, uint32_t gv)
 {
-    return dtype == PTQC_F32 || dtype == PTQC_F16 || dtype == PTQC_BF16 ||
-           dtype == PTQC_I8;
+    uint32_t i = 0, count = ptqc_gb_count(l->g, PTQC_GB_STATES);
+    while (i < count && ptqc_gb_u32_at(l->g, PTQC_GB_STATES, i) != gv) {
+        i++;
+    }
+    return i < count;
 }
 
 // Updated state i of node n: its own layout, when nothing else wants it.
@@ -73,13 +109,13 @@ state_layout(const pq_lower *l, const ptqc_gb_node *n, uint32_t i)
     uint32_t gv = ptqc_gb_input(l->g, n, i);
     uint32_t out = ptqc_gb_output(l->g, n, i);
     int64_t d;
-    if (gv == PTQC_GB_NONE || out == PTQC_GB_NONE ||
+    if (gv == PTQC_GB_NONE || out == PTQC_GB_NONE || !is_state(l, gv) ||
         l->values[gv].use_count != 1) {
         return PQ_KV_ROWS;
     }
     const ptqc_gb_value *v = ptqc_gb_value_at(l->g, gv);
     pq_kv_layout layout = agreed_layout(l, out);
-    bool fits = i == 0 ? v->rank == 4 && is_kv_dtype(v->dtype) &&
+    bool fits = i == 0 ? v->rank == 4 && pq_kv_is_dtype(v->dtype) &&
                              !pq_gv_is_quantized(l, v) &&
                              pq_gv_dim_const(l, v, 3, &d) && d > 0 &&
                              layout != PQ_KV_SCALES
@@ -174,7 +210,7 @@ check_update(pq_lower *l, uint32_t x)
         return false;
     }
     bool is_codes = x == 2;
-    if (pq_gv_is_quantized(l, state) || !is_kv_dtype(state->dtype) ||
+    if (pq_gv_is_quantized(l, state) || !pq_kv_is_dtype(state->dtype) ||
         is_codes != (state->dtype == PTQC_I8)) {
         pq_decline(l, "states have to be f32, f16, bf16, or codes in i8");
         return false;
@@ -268,23 +304,14 @@ use_layout(pq_lower *l, uint32_t i, pq_kv_layout layout)
     return value;
 }
 
-// k or v: rank 4, a type with scales or without, of a known size.
 static bool
 check_source(pq_lower *l, uint32_t i)
 {
-    const ptqc_gb_value *v = pq_in(l, i), *scales = pq_in(l, 4 + i);
-    int64_t d;
-    if (v == NULL || v->rank != 4 || !is_kv_dtype(v->dtype) ||
-        pq_gv_is_quantized(l, v) || (v->dtype == PTQC_I8) != (scales != NULL) ||
-        !pq_gv_dim_const(l, v, 3, &d) || d < 1) {
-        pq_decline(l, "keys or values of this type");
-        return false;
+    const char *fault = source_fault(l, pq_lower_node(l), i);
+    if (fault != NULL) {
+        pq_decline(l, "%s", fault);
     }
-    if (scales != NULL && (scales->rank != 3 || scales->dtype != PTQC_F32)) {
-        pq_decline(l, "scales of keys or values have to be f32 of rank 3");
-        return false;
-    }
-    return true;
+    return fault == NULL;
 }
 
 void

@@ -4,6 +4,7 @@
 // lower_kv.c writes them.
 #include <string.h>
 
+#include "base/checked.h"
 #include "emit_attention.h"
 #include "emit_row.h"
 #include "kv.h"
@@ -13,21 +14,17 @@
 // Steps of fewer elements are not worth a barrier.
 #define SERIAL_MAX 8192
 
+// Whether s is [batch][heads][..] of `capacity` tokens of d in the layout, a
+// head in *out_bytes.
 static bool
-is_kv_dtype(uint32_t dtype)
+is_layout(const pq_shape *s, const pq_kv_head *h, int64_t heads,
+          int64_t *out_bytes)
 {
-    return dtype == PTQC_F32 || dtype == PTQC_F16 || dtype == PTQC_BF16 ||
-           dtype == PTQC_I8;
-}
-
-// Whether s is [batch][heads][..] of `capacity` tokens of d in the layout.
-static bool
-is_layout(const pq_shape *s, const pq_kv_head *h, int64_t heads)
-{
+    int64_t all;
     return s != NULL && h->layout < PQ_KV_LAYOUT_COUNT && s->rank >= 3 &&
            s->element_bytes == h->bytes && h->bytes > 0 &&
-           s->dims[0] * s->dims[1] == heads &&
-           s->bytes == heads * pq_kv_head_bytes(h);
+           s->dims[0] * s->dims[1] == heads && pq_kv_head_bytes(h, out_bytes) &&
+           pq_mul_i64(heads, *out_bytes, &all) && s->bytes == all;
 }
 
 // ---- updates of states -----------------------------------------------------
@@ -122,8 +119,7 @@ read_scales(const pq_prep *prep, int64_t heads, update_state *s)
         .bytes = 4,
         .capacity = s->head.capacity,
         .d = 1};
-    PQ_NEED(prep, is_layout(scales, &s->scale_head, heads));
-    s->scale_bytes = pq_kv_head_bytes(&s->scale_head);
+    PQ_NEED(prep, is_layout(scales, &s->scale_head, heads, &s->scale_bytes));
     return PTQC_BE_OK;
 }
 
@@ -137,7 +133,7 @@ pq_prepare_kv_update(const pq_prep *prep, pq_op *op)
         return pq_prep_no_memory(prep);
     }
     PQ_NEED(prep, x != NULL && y != NULL && x->dtype == PTQC_F32);
-    PQ_NEED(prep, is_kv_dtype(y->dtype) && x->rank == 4);
+    PQ_NEED(prep, pq_kv_is_dtype(y->dtype) && x->rank == 4);
     PQ_NEED(prep, layout == PQ_KV_ROWS || layout == PQ_KV_KEYS ||
                       layout == PQ_KV_VALUES);
     ptqc_be_status st = pq_read_axes(prep, x, 0, &s->x);
@@ -149,9 +145,8 @@ pq_prepare_kv_update(const pq_prep *prep, pq_op *op)
                            .bytes = y->element_bytes,
                            .d = s->x.dims[3]};
     PQ_NEED(prep, pq_prep_dim(prep, 2, &s->head.capacity));
-    PQ_NEED(prep, is_layout(y, &s->head, heads));
+    PQ_NEED(prep, is_layout(y, &s->head, heads, &s->head_bytes));
     PQ_NEED(prep, pq_is_positions(prep->ins[3], s->x.dims[0], s->x.dims[2]));
-    s->head_bytes = pq_kv_head_bytes(&s->head);
     if (y->dtype == PTQC_I8) {
         st = read_scales(prep, heads, s);
     }
@@ -201,7 +196,7 @@ pq_prepare_kv_pack(const pq_prep *prep, pq_op *op)
     }
     PQ_NEED(prep, x != NULL && y != NULL && x->dtype == y->dtype);
     PQ_NEED(prep, layout > PQ_KV_ROWS && layout < PQ_KV_LAYOUT_COUNT);
-    PQ_NEED(prep, is_kv_dtype(x->dtype));
+    PQ_NEED(prep, pq_kv_is_dtype(x->dtype));
     ptqc_be_status st = pq_read_axes(prep, x, 0, &s->x);
     if (st != PTQC_BE_OK) {
         return st;
@@ -211,8 +206,8 @@ pq_prepare_kv_pack(const pq_prep *prep, pq_op *op)
                            .capacity = s->x.dims[2],
                            .d = s->x.dims[3]};
     PQ_NEED(prep, layout != PQ_KV_SCALES || s->head.d == 1);
-    PQ_NEED(prep, is_layout(y, &s->head, s->x.dims[0] * s->x.dims[1]));
-    s->head_bytes = pq_kv_head_bytes(&s->head);
+    PQ_NEED(prep, is_layout(y, &s->head, s->x.dims[0] * s->x.dims[1],
+                            &s->head_bytes));
     op->state = s;
     op->run = run_kv_pack;
     op->work_ops = (uint64_t)x->count;
@@ -250,9 +245,10 @@ static bool
 is_source(const pq_prep *prep, const pq_kv_attention_desc *d, uint32_t i)
 {
     const pq_shape *s = prep->ins[i], *scales = prep->ins[3 + i];
-    int64_t heads = d->batch * d->kv_heads;
-    if (s == NULL || !is_kv_dtype(s->dtype) ||
-        (s->dtype == PTQC_I8) != (scales != NULL)) {
+    int64_t heads, bytes;
+    if (s == NULL || !pq_kv_is_dtype(s->dtype) ||
+        (s->dtype == PTQC_I8) != (scales != NULL) ||
+        !pq_mul_i64(d->batch, d->kv_heads, &heads)) {
         return false;
     }
     pq_kv_head head = {.layout = i == 1 ? PQ_KV_KEYS : PQ_KV_VALUES,
@@ -261,9 +257,9 @@ is_source(const pq_prep *prep, const pq_kv_attention_desc *d, uint32_t i)
                        .d = i == 1 ? d->d : d->dv};
     pq_kv_head scale_head = {
         .layout = PQ_KV_SCALES, .bytes = 4, .capacity = d->tk, .d = 1};
-    return is_layout(s, &head, heads) &&
+    return is_layout(s, &head, heads, &bytes) &&
            (scales == NULL || (scales->dtype == PTQC_F32 &&
-                               is_layout(scales, &scale_head, heads)));
+                               is_layout(scales, &scale_head, heads, &bytes)));
 }
 
 static ptqc_be_status
@@ -294,8 +290,8 @@ read_kv_attention(const pq_prep *prep, pq_kv_attention_desc *d)
         .q = pq_strides_of(&qa),
         .y = pq_strides_of(&ya),
     };
-    PQ_NEED(prep, pq_prep_dim(prep, 4, &d->tk) && d->tk < INT32_MAX);
-    PQ_NEED(prep, d->d > 0 && d->d < INT32_MAX && d->dv < INT32_MAX);
+    PQ_NEED(prep, pq_prep_dim(prep, 4, &d->tk));
+    PQ_NEED(prep, d->d > 0 && d->dv > 0);
     PQ_NEED(prep, d->kv_heads > 0 && d->heads % d->kv_heads == 0);
     PQ_NEED(prep, is_source(prep, d, 1) && is_source(prep, d, 2));
     PQ_NEED(prep, ya.dims[0] == d->batch && ya.dims[1] == d->heads &&

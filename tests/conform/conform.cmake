@@ -3,7 +3,7 @@
 # The conformance kit on the plugins of the house, and on plugins that break
 # the contract in one way each: the kit must name it.
 
-foreach(name null ref)
+foreach(name null ref cpu)
   add_test(NAME conform_${name}
     COMMAND ptqc-conform $<TARGET_FILE:ptqc_backend_${name}>)
 endforeach()

@@ -228,6 +228,9 @@ scale_axis(const pq_maker *m, uint32_t input, uint32_t rank, bool is_group)
     if (is_weight && m->rule->op == PQ_OP_MATMUL) {
         return (m->is_transposed != is_group) ? rank - 2 : rank - 1;
     }
+    if (m->rule->op == PQ_OP_GATHER && !is_group) {
+        return 0; // a scale per row of the table
+    }
     return rank > 1 ? 1 : 0;
 }
 
