@@ -176,7 +176,7 @@ def compile_model(args, model, scheme):
 
 def bench_ours(args, contender, threads):
     rows = read_json(ptqc(args, "bench", contender.path, "-p", PROMPT, "-n", GENERATED, "-t", threads, "-r", 1, "--ctx", CONTEXT,
-                          "--json"))["rows"]
+                          "--hugepages", "--json"))["rows"]
     return {row["test"][:2]: row["tok_s"] for row in rows}
 
 

@@ -19,7 +19,8 @@ cli_lm_open(cli *c, const char *path, cli_lm *out)
     ptqc_lm_desc desc = {
         .session = {.backends = cli_backend_dirs(c),
                     .target = cli_get(c, CLI_TARGET)->text,
-                    .context = (uint64_t)cli_get(c, CLI_CTX)->integer}};
+                    .context = (uint64_t)cli_get(c, CLI_CTX)->integer,
+                    .huge_pages = cli_given(c, CLI_HUGE_PAGES)}};
     out->tokenizer = ptqc_artifact_tokenizer(out->subject.artifact);
     st = ptqc_lm_create(c->ctx, out->subject.artifact, &desc, &out->lm);
     if (st != PTQC_OK) {

@@ -108,7 +108,8 @@ ptqc_status
 cli_subject_open(cli *c, const char *path, cli_subject *out)
 {
     ptqc_session_desc desc = {.backends = cli_backend_dirs(c),
-                              .target = cli_get(c, CLI_TARGET)->text};
+                              .target = cli_get(c, CLI_TARGET)->text,
+                              .huge_pages = cli_given(c, CLI_HUGE_PAGES)};
     ptqc_status st = cli_subject_open_artifact(c, path, out);
     if (st == PTQC_OK) {
         st = ptqc_session_create(c->ctx, out->artifact, &desc, &out->session);

@@ -70,8 +70,13 @@ make_recipe(ptqc_ctx *ctx, const ptqc_compile_desc *desc, pq_arena *arena,
                        "scale search: expected 0 to %d, found %u",
                        PTQC_SCALE_MSE, (unsigned)desc->scale_search);
     }
+    if (desc->scale_search == PTQC_SCALE_MSE && desc->scheme == NULL) {
+        return PQ_FAIL(ctx, PTQC_E_USAGE,
+                       "scale search: without a scheme there are no scales to "
+                       "search");
+    }
     pq_kv_type kv = PQ_KV_AS_IS;
-    if (!pq_kv_type_parse(pq_str_of(desc->kv), &kv)) {
+    if (desc->kv != NULL && !pq_kv_type_parse(pq_str_of(desc->kv), &kv)) {
         return PQ_FAIL(ctx, PTQC_E_USAGE, "kv '%s': expected f16, f32 or int8",
                        desc->kv);
     }

@@ -221,8 +221,8 @@ own_state(const pq_gather *s, const pq_part *part, pq_value_id id)
         for (uint32_t i = 0; i < p->state_count; i++) {
             if (pq_value_equal(p->states[i], id)) {
                 return PQ_FAIL(pq_graph_ctx(s->g), PTQC_E_UNSUPPORTED,
-                               "state '%.*s' is read on one target and "
-                               "updated on another",
+                               "state '%.*s' is used in two programs: one "
+                               "alone can have it",
                                PQ_STR_ARG(pq_graph_value(s->g, id)->name));
             }
         }

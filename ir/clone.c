@@ -28,14 +28,30 @@ copy_array(pq_graph *g, const void **p, size_t bytes)
     return true;
 }
 
+// Made bytes stay with the graph that owns them: taken out of every slot before
+// anything fails, else the clone would free them as it goes.
 static bool
-copy_constants(pq_graph *g, bool own_bytes)
+copy_slots(pq_graph *g, const pq_graph *from)
 {
+    bool is_good = copy_table(g, &g->constants, &from->constants,
+                              sizeof(pq_constant_slot));
+    for (uint32_t i = 1; i < g->constants.count; i++) {
+        pq_constant_slot *slot = g->constants.items[i];
+        slot->made = NULL;
+    }
+    return is_good;
+}
+
+static bool
+copy_constants(pq_graph *g, const pq_graph *from, bool own_bytes)
+{
+    if (!copy_slots(g, from)) {
+        return false;
+    }
     for (uint32_t i = 1; i < g->constants.count; i++) {
         pq_constant_slot *slot = g->constants.items[i];
         pq_constant *c = &slot->constant;
         const void *dims = c->dims;
-        slot->made = NULL;
         if (!copy_array(g, &dims, c->rank * sizeof *c->dims) ||
             (own_bytes && !copy_array(g, &c->p, c->bytes))) {
             return false;
@@ -199,10 +215,7 @@ copy_all(pq_graph *to, const pq_graph *from, bool own_bytes)
            copy_table(to, &to->dims, &from->dims, sizeof(pq_dim_node)) &&
            copy_dim_slots(to, from) &&
            copy_table(to, &to->symbols, &from->symbols, sizeof(pq_symbol)) &&
-           copy_symbols(to) &&
-           copy_table(to, &to->constants, &from->constants,
-                      sizeof(pq_constant_slot)) &&
-           copy_constants(to, own_bytes) &&
+           copy_symbols(to) && copy_constants(to, from, own_bytes) &&
            copy_table(to, &to->quants, &from->quants, sizeof(pq_quant)) &&
            copy_table(to, &to->values, &from->values, sizeof(pq_value_slot)) &&
            copy_values(to) &&

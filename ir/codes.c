@@ -129,12 +129,20 @@ pq_codes_hash(pq_graph *g, const pq_constant_slot *slot, pq_sha256 *out)
 {
     const pq_quant *q = pq_graph_quant(g, slot->quant);
     const pq_scheme *s = &q->scheme;
+    const pq_constant *w = pq_graph_constant(g, slot->weight);
     const pq_const_id parts[3] = {slot->weight, q->scale, q->zero_point};
     struct {
         pq_sha256 parts[3];
+        int64_t dims[PTQC_MAX_RANK];
         uint32_t scheme[6];
+        uint32_t dtype, rank;
     } all = {.scheme = {(uint32_t)s->format, s->bits, (uint32_t)s->granularity,
-                        s->axis, s->group, s->symmetric}};
+                        s->axis, s->group, s->symmetric},
+             .dtype = (uint32_t)w->dtype,
+             .rank = w->rank};
+    for (uint32_t i = 0; i < w->rank; i++) {
+        all.dims[i] = w->dims[i];
+    }
     for (size_t i = 0; i < 3; i++) {
         const pq_sha256 *hash;
         PQ_TRY(pq_graph_constant_hash(g, parts[i], &hash));

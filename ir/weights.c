@@ -133,8 +133,8 @@ pq_weights_for_blocks(ptqc_ctx *ctx, const pq_constant *c,
     if (blocks > 1) {
         pool = pq_ctx_pool(ctx);
         PQ_TRY_ALLOC(pool);
-        int64_t width = pq_pool_width(pool);
-        workers = blocks < width ? blocks : width;
+        // Scratch is by seat: few blocks may be taken by any of all workers.
+        workers = pq_pool_width(pool);
     }
     size_t room = (size_t)workers * (size_t)job.block_elements;
     job.floats = pq_alloc_array(ctx, room, sizeof *job.floats);

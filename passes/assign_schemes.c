@@ -207,30 +207,32 @@ fit_to_targets(const pq_assign *a, const pq_op *op, pq_mode mode, pq_scheme *w,
     return is_admitted(a, op, mode, w);
 }
 
-// Whether w is a constant that is codes already.
+// Whether w is a constant that is codes already, as such or (GGUF, Q/DQ) what
+// dequantize makes of it.
 static bool
 is_stored_codes(const pq_graph *g, pq_value_id w)
 {
-    return pq_is_constant(g, w) && pq_value_has_codes(pq_graph_value(g, w));
+    const pq_op *dequantize = pq_producer(g, w, PQ_OP_DEQUANTIZE);
+    w = dequantize != NULL ? dequantize->inputs[0] : w;
+    return pq_is_constant(g, w) && pq_is_codes(g, w);
 }
 
 // What block formats with minima (Q4_1) have beside their codes: a product of
 // sums that is added to the product of the codes. It is part of them.
 static bool
-completes_codes(const pq_graph *g, pq_op_id id)
+completes_codes(const pq_graph *g, const pq_op *op)
 {
-    pq_value_id y = pq_graph_op(g, id)->outputs[0];
-    if (pq_graph_value(g, y)->use_count != 1) {
-        return false;
-    }
-    for (pq_op_id next = pq_graph_op(g, id)->next; !pq_op_is_none(next);
-         next = pq_graph_op(g, next)->next) {
-        const pq_op *op = pq_graph_op(g, next);
-        if (pq_is_product(op->code) && pq_value_equal(pq_op_input(op, 3), y)) {
-            return is_stored_codes(g, op->inputs[1]);
-        }
-    }
-    return false;
+    const pq_op *user = pq_graph_op(g, pq_single_user(g, op->outputs[0]));
+    return user != NULL && pq_is_product(user->code) &&
+           pq_value_equal(pq_op_input(user, 3), op->outputs[0]) &&
+           is_stored_codes(g, user->inputs[1]);
+}
+
+static bool
+is_empty(const pq_graph *g, pq_value_id w)
+{
+    const pq_value *value = pq_graph_value(g, w);
+    return pq_element_count(pq_graph_constant(g, value->constant)) == 0;
 }
 
 static ptqc_status
@@ -242,7 +244,7 @@ assign_product(pq_assign *a, pq_op_id id)
         warn(a, op, "as stored", "its weights are codes already");
         return PTQC_OK;
     }
-    if (completes_codes(a->g, id)) {
+    if (completes_codes(a->g, op)) {
         note(a, op, "float", "it belongs to weights that are codes already");
         return PTQC_OK;
     }
@@ -254,6 +256,10 @@ assign_product(pq_assign *a, pq_op_id id)
     if (op->code == PQ_OP_MATMUL &&
         pq_graph_value(a->g, op->inputs[1])->type.rank != 2) {
         warn(a, op, "float", "its weights are no matrix");
+        return PTQC_OK;
+    }
+    if (is_empty(a->g, op->inputs[1])) {
+        note(a, op, "float", "its weights have no elements");
         return PTQC_OK;
     }
     if (pq_is_kept(a->env->recipe, a->g, op)) {

@@ -21,14 +21,20 @@ retype(pq_graph *g, const pq_op *update, ptqc_dtype dtype)
     pq_graph_value(g, update->outputs[0])->type.dtype = dtype;
 }
 
-// Whether attention alone reads v, as keys or values.
+// Whether attention alone reads v, as keys or values and as nothing else.
 static bool
 is_for_attention(const pq_graph *g, pq_value_id v)
 {
     for (const pq_use *u = pq_value_uses(g, v); u != NULL; u = u->next) {
         const pq_op *op = pq_graph_op(g, u->op);
-        if (op->code != PQ_OP_ATTENTION || pq_value_equal(op->inputs[0], v)) {
+        if (op->code != PQ_OP_ATTENTION) {
             return false;
+        }
+        for (uint32_t i = 0; i < op->input_count; i++) {
+            bool is_source = i == 1 || i == 2;
+            if (!is_source && pq_value_equal(op->inputs[i], v)) {
+                return false;
+            }
         }
     }
     return !pq_value_is_output(g, v);

@@ -20,7 +20,6 @@ pq_method_is_known(pq_str name)
 }
 
 static const char *const pq_kv_names[] = {
-    [PQ_KV_AS_IS] = "",
     [PQ_KV_F16] = "f16",
     [PQ_KV_F32] = "f32",
     [PQ_KV_INT8] = "int8",
@@ -29,7 +28,8 @@ static const char *const pq_kv_names[] = {
 bool
 pq_kv_type_parse(pq_str text, pq_kv_type *out)
 {
-    for (size_t i = 0; i < sizeof pq_kv_names / sizeof *pq_kv_names; i++) {
+    const size_t count = sizeof pq_kv_names / sizeof *pq_kv_names;
+    for (size_t i = PQ_KV_F16; i < count; i++) {
         if (pq_str_equal_z(text, pq_kv_names[i])) {
             *out = (pq_kv_type)i;
             return true;

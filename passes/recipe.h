@@ -36,7 +36,7 @@ void pq_recipe_write(const pq_recipe *r, struct pq_json_writer *w);
 // Methods that exist: "rtn". For messages and --method.
 bool pq_method_is_known(pq_str name);
 
-// "f16", "f32", "int8"; an absent text (n = 0): as it is.
+// "f16", "f32", "int8".
 bool pq_kv_type_parse(pq_str text, pq_kv_type *out);
 
 #endif

@@ -72,7 +72,8 @@ choose(pq_graph *g, const pq_op *op, pq_mode mode, pq_scale_search search,
     const pq_scheme scheme = pq_annotation(g, id)->scheme;
     const pq_weights view = pq_weights_view(w, &scheme);
     int64_t count = pq_weights_scale_count(&view);
-    pq_choice c = {.search = search, .group_count = count / view.channels};
+    int64_t channels = view.channels > 0 ? view.channels : 1;
+    pq_choice c = {.search = search, .group_count = count / channels};
     c.scales = pq_arena_array(scratch, (size_t)count, sizeof *c.scales);
     c.zero_points =
         pq_arena_array(scratch, (size_t)count, sizeof *c.zero_points);

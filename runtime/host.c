@@ -142,9 +142,13 @@ host_cache_put(void *self, const uint8_t key[32], ptqc_bytes data)
 static const void *
 host_constant_map(ptqc_call *call, uint64_t id, uint64_t *out_bytes)
 {
-    return call->constant_map == NULL
-               ? NULL
-               : call->constant_map(call->constant_user, id, out_bytes);
+    if (call->constant_map == NULL) {
+        return NULL;
+    }
+    uint64_t fail_count = pq_fail_count(call->ctx);
+    const void *p = call->constant_map(call->constant_user, id, out_bytes);
+    call->is_short |= p == NULL && pq_fail_count(call->ctx) != fail_count;
+    return p;
 }
 
 static void

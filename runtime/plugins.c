@@ -367,7 +367,8 @@ pq_plugins_add_file(pq_plugins *set, const char *path, pq_plugin **out)
 void
 pq_call_init(ptqc_call *call, ptqc_ctx *ctx, const pq_plugin *plugin)
 {
-    *call = (ptqc_call){.ctx = ctx, .plugin = plugin->name};
+    *call = (ptqc_call){
+        .ctx = ctx, .plugin = plugin->name, .fail_count = pq_fail_count(ctx)};
 }
 
 typedef struct pq_be_row {
@@ -391,6 +392,10 @@ static const pq_be_row pq_be_rows[] = {
 ptqc_status
 pq_call_end(ptqc_call *call, ptqc_be_status status, const char *doing)
 {
+    bool has_said = pq_fail_count(call->ctx) != call->fail_count;
+    if (call->is_short || (status == PTQC_BE_RESOURCE && has_said)) {
+        return PTQC_E_RESOURCE;
+    }
     if (status >= PTQC_BE_OK) {
         return PTQC_OK;
     }

@@ -43,8 +43,10 @@ PTQC_MUST_USE ptqc_status pq_plugins_add_file(pq_plugins *set, const char *path,
 // are kept so that a failed call says exactly one error.
 struct ptqc_call {
     ptqc_ctx *ctx;
-    const char *plugin; // for messages
-    char text[1024];    // last error diagnostic
+    const char *plugin;  // for messages
+    uint64_t fail_count; // of the context when the call began
+    bool is_short;       // constant_map had no memory, and has said it
+    char text[1024];     // last error diagnostic
     char hint[512];
     const void *(*constant_map)(void *user, uint64_t id, uint64_t *out_bytes);
     void (*constant_release)(void *user, uint64_t id); // NULL: nothing to do
@@ -59,7 +61,9 @@ struct ptqc_sink {
 
 void pq_call_init(ptqc_call *call, ptqc_ctx *ctx, const pq_plugin *plugin);
 // PTQC_OK, or says the call's error ("plugin cpu: ...", with `doing` as the
-// context) and translates the status.
+// context) and translates the status. Memory that was short has been said by
+// the host already: PTQC_E_RESOURCE and nothing more, whatever the plugin made
+// of a constant that could not be mapped.
 PTQC_MUST_USE ptqc_status pq_call_end(ptqc_call *call, ptqc_be_status status,
                                       const char *doing);
 // Copies a record of `from` bytes into a zeroed one of `size` (the ABI's

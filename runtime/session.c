@@ -111,7 +111,7 @@ load_program(ptqc_session *s, uint32_t index, const pq_target_text *wanted)
     PQ_TRY_ALLOC(program->constants);
     for (uint32_t i = 0; i < file->ref_count; i++) {
         program->constants[i] =
-            pq_artifact_constant(a, a->refs[file->first_ref + i]);
+            pq_resident_constant(&s->resident, a, a->refs[file->first_ref + i]);
     }
     // "cpu:0;avx2": the device, then the cap.
     pq_strbuf text;
@@ -187,6 +187,9 @@ ptqc_session_create(ptqc_ctx *ctx, const ptqc_artifact *artifact,
         st = PTQC_E_RESOURCE;
         goto done;
     }
+    if (desc != NULL && desc->huge_pages != 0) {
+        PQ_TRY_OR(done, pq_resident_init(ctx, artifact, &s->resident));
+    }
     st = load_all(s, desc);
 done:
     if (st != PTQC_OK) {
@@ -218,6 +221,7 @@ ptqc_session_destroy(ptqc_session *s)
          i++) {
         pq_host_free(s->ctx, s->states[i].own);
     }
+    pq_resident_deinit(s->ctx, &s->resident);
     pq_free(s->ctx, s->states);
     pq_free(s->ctx, s->programs);
     pq_free(s->ctx, s->symbols);

@@ -7,6 +7,7 @@
 
 #include "runtime/container.h"
 #include "runtime/plugins.h"
+#include "runtime/resident.h"
 
 // Context of a language model when nobody says otherwise, in tokens.
 #define PQ_DEFAULT_CONTEXT 4096
@@ -55,6 +56,7 @@ struct ptqc_session {
     const ptqc_artifact *artifact; // borrowed, outlives the session
     pq_plugins *plugins;           // owned
     pq_session_program *programs;  // owned: [program count]
+    pq_resident resident;          // owned: what programs then read
     int64_t *symbols;              // owned scratch: [symbol count]
     pq_shape shapes[PQ_SHAPE_LIMIT];
     pq_state *states; // owned: [state count of IFACE]

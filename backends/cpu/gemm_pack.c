@@ -88,6 +88,7 @@ codes_strip_bytes(const pq_weight_shape *shape)
     if (shape->k <= 0 || shape->n <= 0 || shape->k > INT64_MAX / 128 ||
         shape->group < 0 || shape->group > INT64_MAX / 128 ||
         shape->group % line_elements(shape) != 0 ||
+        (shape->half_scales && !pq_weight_is_fixed(shape->format)) ||
         (pq_weight_is_fixed(shape->format) &&
          (shape->group == 0 || shape->group % 16 != 0))) {
         return 0;
@@ -181,9 +182,6 @@ code_flip(const pq_weight_shape *shape, const pq_weight_source *source)
     }
     if (is_4_bit(shape)) {
         return source->is_signed ? 0x88888888u : 0;
-    }
-    if (pq_weight_is_float8(shape->format)) {
-        return 0;
     }
     // W8 symmetric is packed signed, all others unsigned
     uint32_t packed_signed =

@@ -190,17 +190,25 @@ pq_define_view(pq_lower *l, uint32_t gv, uint32_t base, const uint8_t *perm)
 
 // ---- constants of the graph as operands ------------------------------------
 
+// Equal bytes in another order depend on the shape, too.
 static void
-layout_text(char out[64], const ptqc_gb_value *v, uint32_t stored,
-            const uint8_t *perm)
+layout_text(pq_lower *l, char out[PQ_LAYOUT_MAX], const ptqc_gb_value *v,
+            uint32_t stored, const uint8_t *perm)
 {
-    char order[PTQC_MAX_RANK + 1];
-    for (uint32_t i = 0; i < v->rank; i++) {
-        order[i] = (char)('0' + perm[i]);
+    bool as_is = pq_perm_is_identity(perm, v->rank);
+    int n = snprintf(out, PQ_LAYOUT_MAX, "cpu.plain%s.%u.v2",
+                     stored != v->dtype ? ".biased" : "",
+                     pq_cpu_dtype_bytes(v->dtype));
+    for (uint32_t i = 0; i < v->rank && !as_is; i++) {
+        int64_t dim = 0;
+        pq_gv_dim_const(l, v, i, &dim);
+        n += snprintf(out + n, PQ_LAYOUT_MAX - (size_t)n, ".%u:%llx", perm[i],
+                      (unsigned long long)dim);
+        if (n >= PQ_LAYOUT_MAX - 1) {
+            pq_decline(l, "shape of a constant");
+            return;
+        }
     }
-    order[v->rank] = '\0';
-    snprintf(out, 64, "cpu.plain%s.%s.v1", stored != v->dtype ? ".biased" : "",
-             order);
 }
 
 // Copies the constant in the wanted order, codes biased.
@@ -245,8 +253,8 @@ use_constant(pq_lower *l, uint32_t gv, const uint8_t *perm)
     }
     uint32_t stored = pq_stored_dtype(l, v);
     const ptqc_gb_constant *c = ptqc_gb_constant_at(l->g, v->constant);
-    char layout[64];
-    layout_text(layout, v, stored, perm);
+    char layout[PQ_LAYOUT_MAX];
+    layout_text(l, layout, v, stored, perm);
     uint32_t packed = pq_find_packed(l, c, layout);
     if (packed == PQ_CPU_NONE) {
         bool as_is = stored == v->dtype && pq_perm_is_identity(perm, v->rank);

@@ -45,10 +45,13 @@ typedef struct pq_lower_value {
     bool is_output;
 } pq_lower_value;
 
+// Bytes of a layout's text, the zero at its end included.
+#define PQ_LAYOUT_MAX 192
+
 // A packed constant that was emitted, for reuse.
 typedef struct pq_lower_constant {
     uint8_t sha256[32];
-    char layout[64];
+    char layout[PQ_LAYOUT_MAX];
     uint64_t bytes;
     uint32_t index;
 } pq_lower_constant;
@@ -77,7 +80,7 @@ typedef struct pq_lower {
     uint32_t mapped_count, mapped_room;
     pq_mem scratch;
     // the last FIX_ROWS step: of value fixed_from; fixed_group 0 = none
-    uint32_t fixed_from, fixed_rows;
+    uint32_t fixed_from, fixed_scales, fixed_rows;
     int64_t fixed_group;
     bool dry;
     ptqc_be_status st;

@@ -141,10 +141,16 @@ emit_weights(pq_lower *l, const pq_conv_desc *d, const void *codes)
         pq_decline(l, "weights cannot be packed");
         return PQ_CPU_NONE;
     }
-    char layout[64];
-    snprintf(layout, sizeof layout, "cpu.conv.%u.%u.g%lld.d%lld.%lld.v1",
-             d->weight, d->transposed, (long long)d->groups,
-             (long long)d->dilation[1], (long long)d->dilation[2]);
+    // equal bytes may be weights of another shape or type
+    char layout[PQ_LAYOUT_MAX];
+    snprintf(
+        layout, sizeof layout,
+        "cpu.conv.%u.%u.t%u.g%lld.c%lld.%lld.k%lld.%lld.%lld.d%lld.%lld.v2",
+        d->weight, d->transposed, pq_in(l, 1)->dtype, (long long)d->groups,
+        (long long)d->in_channels, (long long)d->out_channels,
+        (long long)d->kernel[0], (long long)d->kernel[1],
+        (long long)d->kernel[2], (long long)d->dilation[1],
+        (long long)d->dilation[2]);
     uint32_t found = pq_find_packed(l, c, layout);
     if (found != PQ_CPU_NONE) {
         return found;

@@ -13,15 +13,12 @@
 //     [0] batch axes  [1] a  [2] b  [3] output  [4] residual  [5..] epilogue
 // where each of [1..4] is 4 bits per logical axis (batch axes, row, column):
 // the physical axis of that operand, 15 = none (broadcast).
-#include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "fixed.h"
 #include "gemm.h"
 #include "lower_epilogue.h"
 #include "lower_weights.h"
-#include "move.h"
 
 #define AXIS_NONE 15u
 
@@ -83,8 +80,8 @@ use_fixed(pq_lower *l, uint32_t x, uint32_t scales, const pq_lower_weights *w)
 {
     pq_fixed_shape shape = {
         .k = w->shape.k, .group = w->shape.group, .digits = w->digits};
-    if (!pq_lower_ok(l) ||
-        (l->fixed_group == shape.group && l->fixed_from == x)) {
+    if (!pq_lower_ok(l) || (l->fixed_group == shape.group &&
+                            l->fixed_from == x && l->fixed_scales == scales)) {
         return l->fixed_rows;
     }
     const pq_cpu_value *v = &l->entry->values[x];
@@ -100,6 +97,7 @@ use_fixed(pq_lower *l, uint32_t x, uint32_t scales, const pq_lower_weights *w)
     pq_step_i64(l, shape.group);
     pq_step_i64(l, shape.digits);
     l->fixed_from = x;
+    l->fixed_scales = scales;
     l->fixed_group = shape.group;
     l->fixed_rows = rows;
     return rows;

@@ -84,7 +84,7 @@ pq_lower_weights_open(pq_lower *l, uint32_t gv, bool trans, pq_lower_weights *w)
     return true;
 }
 
-// Every zero point the middle code? Fills *out_middle.
+// Whether every zero point is the middle code.
 static bool
 is_symmetric(const int32_t *zeros, int64_t count, int32_t middle)
 {
@@ -111,18 +111,18 @@ read_scale_strides(const ptqc_gb_quant *q, int64_t count, pq_lower_weights *w)
         w->source.scale_n_stride = 1;
         return count == n;
     }
-    if (q->granularity == PTQC_GRAN_GROUP && q->axis == k_axis &&
+    if (q->granularity == PTQC_GRAN_GROUP && q->axis == k_axis && w->trans &&
         q->group > 0) {
         int64_t groups = (k + q->group - 1) / q->group;
         w->shape.group = q->group;
         w->source.scale_g_stride = 1;
-        w->source.scale_n_stride = k_axis == 0 ? 0 : groups;
-        return count == (k_axis == 0 ? groups : groups * n);
+        w->source.scale_n_stride = groups;
+        return count == groups * n;
     }
     return false;
 }
 
-// The rest of read_weight_only for floats of 8 bits.
+// The rest of read_codes for floats of 8 bits.
 static void
 read_float8(pq_lower *l, uint32_t dtype, int64_t scale_count,
             pq_lower_weights *w)
@@ -159,18 +159,19 @@ read_codes(pq_lower *l, bool is_token, pq_lower_weights *w)
         pq_decline(l, "scales of the weights");
         return;
     }
-    w->shape.format = nibbles ? PQ_WEIGHT_W4 : PQ_WEIGHT_W8;
     if (floats) {
         read_float8(l, v->dtype, scales, w);
         return;
     }
-    if (is_token || q->granularity != PTQC_GRAN_GROUP || w->trans) {
-        w->shape.format = nibbles ? PQ_WEIGHT_FIXED4 : PQ_WEIGHT_FIXED8;
-        w->shape.half_scales =
-            pq_scales_are_half(w->source.scales, scales) ? 1u : 0u;
-        w->digits = is_token ? 1 : 2;
+    if (v->rank != 2) {
+        pq_decline(l, "codes of rank %u", v->rank);
+        return;
     }
-    if (w->shape.group == 0 && pq_weight_is_fixed(w->shape.format)) {
+    w->shape.format = nibbles ? PQ_WEIGHT_FIXED4 : PQ_WEIGHT_FIXED8;
+    w->shape.half_scales =
+        pq_scales_are_half(w->source.scales, scales) ? 1u : 0u;
+    w->digits = is_token ? 1 : 2;
+    if (w->shape.group == 0) {
         w->shape.group =
             is_token ? (w->shape.k + 15) / 16 * 16 : PQ_CHANNEL_GROUP;
     }
@@ -178,9 +179,6 @@ read_codes(pq_lower *l, bool is_token, pq_lower_weights *w)
     bool symmetric = is_symmetric(w->source.zeros,
                                   w->source.zeros != NULL ? zeros : 0, middle);
     w->shape.asymmetric = symmetric ? 0 : 1;
-    if (!symmetric && v->dtype == PTQC_I8 && w->shape.format == PQ_WEIGHT_W8) {
-        pq_decline(l, "asymmetric i8 weights");
-    }
 }
 
 void
@@ -275,7 +273,8 @@ pack_and_emit(pq_lower *l, const pq_lower_weights *w, const ptqc_gb_constant *c,
 static void
 print_hash(const pq_lower *l, uint32_t constant, char out[17])
 {
-    strcpy(out, "0");
+    out[0] = '0';
+    out[1] = '\0';
     if (constant != PTQC_GB_NONE) {
         const uint8_t *hash = ptqc_gb_constant_at(l->g, constant)->sha256;
         for (int i = 0; i < 8; i++) {
@@ -289,17 +288,20 @@ pq_lower_weights_emit(pq_lower *l, const pq_lower_weights *w)
 {
     const ptqc_gb_value *v = w->value;
     const ptqc_gb_constant *c = ptqc_gb_constant_at(l->g, v->constant);
-    char layout[64], scales[17] = "", zeros[17] = "";
+    char layout[PQ_LAYOUT_MAX], scales[17] = "", zeros[17] = "";
     if (v->quant != PTQC_GB_NONE && w->source.scales != NULL) {
         // codes of one constant may carry other scales elsewhere
         const ptqc_gb_quant *q = ptqc_gb_quant_at(l->g, v->quant);
         print_hash(l, q->scale, scales);
         print_hash(l, q->zero_point, zeros);
     }
-    snprintf(layout, sizeof layout, "cpu.%u%s%s.%s.g%lld.v2.%s.%s",
-             w->shape.format, w->shape.asymmetric ? "a" : "",
-             w->shape.half_scales ? "h" : "", w->trans ? "nk" : "kn",
-             (long long)w->shape.group, scales, zeros);
+    // equal bytes may also be another type or another shape
+    snprintf(layout, sizeof layout,
+             "cpu.%u%s%s.%s.k%lld.n%lld.g%lld.t%u.v3.%s.%s", w->shape.format,
+             w->shape.asymmetric ? "a" : "", w->shape.half_scales ? "h" : "",
+             w->trans ? "nk" : "kn", (long long)w->shape.k,
+             (long long)w->shape.n, (long long)w->shape.group, v->dtype, scales,
+             zeros);
     uint32_t found = pq_find_packed(l, c, layout);
     return found != PQ_CPU_NONE || !pq_lower_ok(l)
                ? found

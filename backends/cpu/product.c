@@ -101,11 +101,6 @@ set_tiling(pq_product *p, pq_isa isa)
     pq_tile_size size = pq_tile_best(isa, desc->weight, desc->digits, desc->n);
     if (p->on_amx) {
         size = (pq_tile_size){AMX_TILE_ROWS, PQ_AMX_STRIPS};
-    } else if (pq_weight_is_fixed(desc->weight) && desc->m == 1 &&
-               size.rows > 2) {
-        // Memory is read faster in several streams; few columns are rather
-        // shared out evenly.
-        size = (pq_tile_size){1, desc->n > 1024 ? 4 : desc->n > 256 ? 2 : 1};
     }
     p->blocks = cut_axis((desc->n + LANES - 1) / LANES, size.strips);
     p->tiles = cut_axis(desc->m, size.rows);

@@ -162,8 +162,8 @@ typedef struct ptqc_host_vt {
                                 ptqc_bytes data);
     // Bytes of a graph constant during check, plan and compile: valid until
     // they are released or the call returns. NULL when the id is unknown or
-    // memory is short. They may be made at this moment, so map late. On the
-    // thread of the call only.
+    // memory is short: fail with RESOURCE. They may be made at this moment, so
+    // map late. On the thread of the call only.
     const void *(*constant_map)(ptqc_call *call, uint64_t constant_id,
                                 uint64_t *out_bytes);
     // Monotonic nanoseconds, for profiles.

@@ -88,6 +88,9 @@ typedef struct ptqc_session_desc {
     // Tokens that a sequence may have (language models); 0 = what the model
     // allows, at most 4096. Memory for it is taken at the first run.
     uint64_t context;
+    // Not 0: weights are copied into huge pages, which are read faster than a
+    // mapped file; takes memory of their size and the time of one copy.
+    uint32_t huge_pages;
 } ptqc_session_desc;
 
 // artifact outlives the session. PTQC_E_BACKEND names plugin or device.

@@ -86,9 +86,10 @@ pq_is_group_product(const pq_graph *g, const pq_op *op)
     if (s->granularity == PQ_GRAN_GROUP) {
         return is_nk && s->axis == 1 && s->group > 0;
     }
-    return !is_integer && (has_one_scale(g, op->inputs[IN_W]) ||
-                           (s->granularity == PQ_GRAN_CHANNEL &&
-                            s->axis == channel_axis(g, op)));
+    bool is_small = w->type.dtype == PTQC_I4 || w->type.dtype == PTQC_U4;
+    return (!is_integer || is_small) && (has_one_scale(g, op->inputs[IN_W]) ||
+                                         (s->granularity == PQ_GRAN_CHANNEL &&
+                                          s->axis == channel_axis(g, op)));
 }
 
 // ---- which types are taken ------------------------------------------------

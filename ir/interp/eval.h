@@ -365,7 +365,8 @@ PTQC_MUST_USE ptqc_status pq_epilogue_end(pq_epilogue *ep);
 bool pq_is_integer_product(const pq_graph *g, const pq_op *op);
 // Whether w has integer codes of a matmul's matrix and the sums are exact
 // within groups of k only: x is real (one scale per channel counts as groups of
-// PQ_CHANNEL_GROUP), or has codes per token and w scales per group of k.
+// PQ_CHANNEL_GROUP), or has codes per token and w scales per group of k or
+// codes of 4 bits (one scale per channel: one group).
 #define PQ_CHANNEL_GROUP 512
 bool pq_is_group_product(const pq_graph *g, const pq_op *op);
 // Codes of input i minus their zero points (0 when unquantized).

@@ -112,6 +112,9 @@ init_group(pq_eval *e, const matmul *mm, operands *o)
                                   .group = PQ_CHANNEL_GROUP,
                                   .scale = q.scale,
                                   .column_stride = q.count > 1};
+    if (o->is_integer && mm->k > 0) {
+        o->group.group = mm->k;
+    }
     if (q.scheme.granularity == PQ_GRAN_GROUP) {
         int64_t group = (int64_t)q.scheme.group;
         o->group.group = group;

@@ -61,6 +61,8 @@ expect 0 "$ptqc" check $model/fashion_cnn.onnx
 expect 2 "$ptqc" compile $model/fashion_cnn.onnx -o "$work/a.ptqc"
 expect 2 "$ptqc" compile $model/fashion_cnn.onnx --scheme w9q7 -o "$work/new"
 expect 2 "$ptqc" compile $model/fashion_cnn.onnx --w8a8 -o "$work/new"
+expect 2 "$ptqc" compile $model/fashion_cnn.onnx --scale-search mse -o "$work/new"
+expect 2 "$ptqc" compile $model/fashion_cnn.onnx --kv "" -o "$work/new"
 expect 3 "$ptqc" inspect $model/README.md
 expect 8 "$ptqc" inspect "$work/absent.onnx"
 head -c 20000 "$work/a.ptqc" >"$work/cut.ptqc"

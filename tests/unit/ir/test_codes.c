@@ -169,6 +169,58 @@ hash_of(pq_graph *g, pq_const_id id)
     return hash;
 }
 
+// Of codes that are made of the same 48 bytes by the same scale.
+static pq_sha256
+hash_of_view(ptqc_ctx *ctx, ptqc_dtype dtype, const int64_t *dims,
+             uint32_t rank)
+{
+    static const uint8_t bytes[48] = {1, 2, 3};
+    const float scale = 1;
+    const int32_t zero = 0;
+    pq_graph *g;
+    pq_constant c = {.dtype = dtype, .rank = rank, .dims = dims, .p = bytes};
+    pq_quant q = {.scheme = {.format = PTQC_I8, .symmetric = true}};
+    q.scheme.granularity = PQ_GRAN_TENSOR;
+    assert_true(pq_dtype_bytes(dtype, dims, rank, &c.bytes));
+    assert_int_equal(c.bytes, sizeof bytes);
+    assert_int_equal(pq_graph_create(ctx, &g), PTQC_OK);
+    pq_const_id weight = pq_graph_add_constant(g, &c);
+    q.scale = add_array(g, PTQC_F32, &scale, 1);
+    q.zero_point = add_array(g, PTQC_I32, &zero, 1);
+    pq_sha256 hash =
+        *hash_of(g, pq_graph_add_codes(g, weight, pq_graph_add_quant(g, &q)));
+    pq_graph_destroy(g);
+    return hash;
+}
+
+// Bytes that are read as other elements, or lie in another shape.
+static void
+test_hash_of_views(void **state)
+{
+    (void)state;
+    static const struct {
+        ptqc_dtype dtype;
+        int64_t dims[3];
+        uint32_t rank;
+    } views[] = {
+        {PTQC_F32, {3, 4}, 2},    {PTQC_F32, {4, 3}, 2},
+        {PTQC_F32, {12}, 1},      {PTQC_F32, {3, 4, 1}, 3},
+        {PTQC_F32, {1, 3, 4}, 3}, {PTQC_F16, {4, 6}, 2},
+        {PTQC_BF16, {4, 6}, 2},
+    };
+    const size_t count = sizeof views / sizeof *views;
+    pq_sha256 hashes[sizeof views / sizeof *views];
+    ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 1);
+    for (size_t i = 0; i < count; i++) {
+        hashes[i] =
+            hash_of_view(ctx, views[i].dtype, views[i].dims, views[i].rank);
+        for (size_t k = 0; k < i; k++) {
+            assert_memory_not_equal(&hashes[i], &hashes[k], sizeof *hashes);
+        }
+    }
+    ptqc_ctx_destroy(ctx);
+}
+
 // The hash tells other codes apart, and does not make them.
 static void
 test_hash(void **state)
@@ -256,14 +308,49 @@ test_out_of_memory(void **state)
     free(w);
 }
 
+static ptqc_status
+make_and_clone(ptqc_ctx *ctx, void *user)
+{
+    pq_graph *g = NULL, *clone = NULL;
+    pq_const_id id = {0};
+    ptqc_status st = make_graph(ctx, &samples[7], user, &g, &id, NULL);
+    if (st == PTQC_OK &&
+        (pq_const_is_none(id) || pq_graph_constant_bytes(g, id) == NULL)) {
+        st = PTQC_E_RESOURCE;
+    }
+    // so many that tables and arena grow behind the slot of the codes
+    for (uint32_t i = 0; i < 500 && st == PTQC_OK; i++) {
+        pq_const_id more = add_array(g, PTQC_F32, &(float){1}, 1);
+        st = pq_const_is_none(more) ? PTQC_E_RESOURCE : PTQC_OK;
+    }
+    if (st == PTQC_OK) {
+        st = pq_graph_clone(g, true, &clone);
+    }
+    pq_graph_destroy(clone);
+    pq_graph_destroy(g);
+    return st;
+}
+
+// A clone that fails half-way leaves made bytes to the graph that owns them.
+static void
+test_clone_out_of_memory(void **state)
+{
+    (void)state;
+    float *w = make_reals(&samples[7]);
+    assert_true(pq_test_alloc_sweep(make_and_clone, w) > 10);
+    free(w);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_hash_of_views),
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_clone_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/float16.h"
+#include "base/threads.h"
 #include "ir/weights.h"
 #include "tests/support/cmocka_test.h"
 #include "tests/support/context.h"
@@ -170,12 +171,61 @@ test_one_scale_is_one_block(void **state)
     ptqc_ctx_destroy(ctx);
 }
 
+typedef struct seated {
+    ptqc_ctx *ctx;
+    const pq_constant *c;
+    atomic_uint failures;
+} seated;
+
+static void
+write_block(void *user, const pq_weight_block *block)
+{
+    const pq_weights *w = &block->weights;
+    size_t count = (size_t)(w->outer * w->channels * w->inner);
+    (void)user;
+    memset(block->bytes, 1, count);
+}
+
+static void
+walk_from_a_seat(void *user, uint64_t begin, uint64_t end, uint32_t worker)
+{
+    seated *s = user;
+    const pq_scheme scheme = {.format = PTQC_I8,
+                              .granularity = PQ_GRAN_CHANNEL};
+    (void)worker;
+    for (uint64_t i = begin; i < end; i++) {
+        if (pq_weights_for_blocks(s->ctx, s->c, &scheme, PQ_CUT_ROWS,
+                                  write_block, NULL) != PTQC_OK) {
+            atomic_fetch_add(&s->failures, 1);
+        }
+    }
+}
+
+// Three blocks, walked by the last of more workers: its scratch is there.
+static void
+test_few_blocks_many_seats(void **state)
+{
+    (void)state;
+    const layout *l = &layouts[7];
+    uint8_t *p = make_elements(PTQC_F32, 3 * 90000);
+    ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 8);
+    const pq_constant c = {
+        .dtype = PTQC_F32, .rank = 2, .dims = l->dims, .p = p + 1};
+    seated s = {.ctx = ctx, .c = &c};
+    assert_non_null(pq_ctx_pool(ctx));
+    pq_pool_for(pq_ctx_pool(ctx), 8, 1, walk_from_a_seat, &s);
+    assert_int_equal(atomic_load(&s.failures), 0);
+    free(p);
+    ptqc_ctx_destroy(ctx);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_element_once),
         cmocka_unit_test(test_one_scale_is_one_block),
+        cmocka_unit_test(test_few_blocks_many_seats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -106,6 +106,13 @@ refused(void **state)
               "%n: f16[1, 2, 5, 8] = kv_update(%s, %x, %p)\n"
               "%m: f32[1, 4, T, 8] = attention(%o, %n, %n)\noutput %m\n",
          PQ_KV_INT8, PTQC_E_UNSUPPORTED},
+        // keys that are the mask, too
+        {"ptir 1\ngraph \"kv\" stage float\nsymbol T = [1, inf]\n"
+         "input %q: f32[1, 2, 8, 8]\ninput %x: f32[1, 2, T, 8]\n"
+         "input %p: i32[1, T]\nstate %s: f32[1, 2, 8, 8]\n"
+         "%n: f32[1, 2, 8, 8] = kv_update(%s, %x, %p)\n"
+         "%o: f32[1, 2, 8, 8] = attention(%q, %n, %n, %n)\noutput %o\n",
+         PQ_KV_INT8, PTQC_E_UNSUPPORTED},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ptqc_ctx *ctx = pq_pass_test_ctx(0);
@@ -120,12 +127,13 @@ static void
 names(void **state)
 {
     (void)state;
-    static const char *const all[] = {"", "f16", "f32", "int8"};
+    static const char *const all[] = {"f16", "f32", "int8"};
     pq_kv_type type;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 3; i++) {
         assert_true(pq_kv_type_parse(pq_str_of(all[i]), &type));
-        assert_int_equal(type, i);
+        assert_int_equal(type, PQ_KV_F16 + i);
     }
+    assert_false(pq_kv_type_parse(PQ_STR(""), &type));
     assert_false(pq_kv_type_parse(PQ_STR("i8"), &type));
 }
 

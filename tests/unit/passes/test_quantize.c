@@ -365,6 +365,90 @@ weight_only(void **state)
     }
 }
 
+// Weights without elements have nothing to scale: they stay float.
+static void
+no_channels(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "ptir 1\ngraph \"none\" stage float\nsymbol N = [1, inf]\n"
+        "const c1: f32[4, 0] = []\nconst c2: f32[0, 4] = []\n"
+        "input %x: f32[N, 4]\n%v: f32[4, 0] = c1\n%w: f32[0, 4] = c2\n"
+        "%y: f32[N, 0] = matmul \"a\"(%x, %v)\n"
+        "%z: f32[N, 0] = matmul \"b\"(%x, %w) {trans_b = 1}\n"
+        "output %y\noutput %z\n";
+    static const char *const schemes[] = {"w8a16", "w8a16:t", "w4a16:g2",
+                                          "fp8",   "w8a8",    "w4a8:dyn"};
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+        for (int has_samples = 0; has_samples < 2; has_samples++) {
+            ptqc_ctx *ctx = pq_pass_test_ctx(0);
+            pq_graph *before = parse(ctx, text);
+            pq_graph *g = parse(ctx, text);
+            const pq_setting s = {.scheme = schemes[i],
+                                  .has_samples = has_samples != 0};
+            pq_notes notes = {0};
+            assert_int_equal(compile(&g, &s, &notes), PTQC_OK);
+            assert_non_null(strstr(notes.text, "b|float|its weights have no"));
+            pq_pass_test_compare(schemes[i], before, g, 0);
+            pq_graph_destroy(before);
+            pq_graph_destroy(g);
+            ptqc_ctx_destroy(ctx);
+        }
+    }
+}
+
+// Weights of a GGUF file (Q4_1): codes behind dequantize, and minima that
+// multiply the sums of groups; both stay as they are, other products do not.
+static void
+stored_codes(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "ptir 1\ngraph \"q4_1\" stage float\nsymbol T = [1, inf]\n"
+        "const c1: u4[4, 4] = base64 \"IUMPhxkyVHY=\"\n"
+        "const c2: f32[4, 2] = [0.5, 1, 2, 0.25, 1, 1, 0.125, 2]\n"
+        "const c3: i32[4, 2] = [0, 0, 0, 0, 0, 0, 0, 0]\n"
+        "const c4: f16[4, 2] = base64 \"AMQAyADMAMAAyADIALwAzA==\"\n"
+        "const c5: f32[4, 4] = [1, 2, -3, 4, 0.5, -1, 2, 1, 1, 1, -1, 2, 0, 1,"
+        " 2, 3]\n"
+        "quant q1 = {format = u4, granularity = group, axis = 1, group = 2,"
+        " scale = c2, zero_point = c3}\n"
+        "input %x: f32[T, 4]\n%codes: u4[4, 4] q1 = c1\n"
+        "%minima: f16[4, 2] = c4\n%v: f32[4, 4] = c5\n"
+        "%w: f32[4, 4] = dequantize(%codes) {to = f32}\n"
+        "%g: f32[T, 2, 2] = reshape(%x) {shape = [T, 2, 2]}\n"
+        "%s: f32[T, 2] = reduce_sum(%g) {axes = [2], keepdims = 0}\n"
+        "%m: f32[T, 4] = matmul \"minima\"(%s, %minima, _, %x) {trans_b = 1}\n"
+        "%a: f32[T, 4] = matmul \"stored\"(%x, %w, _, %m) {trans_b = 1}\n"
+        "%y: f32[T, 4] = matmul \"float\"(%a, %v) {trans_b = 1}\n"
+        "output %y\n";
+    static const pq_weight_case cases[] = {
+        {"w8a16", PTQC_I8, PQ_GRAN_CHANNEL, 0.02},
+        {"w4a16:g2", PTQC_U4, PQ_GRAN_GROUP, 0.2},
+        {"w8a8:dyn", PTQC_I8, PQ_GRAN_CHANNEL, 0.02},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ptqc_ctx *ctx = pq_pass_test_ctx(0);
+        pq_graph *before = parse(ctx, text);
+        pq_graph *g = parse(ctx, text);
+        pq_notes notes = {0};
+        const pq_setting s = {.scheme = cases[i].scheme};
+        assert_int_equal(compile(&g, &s, &notes), PTQC_OK);
+        assert_non_null(strstr(notes.text, "stored|as stored|its weights are "
+                                           "codes already"));
+        assert_non_null(strstr(notes.text, "minima|float|it belongs to"));
+        assert_int_equal(input_type(g, find_op(g, "stored"), 1), PTQC_U4);
+        assert_int_equal(input_type(g, find_op(g, "stored"), 0), PTQC_F32);
+        assert_int_equal(input_type(g, find_op(g, "minima"), 1), PTQC_F16);
+        assert_int_equal(input_type(g, find_op(g, "float"), 1),
+                         cases[i].format);
+        pq_pass_test_compare(cases[i].scheme, before, g, cases[i].tolerance);
+        pq_graph_destroy(before);
+        pq_graph_destroy(g);
+        ptqc_ctx_destroy(ctx);
+    }
+}
+
 // ---- capabilities ---------------------------------------------------------
 
 #define BIT(x) (UINT64_C(1) << (x))
@@ -654,6 +738,8 @@ main(void)
         cmocka_unit_test(static_stream),
         cmocka_unit_test(dynamic_stream),
         cmocka_unit_test(weight_only),
+        cmocka_unit_test(no_channels),
+        cmocka_unit_test(stored_codes),
         cmocka_unit_test(limited_target),
         cmocka_unit_test(less_preferred_target),
         cmocka_unit_test(mixed_target),

@@ -177,6 +177,66 @@ test_constants(void **state)
     assert_null(f->vt->constant_map(&call, 8, &bytes));
 }
 
+static const void *
+map_without_memory(void *user, uint64_t id, uint64_t *out_bytes)
+{
+    fixture *f = user;
+    *out_bytes = 3;
+    f->heap.fail_at = f->heap.count + 1;
+    return id == 7 ? pq_alloc(f->ctx, 3) : NULL;
+}
+
+// What the host has said of its memory is the only error, whatever the plugin
+// makes of it.
+static void
+test_no_memory_for_constants(void **state)
+{
+    fixture *f = *state;
+    char name[] = "fake";
+    const pq_plugin plugin = {.name = name};
+    static const ptqc_be_status answers[] = {PTQC_BE_RESOURCE, PTQC_BE_INVALID,
+                                             PTQC_BE_CORRUPT, PTQC_BE_OK};
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+        ptqc_call call;
+        uint64_t bytes;
+        pq_test_sink_clear(&f->sink);
+        pq_call_init(&call, f->ctx, &plugin);
+        call.constant_map = map_without_memory;
+        call.constant_user = f;
+        assert_null(f->vt->constant_map(&call, 7, &bytes));
+        say(f, &call, PTQC_SEV_ERROR, "the constant is not there");
+        assert_int_equal(pq_call_end(&call, answers[i], "run"),
+                         PTQC_E_RESOURCE);
+        assert_int_equal(f->sink.error_count, 1);
+        assert_non_null(strstr(f->sink.text, "out of memory"));
+    }
+}
+
+// So it is for the plugin's own memory; where the host has said nothing the
+// plugin's text counts.
+static void
+test_no_memory_for_plugins(void **state)
+{
+    fixture *f = *state;
+    char name[] = "fake";
+    const pq_plugin plugin = {.name = name};
+    ptqc_call call;
+    pq_test_sink_clear(&f->sink);
+    pq_call_init(&call, f->ctx, &plugin);
+    f->heap.fail_at = f->heap.count + 1;
+    assert_null(f->vt->alloc(f->host.self, 100, 16));
+    assert_int_equal(pq_call_end(&call, PTQC_BE_RESOURCE, "run"),
+                     PTQC_E_RESOURCE);
+    assert_int_equal(f->sink.error_count, 1);
+    assert_null(strstr(f->sink.text, "plugin"));
+    pq_test_sink_clear(&f->sink);
+    pq_call_init(&call, f->ctx, &plugin);
+    assert_int_equal(pq_call_end(&call, PTQC_BE_RESOURCE, "run"),
+                     PTQC_E_RESOURCE);
+    assert_int_equal(f->sink.error_count, 1);
+    assert_non_null(strstr(f->sink.text, "plugin fake: run: out of memory"));
+}
+
 // ---- threads ----------------------------------------------------------------
 
 #define ITEMS 1001
@@ -307,6 +367,8 @@ main(void)
         TEST(test_warnings_and_long_texts),
         TEST(test_cancelled),
         TEST(test_constants),
+        TEST(test_no_memory_for_constants),
+        TEST(test_no_memory_for_plugins),
         WIDE(test_parallel_for),
         WIDE(test_region_and_barrier),
         WIDE(test_call_from_inside_a_task),

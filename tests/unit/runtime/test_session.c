@@ -442,7 +442,8 @@ static ptqc_status
 whole_life(ptqc_ctx *ctx, void *user)
 {
     fixture *f = user;
-    const ptqc_session_desc desc = {.backends = {fake_dirs, 1}};
+    const ptqc_session_desc desc = {.backends = {fake_dirs, 1},
+                                    .huge_pages = 1};
     ptqc_tensor inputs[2] = {tensor(3, f->a), tensor(3, f->b)};
     ptqc_tensor outputs[1] = {{0}};
     ptqc_artifact *a = NULL;

@@ -30,6 +30,32 @@ static const plugin_case short_cases[] = {
      "%y: f32[3, 40] = matmul(%x, %w)\noutput %y\n", {0}, 0, 0},
 };
 
+// Equal bytes as weights of two shapes: each is packed for itself.
+static const plugin_case twin_cases[] = {
+    {"zeros, two shapes", "graph \"g\" stage float\n"
+     "input %x: f32[2, 3]\ninput %z: f32[2, 2]\n"
+     "const c1: f32[2, 3] = [1, 2, 3, 4, 5, 6]\n"
+     "const c2: f32[3, 2] = [1, 2, 3, 4, 5, 6]\n"
+     "%v: f32[2, 3] = c1\n%w: f32[3, 2] = c2\n"
+     "%a: f32[2, 2] = matmul(%x, %v) {trans_b = 1}\n"
+     "%b: f32[2, 3] = matmul(%z, %w) {trans_b = 1}\n"
+     "output %a\noutput %b\n", {0}, 0, 0},
+    {"convolutions", "graph \"g\" stage float\n"
+     "input %x: f32[1, 2, 3, 3]\ninput %z: f32[1, 3, 3, 3]\n"
+     "const c1: f32[3, 2, 1, 1] = [1, 2, 3, 4, 5, 6]\n"
+     "const c2: f32[2, 3, 1, 1] = [1, 2, 3, 4, 5, 6]\n"
+     "%v: f32[3, 2, 1, 1] = c1\n%w: f32[2, 3, 1, 1] = c2\n"
+     "%a: f32[1, 3, 3, 3] = conv(%x, %v) {kernel = [1, 1]}\n"
+     "%b: f32[1, 2, 3, 3] = conv(%z, %w) {kernel = [1, 1]}\n"
+     "output %a\noutput %b\n", {0}, 0, 0},
+    {"transposed copies", "graph \"g\" stage float\n"
+     "input %x: f32[2, 2]\nconst c1: f32[2, 3] = [1, 2, 3, 4, 5, 6]\n"
+     "const c2: f32[3, 2] = [1, 2, 3, 4, 5, 6]\n"
+     "%v: f32[2, 3] = c1\n%w: f32[3, 2] = c2\n"
+     "%a: f32[2, 3] = matmul(%x, %v)\n"
+     "%b: f32[2, 2] = matmul(%a, %w)\noutput %b\n", {0}, 0, 0},
+};
+
 static const plugin_case embedding_cases[] = {
     {"bytes", "graph \"g\" stage float\n"
      "input %t: i32[2, 3]\nconst c1: $u8[9, 10]\nconst c2: $i8[9, 6]\n"
@@ -250,6 +276,18 @@ static const plugin_case token_cases[] = {
     TOKEN_CASE("u4 per channel", "u4", "32",
                "const c1: $half[36]\nconst c2: i32[36] = [" LIST_36("5") "]\n",
                CHANNEL_QUANT("u4", "0"), 25),
+    // a sum of 0 times a negative scale: +0, whatever the bias would hide
+    {"zeros without bias", "graph \"g\" stage quantized\n"
+     "const c1: $f32[36]\nconst c2: i32[36] = [" LIST_36("0") "]\n"
+     "const c3: $i4[36, 74]\n" CHANNEL_QUANT("i4", "1")
+     "quant q2 = {format = i8, granularity = token, axis = 0, group = 0, "
+     "symmetric = 1, dynamic = 1}\n"
+     "input %x: f32[2, 74]\nconst c4: f32[2, 1] = [0, 1]\n"
+     "%w: i4[36, 74] q1 = c3\n%f: f32[2, 1] = c4\n"
+     "%z: f32[2, 74] = mul(%x, %f)\n"
+     "%c: i8[2, 74] q2, %s: f32[2, 1] = dynamic_quantize(%z)\n"
+     "%y: f32[2, 36] = matmul(%c, %w, _, _, %s) {trans_b = 1}\noutput %y\n",
+     {0}, 0, 0},
     TOKEN_CASE("many rows, u4", "u4", "141", SCALES("5", "0, 15, 7, 3, 9"),
                QUANT("q1", "u4", "0", "c1", "c2", "32"), 50),
     TOKEN_CASE("many rows, i8 by 64", "i8", "260",
@@ -260,6 +298,13 @@ static const plugin_case token_cases[] = {
                CHANNEL_QUANT("i4", "1"), 99),
 };
 // clang-format on
+
+static void
+twins(void **state)
+{
+    (void)state;
+    PLUGIN_CHECK(twin_cases);
+}
 
 static void
 tables(void **state)
@@ -316,8 +361,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(short_weights), cmocka_unit_test(embeddings),
         cmocka_unit_test(groups),        cmocka_unit_test(half_scales),
-        cmocka_unit_test(tables),        cmocka_unit_test(tokens),
-        cmocka_unit_test(float8),
+        cmocka_unit_test(tables),        cmocka_unit_test(twins),
+        cmocka_unit_test(tokens),        cmocka_unit_test(float8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
