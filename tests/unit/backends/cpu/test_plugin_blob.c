@@ -313,9 +313,9 @@ test_parameters(void **state)
     pq_cpu_program program;
     pq_cpu_dim *dims = open_program(f, &mem, &program);
     pq_cpu_entry *e = &program.entries[0];
-    uint32_t own = e->dim_count++, refused = 0;
+    uint32_t own = e->dim_count++, refused = 0, rounds = 2 * e->param_count;
     pq_test_random r = pq_test_random_seed(6);
-    for (uint32_t i = 0; i < 2 * e->param_count; i++) {
+    for (uint32_t i = 0; i < rounds; i++) {
         int64_t x = extremes[pq_test_random_int(&r, 0, EXTREMES - 1)];
         int64_t *param = &e->params[i / 2], kept = *param;
         dims[own].value = x;
@@ -326,8 +326,8 @@ test_parameters(void **state)
     free(dims);
     pq_mem_release(&mem);
     print_message("%u of %u damaged programs refused, the others ran\n",
-                  refused, 2 * e->param_count);
-    assert_true(refused > e->param_count / 2);
+                  refused, rounds);
+    assert_true(refused > rounds / 4);
 }
 
 // The capacity of a state: as large as the product of sizes would wrap around
