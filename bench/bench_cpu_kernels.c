@@ -76,6 +76,7 @@ typedef void (*work_fn)(void *user, const pq_worker *worker);
 typedef struct team {
     uint32_t count;
     atomic_uint round, done;
+    atomic_uint waiting, passed; // at a barrier; barriers that all reached
     work_fn work;
     void *user;
     int stop;
@@ -125,6 +126,20 @@ team_run(team *t, work_fn work, void *user)
     }
 }
 
+// For kernels that meet; `region` is the team.
+static void
+team_barrier(void *region)
+{
+    team *t = region;
+    unsigned passed = atomic_load(&t->passed);
+    if (atomic_fetch_add(&t->waiting, 1) + 1 == t->count) {
+        atomic_store(&t->waiting, 0);
+        atomic_store(&t->passed, passed + 1);
+    }
+    while (atomic_load(&t->passed) == passed) {
+    }
+}
+
 // ---- cases ----------------------------------------------------------------
 
 static void
@@ -158,6 +173,7 @@ typedef struct bench_case {
 
 typedef struct bench {
     pq_jit *jit;
+    team *team;
     bench_case cases[CASES_MAX];
     int count;
     uint64_t scratch_bytes;
@@ -575,6 +591,10 @@ add_attention(bench *b, const attention_shape *s)
     c->out_bytes = s->batch * rows.batch;
     c->out = fill(c->out_bytes, 0);
     c->io.attention = attention_operands(b, s, c->out);
+    uint64_t shared = pq_kv_attention_shared_bytes(op);
+    c->io.attention.shared = shared > 0 ? fill((int64_t)shared, 0) : NULL;
+    c->io.attention.barrier = team_barrier;
+    c->io.attention.region = b->team;
 }
 
 // One token of many sequences, whose states fill the memory; a prompt.
@@ -592,7 +612,13 @@ add_attention_cases(bench *b)
                              .d = d[i / 12 % 2],
                              .group = group[i / 3 % 4],
                              .keys = keys[i % 3]};
-        s.batch = b->attention_bytes / state_bytes(&s);
+        int64_t one = state_bytes(&s);
+        if (b->attention_bytes < one) {
+            fprintf(stderr, "bench_cpu_kernels: --attention needs %d MiB\n",
+                    (int)((one + (1 << 20) - 1) >> 20));
+            exit(1);
+        }
+        s.batch = b->attention_bytes / one;
         add_attention(b, &s);
     }
     for (size_t i = 0; i < 16; i++) {
@@ -607,7 +633,7 @@ add_attention_cases(bench *b)
     }
 }
 
-// A prompt of m tokens through codes with a scale per 32.
+// A prompt of m tokens through codes with a scale per `group`.
 static void
 add_prefill(bench *b, const char *name, uint32_t format, int64_t group,
             uint32_t digits)
@@ -804,6 +830,7 @@ main(int argc, char **argv)
         fprintf(stderr, "bench_cpu_kernels: no usable level, or bad options\n");
         return 1;
     }
+    b.team = &t;
     check(pq_jit_create(NULL, &host, (pq_isa)level, &b.jit));
     double start = now();
     add_cases(&b);

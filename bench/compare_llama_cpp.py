@@ -99,6 +99,11 @@ def run_watched(command):
         return Finished(child.returncode, seconds, first, peak[0], usage.ru_maxrss * 1024e-6, said.read())
 
 
+def last_line(done):
+    lines = done.said.strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
 def read_json(command):
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
@@ -146,7 +151,11 @@ def first_token(args, artifact):
     with tempfile.TemporaryDirectory() as cache:
         command = ptqc(args, "run", artifact, "--tokens", "1,300,301,302", "-n", 1, "--temp", 0, "--ctx", CONTEXT,
                        "--cache-dir", cache)
-        return [run_watched(command).first_byte for _ in range(2)]
+        runs = [run_watched(command) for _ in range(2)]
+    for done in runs:
+        if done.code != 0:
+            raise RuntimeError(f"{artifact}: ptqc run ended with {done.code}: {last_line(done)}")
+    return [done.first_byte for done in runs]
 
 
 def compile_model(args, model, scheme):
@@ -156,7 +165,7 @@ def compile_model(args, model, scheme):
     options = () if scheme == STORED else ("--scheme", scheme)
     done = run_watched(ptqc(args, "compile", source, "-o", artifact, "-f", *options))
     if done.code != 0:
-        print(f"{model.name} {scheme}: left out, ptqc compile ended with {done.code}: {done.said.strip().splitlines()[-1]}", flush=True)
+        print(f"{model.name} {scheme}: left out, ptqc compile ended with {done.code}: {last_line(done)}", flush=True)
         return None
     cold, warm = first_token(args, artifact)
     return {"model": model.name, "weights": scheme, "compile_s": done.seconds, "anonymous_mb": done.anonymous_mb,

@@ -43,24 +43,31 @@ scaled_index(pq_emitter *e, val v_index, int64_t bytes)
 }
 
 // A loop over [0, n) in steps of `unit`, and one over what is left.
-typedef void (*loop_body)(void *user, val v_index, val *v_carried);
+typedef struct unrolled {
+    val v_n;
+    int64_t unit;
+    void (*body)(void *user, val v_index, val *v_carried);
+    void *user;
+} unrolled;
 
 static void
-loop_unrolled(pq_emitter *e, val v_n, int64_t unit, val *v_carried,
-              uint32_t count, void *user, loop_body body)
+loop_unrolled(pq_emitter *e, const unrolled *u, val *v_carried, uint32_t count)
 {
     LLVMBuilderRef b = e->builder;
-    val v_whole = unit > 1 ? LLVMBuildAnd(b, v_n, pq_emit_i64(e, -unit), "")
-                           : pq_emit_i64(e, 0);
-    for (int part = unit > 1 ? 0 : 1; part < 2; part++) {
-        int64_t step = part == 0 ? unit : 1;
+    val v_whole = u->unit > 1
+                      ? LLVMBuildAnd(b, u->v_n, pq_emit_i64(e, -u->unit), "")
+                      : pq_emit_i64(e, 0);
+    for (int part = u->unit > 1 ? 0 : 1; part < 2; part++) {
+        int64_t step = part == 0 ? u->unit : 1;
         pq_loop loop;
         pq_emit_loop_begin(e, &loop, part == 0 ? pq_emit_i64(e, 0) : v_whole,
-                           part == 0 ? v_whole : v_n, step, v_carried, count);
+                           part == 0 ? v_whole : u->v_n, step, v_carried,
+                           count);
         memcpy(v_carried, loop.v_carried, count * sizeof *v_carried);
         for (int64_t i = 0; i < step; i++) {
-            body(user, LLVMBuildAdd(b, loop.v_index, pq_emit_i64(e, i), ""),
-                 v_carried);
+            u->body(u->user,
+                    LLVMBuildAdd(b, loop.v_index, pq_emit_i64(e, i), ""),
+                    v_carried);
         }
         pq_emit_loop_end(e, &loop, v_carried);
         memcpy(v_carried, loop.v_carried, count * sizeof *v_carried);
@@ -191,7 +198,7 @@ emit_score(pq_emitter *e, const void *desc)
         v_acc[i] = LLVMConstNull(e->t_vf32);
     }
     v_acc[n] = loop.v_carried[0];
-    loop_unrolled(e, s.v_n, 4, v_acc, n + 1, &s, score_element);
+    loop_unrolled(e, &(unrolled){s.v_n, 4, score_element, &s}, v_acc, n + 1);
     store_scores(&s, v_acc, loop.v_carried[1], loop.v_carried[2]);
     v_at[0] = pq_emit_at(e, loop.v_carried[0], v_stride);
     v_at[1] = pq_emit_at(e, loop.v_carried[1], v_step);
@@ -247,7 +254,7 @@ largest(softmax *s)
         v_acc[i] = pq_emit_real(e->t_vf32, -(double)INFINITY);
     }
     val v_n = LLVMBuildLShr(e->builder, s->v_keys, pq_emit_i64(e, 4), "");
-    loop_unrolled(e, v_n, 4, v_acc, 4, s, max_vector);
+    loop_unrolled(e, &(unrolled){v_n, 4, max_vector, s}, v_acc, 4);
     v_acc[0] = pq_emit_max(e, pq_emit_max(e, v_acc[0], v_acc[1]),
                            pq_emit_max(e, v_acc[2], v_acc[3]));
     return pq_emit_splat(e, pq_emit_reduce(e, v_acc[0], PQ_LANES_MAX));
@@ -462,7 +469,8 @@ emit_sum(pq_emitter *e, const void *desc)
             e, e->t_vf32, pq_emit_at_const(e, s.v_out[i / s.d->strips], at), 4);
     }
     // weights of several keys of many rows would not stay in registers
-    loop_unrolled(e, v_keys, n <= 8 ? 4 : 1, v_acc, n + 1, &s, sum_key);
+    const unrolled keys = {v_keys, n <= 8 ? 4 : 1, sum_key, &s};
+    loop_unrolled(e, &keys, v_acc, n + 1);
     for (uint32_t i = 0; i < n; i++) {
         int64_t at = 64 * (int64_t)(i % s.d->strips);
         pq_emit_store(e, v_acc[i],

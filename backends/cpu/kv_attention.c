@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "emit_kv.h"
-#include "gemm.h"
 #include "kv.h"
 
 #define LANES 16
@@ -274,13 +273,20 @@ pq_kv_attention_scratch_bytes(const pq_kv_attention *op)
     return (uint64_t)(4 * parts_of(op).all);
 }
 
-// Split: queries, scores and sums of each head; those of the worker's scratch
-// are not used.
+// Split: floats of scores and sums of each head in shared memory; those of the
+// worker's scratch are not used then, its queries are.
+static int64_t
+head_floats(const parts *p)
+{
+    return p->wide - p->scores;
+}
+
 uint64_t
 pq_kv_attention_shared_bytes(const pq_kv_attention *op)
 {
     int64_t heads = op->d.batch * op->d.kv_heads;
-    return op->is_split ? (uint64_t)(4 * heads * parts_of(op).wide) : 0;
+    parts p = parts_of(op);
+    return op->is_split ? (uint64_t)(4 * heads * head_floats(&p)) : 0;
 }
 
 // ---- one block -------------------------------------------------------------
@@ -480,22 +486,30 @@ weigh_rows(const block *b, int64_t first, int64_t end)
     }
 }
 
-// Adds keys [from, to) to the sums of the tile at row `at`. `v` is the first
-// of these keys in the panel, in lines of `line` bytes.
+// Values of the keys from `from` on, in a panel.
+typedef struct value_lines {
+    int64_t panel, from;
+    const uint8_t *v;
+    int64_t line; // bytes from key to key
+} value_lines;
+
+// Adds keys [from, to) of these lines to the sums of the tile at row `at`.
 static void
-sum_tile(const block *b, int64_t at, int kind, int64_t panel, int64_t from,
-         int64_t to, const uint8_t *v, int64_t line)
+sum_tile(const block *b, const value_lines *c, int64_t at, int kind,
+         int64_t from, int64_t to)
 {
     const pq_kv_attention *op = b->op;
     int64_t step = LANES * op->sum_tiling.strips;
+    const uint8_t *v = c->v + (from - c->from) * c->line;
+    float *out = b->sums + at * op->sum_stride + c->panel * op->v_line;
     pq_kv_sum_args args = {.p = b->scores + at * op->score_stride + from,
                            .p_stride = 4 * op->score_stride,
-                           .v_stride = line,
+                           .v_stride = c->line,
                            .keys = to - from,
                            .out_stride = 4 * op->sum_stride};
-    for (int64_t c = 0; c < op->v_line && from < to; c += step) {
-        args.v = v + c * (line / op->v_line);
-        args.out = b->sums + at * op->sum_stride + panel * op->v_line + c;
+    for (int64_t i = 0; i < op->v_line && from < to; i += step) {
+        args.v = v + i * (c->line / op->v_line);
+        args.out = out + i;
         op->sum[kind](&args);
     }
 }
@@ -507,13 +521,13 @@ sum_chunk(const block *b, int64_t panel, int64_t from, int64_t to)
 {
     const pq_kv_attention *op = b->op;
     const tiling *t = &op->sum_tiling;
-    const uint8_t *v = values_of(b, panel) + from * 64;
-    int64_t line = 64, rows;
+    value_lines c = {panel, from, values_of(b, panel) + from * 64, 64};
+    int64_t rows;
     if (t->widened) {
-        pq_kv_widen_args wide = {v, b->wide, (to - from) * op->v_line};
+        pq_kv_widen_args wide = {c.v, b->wide, (to - from) * op->v_line};
         op->widen_v(&wide);
-        v = (const uint8_t *)b->wide;
-        line = 4 * op->v_line;
+        c.v = (const uint8_t *)b->wide;
+        c.line = 4 * op->v_line;
     }
     for (int64_t at = 0; at < b->count; at += rows) {
         int kind = tile_kind(b, t, at, &rows);
@@ -521,11 +535,10 @@ sum_chunk(const block *b, int64_t panel, int64_t from, int64_t to)
         for (int64_t i = at; i < at + rows; i++) {
             common = min_i64(common, b->seen[i]);
         }
-        sum_tile(b, at, kind, panel, from, common, v, line);
+        sum_tile(b, &c, at, kind, from, common);
         common = common > from ? common : from;
         for (int64_t i = at; i < at + rows; i++) {
-            sum_tile(b, i, TILE_ONE, panel, common, min_i64(to, b->seen[i]),
-                     v + (common - from) * line, line);
+            sum_tile(b, &c, i, TILE_ONE, common, min_i64(to, b->seen[i]));
         }
     }
 }
@@ -571,14 +584,17 @@ finish_panel(const block *b, int64_t panel)
 
 // ---- running ---------------------------------------------------------------
 
+// Queries and what is widened are the worker's own; `scores` is room for
+// scores and sums.
 static void
-set_memory(block *b, float *base, float *wide)
+set_memory(block *b, const pq_worker *worker, float *scores)
 {
     parts p = parts_of(b->op);
-    b->q = base + p.q;
-    b->scores = base + p.scores;
-    b->sums = base + p.sums;
-    b->wide = wide;
+    float *own = worker->scratch;
+    b->q = own + p.q;
+    b->scores = scores;
+    b->sums = scores + (p.sums - p.scores);
+    b->wide = own + p.wide;
 }
 
 static void
@@ -601,8 +617,7 @@ run_blocks(const pq_kv_attention *op, const pq_kv_attention_io *io,
     int64_t heads = op->d.batch * op->d.kv_heads;
     pq_range mine = pq_worker_range(worker, heads * op->blocks, 1);
     block b = {.op = op, .io = io};
-    set_memory(&b, worker->scratch,
-               (float *)worker->scratch + parts_of(op).wide);
+    set_memory(&b, worker, (float *)worker->scratch + parts_of(op).scores);
     for (int64_t i = mine.begin; i < mine.end; i++) {
         int64_t head = i / op->blocks;
         b.batch = head / op->d.kv_heads;
@@ -613,7 +628,7 @@ run_blocks(const pq_kv_attention *op, const pq_kv_attention_io *io,
     }
 }
 
-// The only block of a head, its parts in shared memory.
+// The only block of a head, its scores and sums in shared memory.
 static void
 set_head(block *b, int64_t head, const pq_worker *worker)
 {
@@ -622,8 +637,7 @@ set_head(block *b, int64_t head, const pq_worker *worker)
     b->batch = head / op->d.kv_heads;
     b->kv = head % op->d.kv_heads;
     b->count = op->rows;
-    set_memory(b, (float *)b->io->shared + head * p.wide,
-               (float *)worker->scratch + p.wide);
+    set_memory(b, worker, (float *)b->io->shared + head * head_floats(&p));
     count_keys(b);
 }
 
@@ -634,8 +648,7 @@ split_scores(block *b, const pq_worker *worker)
     const pq_kv_attention *op = b->op;
     for (int64_t i = 0; i < op->d.batch * op->d.kv_heads; i++) {
         set_head(b, i, worker);
-        b->q = worker->scratch; // each worker packs its own
-        pack_queries(b);
+        pack_queries(b); // each worker packs its own
         pq_range mine = pq_worker_range(worker, b->keys, op->k_line);
         score_keys(b, mine.begin, mine.end);
     }

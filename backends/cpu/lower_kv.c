@@ -18,6 +18,8 @@
 
 #include <string.h>
 
+#include "move.h"
+
 // ---- sources: keys and values ----------------------------------------------
 
 static const ptqc_gb_value *

@@ -7,7 +7,7 @@
 
 #include "base/float16.h"
 #include "gemm.h"
-#include "spec.h"
+#include "step_index.h"
 
 #define LINE_BYTES 64
 
@@ -87,23 +87,15 @@ decode_row(const embed *s, const uint8_t *strip, int64_t lane, float *out)
 
 // ---- the step --------------------------------------------------------------
 
-static int64_t
-index_at(const embed *s, const void *ids, int64_t i)
-{
-    int64_t id = s->index_dtype == PTQC_I64 ? ((const int64_t *)ids)[i]
-                                            : ((const int32_t *)ids)[i];
-    return id < 0 ? id + s->shape.n : id;
-}
-
 static void
 run_embed(const void *state, const pq_run *run)
 {
     const embed *s = state;
     pq_range mine = pq_worker_range(run->worker, s->rows, 1);
     for (int64_t i = mine.begin; i < mine.end; i++) {
-        int64_t id = index_at(s, run->args[1], i);
-        if (id < 0 || id >= s->shape.n) {
-            atomic_store(run->failed, 1u);
+        int64_t id = pq_index_at(run->args[1], s->index_dtype, i);
+        id = pq_index_checked(run, id, s->shape.n);
+        if (id < 0) {
             continue;
         }
         const uint8_t *strip =
@@ -142,8 +134,7 @@ pq_prepare_embed(const pq_prep *prep, pq_op *op)
     if (s == NULL) {
         return pq_prep_no_memory(prep);
     }
-    PQ_NEED(prep, w != NULL && ids != NULL && y != NULL && y->rank > 0);
-    PQ_NEED(prep, ids->dtype == PTQC_I32 || ids->dtype == PTQC_I64);
+    PQ_NEED(prep, w != NULL && pq_is_index(ids) && y != NULL && y->rank > 0);
     PQ_NEED(prep, is_format(pq_prep_i64(prep, 2)));
     s->shape =
         (pq_weight_shape){.k = pq_prep_i64(prep, 0),

@@ -3,35 +3,11 @@
 // Steps that gather and scatter by index; parameters as lower_index.c writes
 // them. Indices count from the end when negative; one that is out of range
 // sets pq_run.failed and moves nothing.
+#include "step_index.h"
+
 #include <string.h>
 
 #include "base/mathfn.h"
-#include "spec.h"
-
-static int64_t
-index_at(const void *p, uint32_t dtype, int64_t i)
-{
-    return dtype == PTQC_I64 ? ((const int64_t *)p)[i]
-                             : ((const int32_t *)p)[i];
-}
-
-// Index within [0, dim), or -1 after a note of the failure.
-static int64_t
-checked_index(const pq_run *run, int64_t index, int64_t dim)
-{
-    int64_t at = index < 0 ? index + dim : index;
-    if (at < 0 || at >= dim) {
-        atomic_store(run->failed, 1);
-        return -1;
-    }
-    return at;
-}
-
-static bool
-is_index(const pq_shape *s)
-{
-    return s != NULL && (s->dtype == PTQC_I64 || s->dtype == PTQC_I32);
-}
 
 static int64_t
 product(const int64_t *dims, uint32_t begin, uint32_t end)
@@ -59,9 +35,9 @@ run_gather(const void *state, const pq_run *run)
     pq_range part = pq_worker_range(run->worker, s->rows, 1);
     for (int64_t i = part.begin; i < part.end; i++) {
         int64_t batch = i / s->block;
-        int64_t id =
-            index_at(run->args[1], s->dtype, batch * s->count + i % s->count);
-        int64_t at = checked_index(run, id, s->dim);
+        int64_t id = pq_index_at(run->args[1], s->dtype,
+                                 batch * s->count + i % s->count);
+        int64_t at = pq_index_checked(run, id, s->dim);
         if (at >= 0) {
             int64_t from = (i / s->count * s->dim + at) * s->row_bytes;
             memcpy(y + i * s->row_bytes, x + from, (size_t)s->row_bytes);
@@ -79,7 +55,7 @@ pq_prepare_gather(const pq_prep *prep, pq_op *op)
     if (s == NULL) {
         return pq_prep_no_memory(prep);
     }
-    PQ_NEED(prep, x != NULL && y != NULL && is_index(ids));
+    PQ_NEED(prep, x != NULL && y != NULL && pq_is_index(ids));
     PQ_NEED(prep, axis >= 0 && axis < x->rank && batch_dims >= 0 &&
                       batch_dims <= axis && batch_dims <= ids->rank);
     PQ_NEED(prep, x->dtype == y->dtype);
@@ -114,7 +90,7 @@ static ptqc_be_status
 set_elements(const pq_prep *prep, int64_t axis, elements *s)
 {
     const pq_shape *x = prep->ins[0], *ids = prep->ins[1];
-    PQ_NEED(prep, x != NULL && is_index(ids) && ids->rank == x->rank);
+    PQ_NEED(prep, x != NULL && pq_is_index(ids) && ids->rank == x->rank);
     PQ_NEED(prep, axis >= 0 && axis < x->rank);
     s->rank = x->rank;
     s->axis = (uint32_t)axis;
@@ -141,7 +117,7 @@ element_of(const elements *s, const pq_run *run, const void *ids, int64_t i)
         int64_t c = rest % s->dims[a];
         rest /= s->dims[a];
         if (a == s->axis) {
-            c = checked_index(run, index_at(ids, s->dtype, i), s->dim);
+            c = pq_index_checked(run, pq_index_at(ids, s->dtype, i), s->dim);
             if (c < 0) {
                 return -1;
             }
@@ -204,7 +180,7 @@ static ptqc_be_status
 set_tuples(const pq_prep *prep, int64_t batch_dims, tuples *t)
 {
     const pq_shape *x = prep->ins[0], *ids = prep->ins[1];
-    PQ_NEED(prep, x != NULL && is_index(ids) && ids->rank >= 1);
+    PQ_NEED(prep, x != NULL && pq_is_index(ids) && ids->rank >= 1);
     PQ_NEED(prep, batch_dims >= 0 && batch_dims < ids->rank);
     t->depth = ids->dims[ids->rank - 1];
     PQ_NEED(prep, t->depth + batch_dims <= x->rank);
@@ -226,8 +202,8 @@ tuple_of(const tuples *t, const pq_run *run, const void *ids, int64_t i)
 {
     int64_t at = t->per_batch > 0 ? i / t->per_batch : 0;
     for (int64_t k = 0; k < t->depth; k++) {
-        int64_t c = checked_index(
-            run, index_at(ids, t->dtype, i * t->depth + k), t->dims[k]);
+        int64_t c = pq_index_checked(
+            run, pq_index_at(ids, t->dtype, i * t->depth + k), t->dims[k]);
         if (c < 0) {
             return -1;
         }
@@ -423,7 +399,7 @@ run_reverse(const void *state, const pq_run *run)
     for (int64_t i = part.begin; i < part.end; i++) {
         int64_t t = i / s->time_stride % s->time;
         int64_t b = i / s->batch_stride % s->batch;
-        int64_t length = index_at(run->args[1], s->dtype, b);
+        int64_t length = pq_index_at(run->args[1], s->dtype, b);
         if (length < 0 || length > s->time) {
             atomic_store(run->failed, 1);
             continue;
@@ -445,7 +421,7 @@ pq_prepare_reverse_sequence(const pq_prep *prep, pq_op *op)
     if (s == NULL) {
         return pq_prep_no_memory(prep);
     }
-    PQ_NEED(prep, x != NULL && y != NULL && is_index(prep->ins[1]));
+    PQ_NEED(prep, x != NULL && y != NULL && pq_is_index(prep->ins[1]));
     PQ_NEED(prep, time >= 0 && time < x->rank && batch >= 0 &&
                       batch < x->rank && time != batch);
     PQ_NEED(prep, x->bytes == y->bytes && x->dtype == y->dtype);

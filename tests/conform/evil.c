@@ -31,6 +31,7 @@
 #define EVIL_EXPORTS      17 // a second symbol
 #define EVIL_STALE        18 // reads the output before it is written
 #define EVIL_UNKNOWN_OP   19 // a rule of no op
+#define EVIL_KEEPING      20 // reads a constant that it has released
 
 struct ptqc_instance {
     ptqc_host host;
@@ -122,7 +123,9 @@ rules(ptqc_call *call, ptqc_instance *inst, ptqc_str target, ptqc_sink *sink)
     if (EVIL == EVIL_BOASTING) {
         o[0].dtypes |= PTQC_DTYPE_BIT(PTQC_F16);
     }
+    o[0].flags = EVIL == EVIL_KEEPING ? PTQC_OPERAND_CONSTANT : 0;
     o[1] = o[0];
+    o[1].flags = 0;
     o[1].role = PTQC_ROLE_OUTPUT;
     const ptqc_rule r = {
         .h = {.size = sizeof r, .type = PTQC_REC_RULE},
@@ -187,6 +190,22 @@ measure(const ptqc_gb *g)
     return b;
 }
 
+// Maps the input's constant, gives it back and adds its first byte to b.
+static void
+read_released(ptqc_call *call, const ptqc_host *host, const ptqc_gb *g,
+              evil_blob *b)
+{
+    uint32_t input = ptqc_gb_input(g, ptqc_gb_node_at(g, 0), 0);
+    uint32_t constant = ptqc_gb_value_at(g, input)->constant;
+    if (constant == PTQC_GB_NONE) {
+        return;
+    }
+    uint64_t bytes, id = ptqc_gb_constant_at(g, constant)->id;
+    const volatile uint8_t *p = host->vt->constant_map(call, id, &bytes);
+    host->vt->constant_release(call, id);
+    b->salt += p != NULL && bytes > 0 ? p[0] : 0;
+}
+
 static ptqc_be_status
 compile(ptqc_call *call, ptqc_instance *inst, ptqc_str target,
         const ptqc_entry *entries, uint64_t entry_count, ptqc_sink *sink)
@@ -207,6 +226,9 @@ compile(ptqc_call *call, ptqc_instance *inst, ptqc_str target,
     }
     evil_blob b = measure(&g);
     b.salt = EVIL == EVIL_RANDOM ? ++inst->compiled : 0;
+    if (EVIL == EVIL_KEEPING) {
+        read_released(call, &inst->host, &g, &b);
+    }
     const ptqc_blob record = {
         .h = {.size = sizeof record, .type = PTQC_REC_BLOB},
         .data = {&b, sizeof b}};

@@ -14,13 +14,23 @@
 #define POISON      0xa5
 #define CONSTANTS   4096u
 #define BINDINGS    256u
+#define LOANS       4096u
 // What a damaged program may ask for is refused like a full machine would.
 #define MEMORY_MAX ((uint64_t)1 << 30)
+
+// A constant's bytes in the plugin's hands: a copy, gone when released.
+typedef struct loan {
+    uint64_t id;
+    void *p; // owned
+    uint64_t bytes;
+} loan;
 
 struct ptqc_call {
     pq_test_plugin *owner;
     pq_test_constant_fn map;
     void *user;
+    loan *loans; // owned
+    uint32_t loan_count;
 };
 
 struct ptqc_sink {
@@ -134,17 +144,66 @@ host_cache_put(void *self, const uint8_t key[32], ptqc_bytes data)
     return PTQC_BE_OK;
 }
 
+static loan *
+find_loan(ptqc_call *call, uint64_t id)
+{
+    for (uint32_t i = 0; i < call->loan_count; i++) {
+        if (call->loans[i].id == id) {
+            return &call->loans[i];
+        }
+    }
+    return NULL;
+}
+
 static const void *
 host_map(ptqc_call *call, uint64_t id, uint64_t *out_bytes)
 {
-    return call->map != NULL ? call->map(call->user, id, out_bytes) : NULL;
+    uint64_t bytes = 0;
+    const void *p =
+        call->map != NULL ? call->map(call->user, id, &bytes) : NULL;
+    loan *l = find_loan(call, id);
+    if (p != NULL && l == NULL) {
+        if (call->loans == NULL) {
+            call->loans = calloc(LOANS, sizeof *call->loans);
+        }
+        assert_non_null(call->loans);
+        assert_true(call->loan_count < LOANS);
+        l = &call->loans[call->loan_count++];
+        *l = (loan){id, aligned(bytes, 64), bytes};
+        assert_non_null(l->p);
+        memcpy(l->p, p, bytes);
+    }
+    *out_bytes = bytes;
+    return p != NULL ? l->p : NULL;
+}
+
+// Whoever still reads the bytes reads poison, or is caught by a sanitizer.
+static void
+end_loan(ptqc_call *call, loan *l)
+{
+    memset(l->p, POISON, l->bytes);
+    free(l->p);
+    *l = call->loans[--call->loan_count];
 }
 
 static void
 host_release(ptqc_call *call, uint64_t id)
 {
-    (void)call;
-    (void)id;
+    loan *l = find_loan(call, id);
+    if (l != NULL) {
+        end_loan(call, l);
+    }
+}
+
+// What was not released is gone when the call returns.
+static void
+end_loans(ptqc_call *call)
+{
+    while (call->loan_count > 0) {
+        end_loan(call, &call->loans[call->loan_count - 1]);
+    }
+    free(call->loans);
+    call->loans = NULL;
 }
 
 static uint64_t
@@ -266,7 +325,7 @@ uint32_t
 pq_test_plugin_check(pq_test_plugin *p, const char *target, ptqc_bytes block,
                      pq_test_constant_fn map, void *user)
 {
-    ptqc_call call = {p, map, user};
+    ptqc_call call = {.owner = p, .map = map, .user = user};
     ptqc_sink sink = {p, take_verdict};
     ptqc_gb g;
     const char *why;
@@ -282,6 +341,7 @@ pq_test_plugin_check(pq_test_plugin *p, const char *target, ptqc_bytes block,
     ptqc_str t = {target, strlen(target)};
     ptqc_be_status st =
         p->plugin->vt->check(&call, p->instance, t, block, nodes, count, &sink);
+    end_loans(&call);
     free(nodes);
     assert_int_equal(st, PTQC_BE_OK);
     return p->declined;
@@ -316,13 +376,16 @@ ptqc_be_status
 pq_test_plugin_compile(pq_test_plugin *p, const char *target, ptqc_bytes block,
                        pq_test_constant_fn map, void *user)
 {
-    ptqc_call call = {p, map, user};
+    ptqc_call call = {.owner = p, .map = map, .user = user};
     ptqc_sink sink = {p, take_compiled};
     ptqc_str t = {target, strlen(target)};
     ptqc_entry entry = {.name = {"main", 4}, .graph = block};
     pq_test_plugin_unload(p);
     drop_compiled(p);
-    return p->plugin->vt->compile(&call, p->instance, t, &entry, 1, &sink);
+    ptqc_be_status st =
+        p->plugin->vt->compile(&call, p->instance, t, &entry, 1, &sink);
+    end_loans(&call);
+    return st;
 }
 
 ptqc_bytes

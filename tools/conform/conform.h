@@ -205,6 +205,28 @@ PTQC_MUST_USE ptqc_status pq_instance_make(ptqc_ctx *ctx,
                                            pq_instance *out);
 void pq_instance_deinit(pq_instance *i);
 
+// ---- loans.c --------------------------------------------------------------
+
+// Constants of a graph in the hands of a plugin, during one call.
+typedef struct pq_loan {
+    uint64_t id;
+    void *pages; // owned, mapped; at their start the constant's bytes
+    size_t bytes, page_bytes;
+    bool is_released; // the pages cannot be read any more
+} pq_loan;
+
+typedef struct pq_loans {
+    ptqc_ctx *ctx;  // borrowed
+    pq_graph *g;    // borrowed
+    pq_loan *items; // owned
+    uint32_t count, capacity;
+} pq_loans;
+
+// ptqc_host_vt.constant_map and .constant_release; user is the pq_loans.
+const void *pq_loans_map(void *user, uint64_t id, uint64_t *out_bytes);
+void pq_loans_release(void *user, uint64_t id);
+void pq_loans_deinit(pq_loans *loans);
+
 // ---- trial.c --------------------------------------------------------------
 
 typedef struct pq_program {

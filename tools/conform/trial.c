@@ -15,12 +15,16 @@
 
 // ---- compile --------------------------------------------------------------
 
+// `loans` end with pq_loans_deinit, after the call.
 static void
-begin_call(ptqc_call *call, const pq_subject *s, const pq_instance *i)
+begin_call(ptqc_call *call, const pq_subject *s, const pq_instance *i,
+           pq_loans *loans)
 {
+    *loans = (pq_loans){.ctx = s->ctx, .g = i->g};
     pq_call_init(call, s->ctx, s->plugin);
-    call->constant_map = pq_block_constant;
-    call->constant_user = i->g;
+    call->constant_map = pq_loans_map;
+    call->constant_release = pq_loans_release;
+    call->constant_user = loans;
 }
 
 static ptqc_str
@@ -108,9 +112,11 @@ pq_trial_compile(pq_subject *s, pq_instance *i, pq_program *out)
     ptqc_sink sink = {.emit = take_program, .user = out};
     ptqc_entry entry = {.name = {"main", 4}, .graph = {block, bytes}};
     ptqc_call call;
-    begin_call(&call, s, i);
+    pq_loans loans;
+    begin_call(&call, s, i, &loans);
     ptqc_be_status st = s->vt->compile(&call, s->plugin->instance, target_of(s),
                                        &entry, 1, &sink);
+    pq_loans_deinit(&loans);
     pq_free(s->ctx, block);
     return st;
 }
@@ -152,11 +158,13 @@ ask_check(pq_subject *s, pq_instance *i, pq_verdicts *out)
     }
     ptqc_sink sink = {.emit = take_verdict, .user = out};
     ptqc_call call;
+    pq_loans loans;
     static const uint32_t nodes[3] = {0, 1, 2}; // the op, after its updates
-    begin_call(&call, s, i);
+    begin_call(&call, s, i, &loans);
     ptqc_be_status st =
         s->vt->check(&call, s->plugin->instance, target_of(s),
                      (ptqc_bytes){block, bytes}, nodes, i->op_count, &sink);
+    pq_loans_deinit(&loans);
     pq_free(s->ctx, block);
     return st;
 }
