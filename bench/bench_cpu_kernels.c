@@ -320,7 +320,7 @@ some_args(int64_t channels)
 static void
 add_matmul(bench *b, uint32_t format, int64_t m, int64_t k, int64_t n)
 {
-    static const char *const names[] = {"f32", "u8s8", "w8a32", "w4a32"};
+    static const char *const names[] = {"f32", "u8s8"};
     char name[64];
     snprintf(name, sizeof name, "matmul %s %dx%dx%d", names[format], (int)m,
              (int)k, (int)n);
@@ -330,10 +330,7 @@ add_matmul(bench *b, uint32_t format, int64_t m, int64_t k, int64_t n)
         return;
     }
     pq_matmul_desc desc = {.m = m,
-                           .weight = {.k = k,
-                                      .n = n,
-                                      .format = format,
-                                      .group = format >= PQ_WEIGHT_W8 ? 32 : 0},
+                           .weight = {.k = k, .n = n, .format = format},
                            .epilogue = {is_s8 ? PQ_EPI_INTEGER : PQ_EPI_FLOAT,
                                         PQ_ACT_NONE, PQ_ELEM_NONE,
                                         is_s8 ? PQ_ELEM_U8 : PQ_ELEM_F32,
@@ -692,8 +689,6 @@ add_decode_cases(bench *b)
     int peak = b->read;
     add_decode(b, "decode f32", PQ_WEIGHT_F32, 0, 0, peak);
     add_decode(b, "decode f16", PQ_WEIGHT_F16, 0, 0, peak);
-    add_decode(b, "decode w8a32", PQ_WEIGHT_W8, 0, 0, peak);
-    add_decode(b, "decode w4a32", PQ_WEIGHT_W4, 0, 0, peak);
     add_decode(b, "decode e4m3", PQ_WEIGHT_E4M3, 0, 0, peak);
     add_decode(b, "decode e5m2", PQ_WEIGHT_E5M2, 0, 0, peak);
     add_decode(b, "decode w8a15 g128", PQ_WEIGHT_FIXED8, 128, 2, peak);
@@ -731,7 +726,7 @@ add_cases(bench *b)
         add_decode_cases(b);
     }
     add_prefill_cases(b);
-    for (uint32_t format = 0; format <= PQ_WEIGHT_W4; format++) {
+    for (uint32_t format = 0; format <= PQ_WEIGHT_S8; format++) {
         add_matmul(b, format, 480, 2048, 5632);
         add_matmul(b, format, 128, 768, 768);
         add_matmul(b, format, 1, 2048, 2048);

@@ -27,7 +27,7 @@ int32_t pq_code_of(float x, pq_params p, ptqc_dtype format);
 
 // How scales of weights are chosen.
 typedef enum pq_scale_search {
-    PQ_SCALE_MINMAX, // the largest element stays
+    PQ_SCALE_MINMAX, // the largest element stays, within the scale's rounding
     PQ_SCALE_MSE,    // least squared error over ranges that shrink to a fifth
 } pq_scale_search;
 

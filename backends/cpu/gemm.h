@@ -15,25 +15,23 @@
 //   F32  [K][16] f32
 //   F16, BF16  [K][16] of 2 bytes, padded to 64 bytes
 //   S8   [ceil(K/4)][16][4] s8; a last partial line as strip.h says
-//   W8   per group: [ceil(G/4)][16][4] codes, then [16] f32 scales; after the
-//        strip's last group, when asymmetric, [groups][16] u8 zero points,
-//        padded to 64 bytes
-//   W4   as W8 with R16 lines of 8 k: byte 4r+b of a line = low nibble
-//        code[k0+b][r], high nibble code[k0+4+b][r]
-//   E4M3, E5M2  as W8, the codes floats of 8 bits; E4M3's scales are packed
-//        times 256 (tile.c), and NaN where the group has a NaN
-//   FIXED8, FIXED4  lines as of W8 and W4, codes unsigned, symmetric ones
-//        with zero 128 and 8, and the scales before the lines that they are
-//        of: [16] f32 and a group, or, when they are f16, two groups at once
-//        (the second one's half of the line is zero when there is none):
+//   E4M3, E5M2  per group: [ceil(G/4)][16][4] floats of 8 bits, then [16] f32
+//        scales; E4M3's scales are packed times 256 (tile.c), and NaN where
+//        the group has a NaN
+//   FIXED8  lines as those, of unsigned codes (symmetric ones have zero 128);
+//        FIXED4  R16 lines of 8 k: byte 4r+b of a line = low nibble
+//        code[k0+b][r], high nibble code[k0+4+b][r] (zero 8). Scales stand
+//        before the lines that they are of: [16] f32 and a group, or, when
+//        they are f16, two groups at once (the second one's half of the line
+//        is zero when there is none):
 //            +--------------------------+-----------+-----------+
 //            | [16] f16 s0, [16] f16 s1 | group 0   | group 1   |
 //            +--------------------------+-----------+-----------+
 //              64 bytes                   lines of 64 bytes
-//        w4 g32 is 4.5 bits per weight, g128 4.125. Zero points as W8
-// W8 symmetric codes are s8, all others unsigned; value =
-// f32(code - zero) * scale rounded to f32; a W4 symmetric code has zero 8.
-// The last group may be shorter; group 0 = one group of K.
+//        w4 g32 is 4.5 bits per weight, g128 4.125. After the strip's last
+//        group, when asymmetric, [groups][16] u8 zero points, padded to 64
+//        bytes. value = (code - zero) * scale
+// The last group may be shorter; E4M3, E5M2: group 0 = one group of K.
 #ifndef PTQC_BACKENDS_CPU_GEMM_H
 #define PTQC_BACKENDS_CPU_GEMM_H
 
@@ -45,8 +43,8 @@
 
 #define PQ_WEIGHT_F32  0u // activations f32
 #define PQ_WEIGHT_S8   1u // activations u8
-#define PQ_WEIGHT_W8   2u // activations f32, codes of 8 bits
-#define PQ_WEIGHT_W4   3u // activations f32, codes of 4 bits
+#define PQ_WEIGHT_W8   2u // activations f32, codes of 8 bits: convolutions
+#define PQ_WEIGHT_W4   3u // activations f32, codes of 4 bits: convolutions
 #define PQ_WEIGHT_F16  4u // activations f32
 #define PQ_WEIGHT_BF16 5u // activations f32
 // activations are rows of fixed.h; codes of 8 and 4 bits with group > 0
@@ -88,7 +86,7 @@ pq_strip_columns(int64_t columns)
 typedef struct pq_weight_shape {
     int64_t k, n;
     uint32_t format;      // PQ_WEIGHT_*
-    uint32_t asymmetric;  // W8, W4
+    uint32_t asymmetric;  // FIXED8, FIXED4
     int64_t group;        // codes: k per scale, multiple of 4 (W4: of 8);
                           // 0 = K; FIXED8, FIXED4: a multiple of 16
     uint32_t half_scales; // FIXED8, FIXED4: every scale is exactly an f16
@@ -100,9 +98,8 @@ typedef struct pq_weight_shape {
 // element in the low bits, every row (the axis whose stride is 1) starting
 // on a byte: the other stride is then in elements of the padded row.
 typedef struct pq_weight_source {
-    const void *data; // f32, f16, bf16, s8, or codes: s8 (W8 symmetric), u8,
-                      // u4, e4m3, e5m2; W4 also from s4 (two's complement) when
-                      // is_signed
+    const void *data; // f32, f16, bf16, s8, or codes: e4m3, e5m2, u8, u4, s8
+                      // and s4 (two's complement) when is_signed
     int64_t k_stride, n_stride;
     uint32_t is_signed; // codes are two's complement
     uint32_t reserved;
@@ -119,8 +116,8 @@ int64_t pq_weight_strip_bytes(const pq_weight_shape *shape);
 int64_t pq_weight_zeros_offset(const pq_weight_shape *shape);
 // Whether all `count` scales can be packed as f16 without a change.
 int pq_scales_are_half(const float *scales, int64_t count);
-// `out` is 64-byte aligned. For W8 and W4 symmetric shapes every zero point
-// must equal the middle code (0 for signed codes; 128, 8 for unsigned).
+// `out` is 64-byte aligned. For symmetric codes every zero point must equal
+// the middle code (0 for signed codes; 128, 8 for unsigned).
 void pq_weight_pack(const pq_weight_shape *shape,
                     const pq_weight_source *source, void *out);
 // Accumulator start for u8 activations with zero point `zero` (in their

@@ -22,7 +22,7 @@ strip_shape(const pq_weight_shape *shape)
 static int
 is_codes(const pq_weight_shape *shape)
 {
-    return pq_weight_is_codes(shape->format) ||
+    return pq_weight_is_float8(shape->format) ||
            pq_weight_is_fixed(shape->format);
 }
 
@@ -35,7 +35,7 @@ is_short(const pq_weight_shape *shape)
 static int
 is_4_bit(const pq_weight_shape *shape)
 {
-    return shape->format == PQ_WEIGHT_W4 || shape->format == PQ_WEIGHT_FIXED4;
+    return shape->format == PQ_WEIGHT_FIXED4;
 }
 
 static int64_t
@@ -88,7 +88,8 @@ codes_strip_bytes(const pq_weight_shape *shape)
     if (shape->k <= 0 || shape->n <= 0 || shape->k > INT64_MAX / 128 ||
         shape->group < 0 || shape->group > INT64_MAX / 128 ||
         shape->group % line_elements(shape) != 0 ||
-        (shape->half_scales && !pq_weight_is_fixed(shape->format)) ||
+        ((shape->half_scales || shape->asymmetric) &&
+         !pq_weight_is_fixed(shape->format)) ||
         (pq_weight_is_fixed(shape->format) &&
          (shape->group == 0 || shape->group % 16 != 0))) {
         return 0;
@@ -112,8 +113,6 @@ pq_weight_strip_bytes(const pq_weight_shape *shape)
         return (pq_strip_bytes_f32(&strips) / 2 + 63) / 64 * 64;
     case PQ_WEIGHT_S8:
         return pq_strip_bytes_s8(&strips);
-    case PQ_WEIGHT_W8:
-    case PQ_WEIGHT_W4:
     case PQ_WEIGHT_E4M3:
     case PQ_WEIGHT_E5M2:
     case PQ_WEIGHT_FIXED8:
@@ -183,10 +182,7 @@ code_flip(const pq_weight_shape *shape, const pq_weight_source *source)
     if (is_4_bit(shape)) {
         return source->is_signed ? 0x88888888u : 0;
     }
-    // W8 symmetric is packed signed, all others unsigned
-    uint32_t packed_signed =
-        shape->format == PQ_WEIGHT_W8 && !shape->asymmetric;
-    return source->is_signed == packed_signed ? 0 : 0x80808080u;
+    return source->is_signed ? 0x80808080u : 0;
 }
 
 // 4 nibbles of the low half to the low nibbles of 4 bytes.
@@ -331,9 +327,6 @@ pack_code_strip(const pq_weight_shape *shape, const pq_weight_source *source,
         out = pack_group(shape, source, first, g, out);
         pack_scales(shape, source, first, g, out);
         out += 64;
-    }
-    if (shape->asymmetric) {
-        pack_zeros(shape, source, first, out);
     }
 }
 

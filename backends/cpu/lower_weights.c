@@ -217,10 +217,9 @@ static int64_t
 column_bytes(const pq_lower_weights *w, int64_t n)
 {
     static const uint8_t BITS[PQ_WEIGHT_COUNT] = {
-        [PQ_WEIGHT_F32] = 32,   [PQ_WEIGHT_S8] = 8,     [PQ_WEIGHT_W8] = 8,
-        [PQ_WEIGHT_W4] = 4,     [PQ_WEIGHT_F16] = 16,   [PQ_WEIGHT_BF16] = 16,
-        [PQ_WEIGHT_FIXED8] = 8, [PQ_WEIGHT_FIXED4] = 4, [PQ_WEIGHT_E4M3] = 8,
-        [PQ_WEIGHT_E5M2] = 8,
+        [PQ_WEIGHT_F32] = 32,  [PQ_WEIGHT_S8] = 8,     [PQ_WEIGHT_F16] = 16,
+        [PQ_WEIGHT_BF16] = 16, [PQ_WEIGHT_FIXED8] = 8, [PQ_WEIGHT_FIXED4] = 4,
+        [PQ_WEIGHT_E4M3] = 8,  [PQ_WEIGHT_E5M2] = 8,
     };
     return n * w->source.n_stride * BITS[w->shape.format] / 8;
 }

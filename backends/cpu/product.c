@@ -206,6 +206,8 @@ is_valid(const pq_product_desc *desc)
     pq_fixed_shape rows = rows_shape(desc);
     return desc->m > 0 && desc->n > 0 && desc->taps > 0 && desc->run > 0 &&
            desc->weight < PQ_WEIGHT_COUNT &&
+           (desc->is_tapped ||
+            (desc->weight != PQ_WEIGHT_W8 && desc->weight != PQ_WEIGHT_W4)) &&
            pq_epilogue_is_valid(&desc->epilogue) &&
            (!pq_weight_is_fixed(desc->weight) || pq_fixed_is_valid(&rows)) &&
            (kind == PQ_EPI_FLOAT) == (desc->weight != PQ_WEIGHT_S8);

@@ -16,10 +16,10 @@
 
 typedef struct pq_product_desc {
     int64_t m, n;
-    int64_t taps, run;    // W8, W4: one tap unless is_tapped
-    int64_t group;        // W8, W4: 0 = run
+    int64_t taps, run;    // codes: one tap unless is_tapped
+    int64_t group;        // codes: 0 = run
     uint32_t weight;      // PQ_WEIGHT_*
-    uint32_t asymmetric;  // W8, W4
+    uint32_t asymmetric;  // W8, W4, FIXED
     uint32_t is_tapped;   // as pq_tile_desc
     uint32_t half_scales; // FIXED: of the weights' shape
     uint32_t digits;      // FIXED: of the rows

@@ -270,7 +270,8 @@ read_matmul(const pq_prep *prep, pq_matmul_desc *d)
     PQ_NEED(prep, d->weight.k > 0 && d->weight.n > 0);
     PQ_NEED(prep, y->dims[y->rank - 1] == d->weight.n);
     int64_t format = pq_prep_i64(prep, 2);
-    PQ_NEED(prep, format >= 0 && format < PQ_WEIGHT_COUNT);
+    PQ_NEED(prep, format >= 0 && format < PQ_WEIGHT_COUNT &&
+                      format != PQ_WEIGHT_W8 && format != PQ_WEIGHT_W4);
     d->weight.format = (uint32_t)format;
     d->weight.asymmetric = pq_prep_i64(prep, 3) != 0 ? 1u : 0u;
     d->weight.group = pq_prep_i64(prep, 4);

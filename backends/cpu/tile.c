@@ -305,7 +305,7 @@ dequantize(pq_tile *t, LLVMValueRef v_line, uint32_t strip, uint32_t k)
     if (pq_weight_is_float8(t->d->weight)) {
         return dequantize_float8(t, v_line, strip, k);
     }
-    if (!is_w4(t) && (!t->d->asymmetric || t->d->is_tapped)) {
+    if (!is_w4(t)) {
         // sign-extended byte k
         v_code = LLVMBuildShl(b, v_line,
                               pq_emit_splat_i32(e, (int32_t)(24 - 8 * k)), "");
@@ -314,11 +314,10 @@ dequantize(pq_tile *t, LLVMValueRef v_line, uint32_t strip, uint32_t k)
             v_code = LLVMBuildSub(b, v_code, t->v_zero[strip], "");
         }
     } else {
-        uint32_t shift = is_w4(t) ? 8 * (k & 3) + (k & 4) : 8 * k;
+        uint32_t shift = 8 * (k & 3) + (k & 4);
         v_code =
             LLVMBuildLShr(b, v_line, pq_emit_splat_i32(e, (int32_t)shift), "");
-        v_code = LLVMBuildAnd(b, v_code,
-                              pq_emit_splat_i32(e, is_w4(t) ? 15 : 255), "");
+        v_code = LLVMBuildAnd(b, v_code, pq_emit_splat_i32(e, 15), "");
         v_code = LLVMBuildSub(
             b, v_code,
             t->d->asymmetric ? t->v_zero[strip] : pq_emit_splat_i32(e, 8), "");
@@ -346,19 +345,14 @@ step_codes(pq_tile *t, LLVMValueRef v_x_bytes, uint32_t count)
     advance_weights(t, PQ_LINE_BYTES);
 }
 
-// Scales (and zero points) of the group whose codes take v_line_bytes.
+// Scales of the group whose codes take v_line_bytes.
 static void
-load_group(pq_tile *t, LLVMValueRef v_line_bytes, LLVMValueRef v_zeros)
+load_group(pq_tile *t, LLVMValueRef v_line_bytes)
 {
     pq_emitter *e = t->e;
     for (uint32_t s = 0; s < t->d->strips; s++) {
         LLVMValueRef v_ptr = pq_emit_at(e, weight_at(t, s, 0), v_line_bytes);
         t->v_scale[s] = pq_emit_load(e, e->t_vf32, v_ptr, PQ_LINE_BYTES);
-        if (t->d->asymmetric) {
-            LLVMValueRef v_codes = pq_emit_load(
-                e, e->t_vi8, pq_emit_at(e, v_zeros, t->v_strip[s]), 16);
-            t->v_zero[s] = LLVMBuildZExt(e->builder, v_codes, e->t_vi32, "");
-        }
     }
 }
 
@@ -366,7 +360,7 @@ load_group(pq_tile *t, LLVMValueRef v_line_bytes, LLVMValueRef v_zeros)
 // -> bytes of x consumed by the whole lines are added by the caller.
 static void
 emit_group(pq_tile *t, LLVMValueRef v_lines, uint32_t rest,
-           LLVMValueRef v_x_bytes, LLVMValueRef v_zeros)
+           LLVMValueRef v_x_bytes)
 {
     pq_emitter *e = t->e;
     LLVMBuilderRef b = e->builder;
@@ -377,7 +371,7 @@ emit_group(pq_tile *t, LLVMValueRef v_lines, uint32_t rest,
         v_line_bytes =
             LLVMBuildAdd(b, v_line_bytes, pq_emit_i64(e, PQ_LINE_BYTES), "");
     }
-    load_group(t, v_line_bytes, v_zeros);
+    load_group(t, v_line_bytes);
     LLVMValueRef v_x_end = LLVMBuildAdd(
         b, v_x_bytes, LLVMBuildMul(b, v_lines, pq_emit_i64(e, x_step), ""), "");
     pq_loop loop;
@@ -392,12 +386,11 @@ emit_group(pq_tile *t, LLVMValueRef v_lines, uint32_t rest,
 
 // The group after the full ones, when it has anything.
 static void
-emit_last_group(pq_tile *t, LLVMValueRef v_lines, LLVMValueRef v_x_bytes,
-                LLVMValueRef v_zeros)
+emit_last_group(pq_tile *t, LLVMValueRef v_lines, LLVMValueRef v_x_bytes)
 {
     pq_emitter *e = t->e;
     if (t->d->rest > 0) {
-        emit_group(t, v_lines, t->d->rest, v_x_bytes, v_zeros);
+        emit_group(t, v_lines, t->d->rest, v_x_bytes);
         return;
     }
     LLVMValueRef v_before[PQ_TILE_ACC_MAX + 1], v_now[PQ_TILE_ACC_MAX + 1];
@@ -406,7 +399,7 @@ emit_last_group(pq_tile *t, LLVMValueRef v_lines, LLVMValueRef v_x_bytes,
     pq_emit_if_begin(
         e, &branch,
         LLVMBuildICmp(e->builder, LLVMIntSGT, v_lines, pq_emit_i64(e, 0), ""));
-    emit_group(t, v_lines, 0, v_x_bytes, v_zeros);
+    emit_group(t, v_lines, 0, v_x_bytes);
     save_state(t, v_now);
     pq_emit_if_end(e, &branch, v_before, v_now, n, v_now);
     restore_state(t, v_now);
@@ -422,26 +415,17 @@ emit_groups(pq_tile *t)
     LLVMValueRef v_groups = FIELD(groups);
     LLVMValueRef v_lines = FIELD(group_lines);
     LLVMValueRef v_last_lines = FIELD(steps);
-    LLVMValueRef v_zeros = t->v_w;
-    if (t->d->asymmetric) {
-        v_zeros = pq_emit_at(e, t->v_w, FIELD(zeros_offset));
-    }
 #undef FIELD
     load_rows(
         t, pq_emit_field(e, t->v_args, e->t_ptr, offsetof(pq_tile_args, rows)),
         pq_emit_i64(e, 0));
     LLVMValueRef v_x_group = LLVMBuildMul(
         b, v_lines, pq_emit_i64(e, 4 * (int64_t)line_elements(t)), "");
-    LLVMValueRef v_sixteen = pq_emit_i64(e, 16);
     pq_loop loop;
     begin_loop(t, &loop, pq_emit_i64(e, 0), v_groups, 1);
-    LLVMValueRef v_at = LLVMBuildMul(b, loop.v_index, v_sixteen, "");
-    emit_group(t, v_lines, 0, LLVMBuildMul(b, loop.v_index, v_x_group, ""),
-               pq_emit_at(e, v_zeros, v_at));
+    emit_group(t, v_lines, 0, LLVMBuildMul(b, loop.v_index, v_x_group, ""));
     end_loop(t, &loop);
-    v_at = LLVMBuildMul(b, v_groups, v_sixteen, "");
-    emit_last_group(t, v_last_lines, LLVMBuildMul(b, v_groups, v_x_group, ""),
-                    pq_emit_at(e, v_zeros, v_at));
+    emit_last_group(t, v_last_lines, LLVMBuildMul(b, v_groups, v_x_group, ""));
 }
 
 // Scales and zero points of the columns.
@@ -567,7 +551,7 @@ emit_tile(pq_emitter *e, const void *desc)
         pq_tile_emit_fixed(&t);
     } else if (t.d->is_tapped) {
         emit_code_taps(&t);
-    } else if (pq_weight_is_codes(t.d->weight)) {
+    } else if (pq_weight_is_float8(t.d->weight)) {
         emit_groups(&t);
     } else {
         emit_taps(&t);
@@ -579,7 +563,7 @@ emit_tile(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_tile_class = {
     .name = "tile",
-    .version = 8,
+    .version = 9,
     .desc_bytes = sizeof(pq_tile_desc),
     .emit = emit_tile,
 };

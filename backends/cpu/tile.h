@@ -17,7 +17,7 @@
 
 typedef struct pq_tile_desc {
     uint32_t weight;     // PQ_WEIGHT_* of gemm.h
-    uint32_t asymmetric; // W8, W4
+    uint32_t asymmetric; // W8, W4, FIXED
     // W8 (s8), W4: weights as strip.h packs codes, scales and zero points of
     // columns in epilogue.mult and .weight_zero (W4: of codes less 8)
     uint32_t is_tapped;
@@ -40,13 +40,13 @@ typedef struct pq_tile_desc {
 
 typedef struct pq_tile_args {
     const void *const *rows; // [taps][rows]
-    int64_t taps;            // W8, W4: 1 unless is_tapped
-    int64_t steps;           // run / 4; W8, W4: lines after the full groups;
+    int64_t taps;            // codes: 1 unless is_tapped
+    int64_t steps;           // run / 4; codes: lines after the full groups;
                              // is_tapped: whole lines of a tap
     const void *weights;     // first strip
     int64_t weight_stride;   // bytes from strip to strip
-    int64_t groups;          // W8, W4: full groups
-    int64_t group_lines;     // W8, W4: lines of a full group
+    int64_t groups;          // codes: full groups
+    int64_t group_lines;     // codes: lines of a full group
     int64_t zeros_offset;    // asymmetric: from weights to its zero points
     int64_t low_offset;      // FIXED, two digits: see fixed.h
     int64_t sums_offset;     // FIXED

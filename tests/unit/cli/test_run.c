@@ -103,7 +103,7 @@ set_scene(scene *s, const char *first, const char *second)
 static int
 run_artifact(scene *s, const char *option, const char *value)
 {
-    char input[PQ_TEST_PATH_BYTES + 16];
+    char input[PQ_TEST_PATH_BYTES + 32];
     (void)snprintf(input, sizeof input, "x=2x3xf32=@%s/x.bin", s->folder.path);
     const char *arguments[] = {"run",        s->artifact, "--input", input,
                                "--no-cache", option,      value,     NULL};

@@ -30,9 +30,8 @@ typedef struct matmul_data {
     void *a;         // [m][k]
     float *real;     // [k][n] dequantized weights
     int8_t *code;    // [k][n] S8
-    uint8_t *stored; // W8, W4 codes as the source has them
+    uint8_t *stored; // codes as the source has them
     float *scales;   // [groups][n]
-    int32_t *zeros;  // [groups][n]
     int32_t *bias;   // [n] S8
     int32_t *start;  // [n] S8: bias and what zero points of weights add
     int32_t *w_zero; // [n rounded up] S8
@@ -43,7 +42,7 @@ typedef struct matmul_data {
 static int
 is_codes(const matmul_case *c)
 {
-    return pq_weight_is_codes(c->format);
+    return pq_weight_is_float8(c->format);
 }
 
 static pq_weight_shape
@@ -69,49 +68,26 @@ random_float8(pq_test_random *r, const matmul_case *c, uint8_t *out)
     return x;
 }
 
-// Codes [n][k] (k contiguous), 4 bits dense with padded rows.
+// Floats of 8 bits [n][k] (k contiguous) with scales per group.
 static void
 make_codes(pq_test_random *r, const matmul_case *c, matmul_data *d,
            pq_weight_source *source)
 {
     int64_t group = c->group == 0 ? c->k : c->group;
     int64_t groups = (c->k + group - 1) / group;
-    int bits = c->format == PQ_WEIGHT_W4 ? 4 : 8;
-    int64_t row = bits == 4 ? (c->k + 1) / 2 * 2 : c->k;
-    int is_float = pq_weight_is_float8(c->format);
-    int is_signed = bits == 8 && !c->asymmetric && !is_float;
-    d->stored = alloc64(c->n * row);
-    memset(d->stored, 0, (size_t)(c->n * row));
+    d->stored = alloc64(c->n * c->k);
     d->scales = random_floats(r, groups * c->n, 0.001f, 0.1f);
-    d->zeros = alloc64(4 * groups * c->n);
-    int32_t middle = is_signed || is_float ? 0 : bits == 8 ? 128 : 8;
-    for (int64_t i = 0; i < groups * c->n; i++) {
-        d->zeros[i] = c->asymmetric
-                          ? (int32_t)pq_test_random_int(r, 0, (1 << bits) - 1)
-                          : middle;
-    }
     for (int64_t n = 0; n < c->n; n++) {
         for (int64_t k = 0; k < c->k; k++) {
-            int32_t code = (int32_t)pq_test_random_int(r, 0, (1 << bits) - 1);
-            int64_t at = n * row + k;
-            if (bits == 4) {
-                d->stored[at / 2] |= (uint8_t)(code << (at % 2 * 4));
-            } else {
-                d->stored[at] = (uint8_t)code;
-            }
-            int32_t value = is_signed ? (int8_t)code : code;
+            float number = random_float8(r, c, &d->stored[n * c->k + k]);
             int64_t g = k / group * c->n + n;
-            float number = is_float ? random_float8(r, c, &d->stored[at])
-                                    : (float)(value - d->zeros[g]);
             d->real[k * c->n + n] = number * d->scales[g];
         }
     }
     *source = (pq_weight_source){.data = d->stored,
                                  .k_stride = 1,
-                                 .n_stride = row,
-                                 .is_signed = (uint32_t)is_signed,
+                                 .n_stride = c->k,
                                  .scales = d->scales,
-                                 .zeros = d->zeros,
                                  .scale_g_stride = c->n,
                                  .scale_n_stride = 1};
 }
@@ -178,7 +154,6 @@ free_matmul(matmul_data *d)
     free(d->code);
     free(d->stored);
     free(d->scales);
-    free(d->zeros);
     free(d->bias);
     free(d->start);
     free(d->w_zero);
@@ -328,25 +303,6 @@ s8_level(pq_jit *jit)
         check_matmul(jit, &c);
         c.epilogue = (pq_epilogue){PQ_EPI_REAL, PQ_ACT_LEAKY_RELU, PQ_ELEM_U8,
                                    PQ_ELEM_U8, PQ_EPI_BIAS};
-        check_matmul(jit, &c);
-    }
-}
-
-static void
-codes_level(pq_jit *jit)
-{
-    static const int64_t groups[] = {0, 8, 32, 64};
-    for (size_t i = 0; i < ODD_COUNT * 4 * 4; i++) {
-        const int64_t *s = odd_shapes[i % ODD_COUNT];
-        size_t kind = i / ODD_COUNT;
-        matmul_case c = {s[0],
-                         s[1],
-                         s[2],
-                         kind & 1 ? PQ_WEIGHT_W4 : PQ_WEIGHT_W8,
-                         groups[kind / 4],
-                         (uint32_t)(kind >> 1 & 1),
-                         {PQ_EPI_FLOAT, PQ_ACT_NONE, PQ_ELEM_NONE, PQ_ELEM_F32,
-                          PQ_EPI_BIAS}};
         check_matmul(jit, &c);
     }
 }
@@ -521,7 +477,7 @@ refuses_level(pq_jit *jit)
     pq_weight_shape shape = {.k = INT64_MAX / 2, .n = 16};
     assert_int_equal(pq_weight_bytes(&shape), 0);
     shape = (pq_weight_shape){
-        .k = 64, .n = 16, .format = PQ_WEIGHT_W4, .group = 12};
+        .k = 64, .n = 16, .format = PQ_WEIGHT_FIXED4, .group = 12};
     assert_int_equal(pq_weight_bytes(&shape), 0);
 }
 
@@ -533,7 +489,6 @@ refuses_level(pq_jit *jit)
     }
 EACH_LEVEL(f32)
 EACH_LEVEL(s8)
-EACH_LEVEL(codes)
 EACH_LEVEL(float8)
 EACH_LEVEL(acts)
 EACH_LEVEL(extremes)
@@ -544,10 +499,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_f32),    cmocka_unit_test(test_s8),
-        cmocka_unit_test(test_codes),  cmocka_unit_test(test_acts),
-        cmocka_unit_test(test_float8), cmocka_unit_test(test_extremes),
-        cmocka_unit_test(test_bmm),    cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_f32),      cmocka_unit_test(test_s8),
+        cmocka_unit_test(test_acts),     cmocka_unit_test(test_float8),
+        cmocka_unit_test(test_extremes), cmocka_unit_test(test_bmm),
+        cmocka_unit_test(test_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

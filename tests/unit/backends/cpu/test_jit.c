@@ -405,6 +405,7 @@ test_aarch64_objects(void **state)
         pq_tile_desc desc = {
             .weight = weight,
             .asymmetric = weight >= PQ_WEIGHT_W8,
+            .is_tapped = weight >= PQ_WEIGHT_W8,
             .rows = 4,
             .strips = 1,
             .rest = 3,
