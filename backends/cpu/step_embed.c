@@ -147,7 +147,8 @@ pq_prepare_embed(const pq_prep *prep, pq_op *op)
     PQ_NEED(prep, s->shape.k > 0 && s->shape.n > 0 && bytes > 0);
     PQ_NEED(prep, w->bytes >= bytes && y->dtype == dtype_of(s->shape.format));
     PQ_NEED(prep, y->dims[y->rank - 1] == s->shape.k &&
-                      y->count == ids->count * s->shape.k);
+                      y->count % s->shape.k == 0 &&
+                      y->count / s->shape.k == ids->count);
     s->strip_bytes = pq_weight_strip_bytes(&s->shape);
     s->zeros_offset =
         s->shape.asymmetric ? pq_weight_zeros_offset(&s->shape) : 0;

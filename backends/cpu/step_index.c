@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/mathfn.h"
 
 static int64_t
@@ -64,12 +65,14 @@ pq_prepare_gather(const pq_prep *prep, pq_op *op)
     int64_t inner = product(x->dims, (uint32_t)axis + 1, x->rank);
     s->count = product(ids->dims, (uint32_t)batch_dims, ids->rank);
     s->dim = x->dims[axis];
-    s->rows = batch * outer * s->count;
-    s->block = outer * s->count;
+    int64_t all;
+    PQ_NEED(prep, pq_mul_i64(batch * outer, s->count, &s->rows) &&
+                      pq_mul_i64(s->rows, inner, &all));
     s->row_bytes = inner * x->element_bytes;
     s->dtype = ids->dtype;
-    PQ_NEED(prep, s->rows * inner == y->count &&
-                      batch * s->count == ids->count && s->block > 0);
+    PQ_NEED(prep, all > 0 && all == y->count); // and so is every factor
+    PQ_NEED(prep, batch * s->count == ids->count);
+    s->block = outer * s->count;
     op->state = s;
     op->run = run_gather;
     op->work_bytes = 2 * (uint64_t)y->bytes + (uint64_t)ids->bytes;
