@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "frontend/import.h"
-#include "ir/verify.h"
 #include "tests/fuzz/said.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
@@ -19,20 +18,7 @@ import(ptqc_ctx *ctx, const uint8_t *p, size_t n, const said *s)
     pq_model *model = NULL;
     ptqc_status st = pq_import_check_bytes(ctx, "/nowhere/fuzz.gguf", p, n,
                                            &options, &model);
-    if (st != PTQC_OK) {
-        expect(st == PTQC_E_INPUT || st == PTQC_E_UNSUPPORTED ||
-                   st == PTQC_E_RESOURCE,
-               "status", st, s);
-        expect(s->errors == 1, "one error", st, s);
-        return;
-    }
-    expect(s->errors == 0, "no error", st, s);
-    expect((model->graph == NULL) == (model->problem_count != 0),
-           "a graph or problems", st, s);
-    if (model->graph != NULL) {
-        st = pq_graph_verify(model->graph);
-        expect(st == PTQC_OK || st == PTQC_E_RESOURCE, "verifies", st, s);
-    }
+    judge_import(st, model, false, s);
     pq_model_destroy(model);
 }
 
@@ -40,13 +26,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
     said s = {0};
-    const ptqc_ctx_desc desc = {
-        .diag = listen,
-        .diag_user = &s,
-        .threads = 1,
-        // Files claim, memory answers.
-        .memory_limit_bytes = UINT64_C(1) << 30,
-    };
+    const ptqc_ctx_desc desc = fuzz_context(&s);
     ptqc_ctx *ctx;
     // Other formats have targets of their own.
     if (n < 4 || memcmp(p, "GGUF", 4) != 0 ||

@@ -13,7 +13,6 @@
 #include "base/bits.h"
 #include "base/ctx.h"
 #include "frontend/import.h"
-#include "ir/verify.h"
 #include "tests/fuzz/said.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
@@ -123,19 +122,7 @@ import(ptqc_ctx *ctx, const said *s)
     const pq_import_options options = {.no_hash = true};
     pq_model *model = NULL;
     ptqc_status st = pq_import_check(ctx, folder, &options, &model);
-    if (st != PTQC_OK) {
-        expect(st == PTQC_E_INPUT || st == PTQC_E_UNSUPPORTED ||
-                   st == PTQC_E_RESOURCE,
-               "status", st, s);
-        expect(s->errors == 1, "one error", st, s);
-        return;
-    }
-    expect(s->errors == 0, "no error", st, s);
-    expect((model->graph == NULL) == (model->problem_count != 0),
-           "a graph or problems", st, s);
-    if (model->graph != NULL) {
-        expect(pq_graph_verify(model->graph) == PTQC_OK, "verifies", st, s);
-    }
+    judge_import(st, model, false, s);
     pq_model_destroy(model);
 }
 
@@ -143,13 +130,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
     said s = {0};
-    const ptqc_ctx_desc desc = {
-        .diag = listen,
-        .diag_user = &s,
-        .threads = 1,
-        // Files claim, memory answers.
-        .memory_limit_bytes = UINT64_C(1) << 30,
-    };
+    const ptqc_ctx_desc desc = fuzz_context(&s);
     ptqc_ctx *ctx;
     if (ptqc_ctx_create(&desc, &ctx) != PTQC_OK) {
         return 0;

@@ -9,7 +9,6 @@
 
 #include "frontend/hf/hf.h"
 #include "frontend/hf/safetensors.h"
-#include "ir/verify.h"
 #include "tests/fuzz/said.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
@@ -59,20 +58,7 @@ import_model(ptqc_ctx *ctx, const uint8_t *p, size_t n, const said *s)
     pq_arena_init(&model->arena, ctx);
     pq_arena_init(&arena, ctx);
     ptqc_status st = import(model, &arena, p, n);
-    if (st != PTQC_OK) {
-        expect(st == PTQC_E_INPUT || st == PTQC_E_UNSUPPORTED ||
-                   st == PTQC_E_RESOURCE,
-               "status", st, s);
-        expect(s->errors == 1, "one error", st, s);
-    } else {
-        expect(s->errors == 0, "no error", st, s);
-        expect((model->graph == NULL) == (model->problem_count != 0),
-               "a graph or problems", st, s);
-    }
-    if (model->graph != NULL) {
-        st = pq_graph_verify(model->graph);
-        expect(st == PTQC_OK || st == PTQC_E_RESOURCE, "verifies", st, s);
-    }
+    judge_import(st, model, false, s);
     pq_model_destroy(model);
     pq_arena_deinit(&arena);
 }
@@ -81,13 +67,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
     said s = {0};
-    const ptqc_ctx_desc desc = {
-        .diag = listen,
-        .diag_user = &s,
-        .threads = 1,
-        // Files claim, memory answers.
-        .memory_limit_bytes = UINT64_C(1) << 30,
-    };
+    const ptqc_ctx_desc desc = fuzz_context(&s);
     ptqc_ctx *ctx;
     if (n < 2 || ptqc_ctx_create(&desc, &ctx) != PTQC_OK) {
         return 0;
