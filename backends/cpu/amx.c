@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-#include "base/float16.h"
-
 #define LINE_BYTES 64
 // A worker's scratch: tile configuration, sums, tiles in memory, then the
 // unpacked strips.
@@ -153,15 +151,8 @@ unpack_scales(const pq_amx *amx, const uint8_t *scales, const uint8_t *zeros,
               int64_t g, uint8_t *out)
 {
     for (int64_t lane = 0; lane < 16; lane++) {
-        float scale;
+        float scale = pq_weight_scale(&amx->shape, scales, g, lane);
         int32_t zero = zeros[g * 16 + lane];
-        if (amx->shape.half_scales) {
-            uint16_t half;
-            memcpy(&half, scales + 32 * (g % 2) + 2 * lane, sizeof half);
-            scale = pq_f16_to_f32(half);
-        } else {
-            memcpy(&scale, scales + 4 * lane, sizeof scale);
-        }
         memcpy(out + 4 * lane, &scale, sizeof scale);
         memcpy(out + LINE_BYTES + 4 * lane, &zero, sizeof zero);
     }

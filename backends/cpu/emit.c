@@ -285,6 +285,15 @@ pq_emit_intrinsic(pq_emitter *e, const char *name, const LLVMTypeRef *types,
     return LLVMBuildCall2(e->builder, type, v_callee, args, arg_count, "");
 }
 
+void
+pq_emit_prefetch(pq_emitter *e, LLVMValueRef v_ptr, int32_t level)
+{
+    // for reading, as data
+    LLVMValueRef args[4] = {v_ptr, pq_emit_i32(e, 0), pq_emit_i32(e, level),
+                            pq_emit_i32(e, 1)};
+    pq_emit_intrinsic(e, "llvm.prefetch", &e->t_ptr, 1, args, 4);
+}
+
 LLVMValueRef
 pq_emit_masked_load(pq_emitter *e, LLVMTypeRef type, LLVMValueRef v_ptr,
                     LLVMValueRef v_mask, uint32_t align)

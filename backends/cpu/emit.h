@@ -82,6 +82,9 @@ LLVMValueRef pq_emit_load(pq_emitter *e, LLVMTypeRef type, LLVMValueRef v_ptr,
                           uint32_t align);
 void pq_emit_store(pq_emitter *e, LLVMValueRef v_value, LLVMValueRef v_ptr,
                    uint32_t align);
+// Asks for the cache line of v_ptr, which may be any address. level 3: for all
+// caches, 2: for all but the nearest.
+void pq_emit_prefetch(pq_emitter *e, LLVMValueRef v_ptr, int32_t level);
 // `bytes` of the kernel's own stack, 64-byte aligned. Call it in the entry
 // block: before any loop or branch.
 LLVMValueRef pq_emit_stack(pq_emitter *e, uint32_t bytes);

@@ -95,9 +95,7 @@ panel_block(panel *p, val v_d, uint32_t count, val v_mask)
     for (uint32_t i = 0; i < PQ_LANES; i++) {
         val v_at = pq_emit_at(e, p->v_row[i], v_from);
         v[i] = pq_emit_load_real(e, p->d->dtype, v_at, v_mask);
-        val v_args[4] = {pq_emit_at(e, v_at, p->v_ahead), pq_emit_i32(e, 0),
-                         pq_emit_i32(e, 3), pq_emit_i32(e, 1)};
-        pq_emit_intrinsic(e, "llvm.prefetch", &e->t_ptr, 1, v_args, 4);
+        pq_emit_prefetch(e, pq_emit_at(e, v_at, p->v_ahead), 3);
     }
     transpose(e, v);
     val v_to = LLVMBuildMul(b, v_d, pq_emit_i64(e, 64), "");

@@ -104,14 +104,37 @@ const pq_kernel_class pq_kv_widen_class = {
     .emit = emit_widen,
 };
 
-// Asks for the cache line at an address; level 3: all caches, 2: all but the
-// nearest.
+// ---- products --------------------------------------------------------------
+
+// One line of keys or values times a factor per row.
+typedef struct products {
+    pq_emitter *e;
+    uint32_t dtype, rows, strips;
+    int64_t ahead; // bytes; 0: no line is asked for ahead
+} products;
+
+// v_acc[r][s] += factor[r] * line[s], each one fma; v_acc[rows * strips] is the
+// address of the line and goes on by v_step.
 static void
-ask_for(pq_emitter *e, val v_at, int32_t level)
+add_products(const products *p, const val *v_factor, val v_step, val *v_acc)
 {
-    val v_args[4] = {v_at, pq_emit_i32(e, 0), pq_emit_i32(e, level),
-                     pq_emit_i32(e, 1)};
-    pq_emit_intrinsic(e, "llvm.prefetch", &e->t_ptr, 1, v_args, 4);
+    pq_emitter *e = p->e;
+    val v_wide[PQ_KV_ACC_MAX], v_line = v_acc[p->rows * p->strips];
+    if (p->ahead > 0) {
+        pq_emit_prefetch(e, pq_emit_at_const(e, v_line, p->ahead), 3);
+    }
+    for (uint32_t i = 0; i < p->strips; i++) {
+        int64_t at = (int64_t)PQ_LANES * bytes_of(p->dtype) * i;
+        v_wide[i] = load_wide(e, p->dtype, pq_emit_at_const(e, v_line, at));
+    }
+    for (uint32_t r = 0; r < p->rows; r++) {
+        val v_x = pq_emit_splat(e, pq_emit_load(e, e->t_f32, v_factor[r], 4));
+        for (uint32_t i = 0; i < p->strips; i++) {
+            val *acc = &v_acc[r * p->strips + i];
+            *acc = pq_emit_fma(e, v_x, v_wide[i], *acc);
+        }
+    }
+    v_acc[p->rows * p->strips] = pq_emit_at(e, v_line, v_step);
 }
 
 // ---- scores ----------------------------------------------------------------
@@ -129,25 +152,13 @@ score_element(void *user, val v_d, val *v_acc)
 {
     const score *s = user;
     pq_emitter *e = s->e;
-    uint32_t rows = s->d->rows, strips = s->d->strips;
-    val v_k[PQ_KV_ACC_MAX], v_line = v_acc[rows * strips];
-    if (s->d->ahead > 0) {
-        ask_for(e, pq_emit_at_const(e, v_line, s->d->ahead), 3);
+    const products p = {e, s->d->dtype, s->d->rows, s->d->strips, s->d->ahead};
+    val v_q = pq_emit_at(e, s->v_q, scaled_index(e, v_d, 4 * (int64_t)p.rows));
+    val v_factor[PQ_KV_ACC_MAX];
+    for (uint32_t r = 0; r < p.rows; r++) {
+        v_factor[r] = pq_emit_at_const(e, v_q, 4 * (int64_t)r);
     }
-    for (uint32_t i = 0; i < strips; i++) {
-        int64_t at = (int64_t)PQ_LANES * bytes_of(s->d->dtype) * i;
-        v_k[i] = load_wide(e, s->d->dtype, pq_emit_at_const(e, v_line, at));
-    }
-    val v_q = pq_emit_at(e, s->v_q, scaled_index(e, v_d, 4 * (int64_t)rows));
-    for (uint32_t r = 0; r < rows; r++) {
-        val v_x = pq_emit_splat(
-            e, pq_emit_load(e, e->t_f32, pq_emit_at_const(e, v_q, 4 * r), 4));
-        for (uint32_t i = 0; i < strips; i++) {
-            val *acc = &v_acc[r * strips + i];
-            *acc = pq_emit_fma(e, v_x, v_k[i], *acc);
-        }
-    }
-    v_acc[rows * strips] = pq_emit_at(e, v_line, s->v_line);
+    add_products(&p, v_factor, s->v_line, v_acc);
 }
 
 static void
@@ -210,7 +221,7 @@ emit_score(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_kv_score_class = {
     .name = "scores of keys",
-    .version = 3,
+    .version = 4,
     .desc_bytes = sizeof(pq_kv_score_desc),
     .emit = emit_score,
 };
@@ -267,7 +278,7 @@ look_ahead(const softmax *s, val v_index, int64_t vectors)
     pq_emitter *e = s->e;
     val v_at = pq_emit_at(e, s->v_ahead, scaled_index(e, v_index, 8));
     for (int64_t i = 0; i < 2 * vectors; i++) {
-        ask_for(e, pq_emit_at_const(e, v_at, 64 * i), 2);
+        pq_emit_prefetch(e, pq_emit_at_const(e, v_at, 64 * i), 2);
     }
 }
 
@@ -415,30 +426,19 @@ typedef struct sum {
     val v_stride;             // of v
 } sum;
 
+// acc[r][s] = fma(p[r][key], v[key][s], acc[r][s]); the row is carried.
 static void
 sum_key(void *user, val v_key, val *v_acc)
 {
     const sum *s = user;
     pq_emitter *e = s->e;
-    uint32_t rows = s->d->rows, strips = s->d->strips;
-    val v_v[PQ_KV_ACC_MAX], v_row = v_acc[rows * strips];
-    if (s->d->ahead > 0) {
-        ask_for(e, pq_emit_at_const(e, v_row, s->d->ahead), 3);
-    }
-    for (uint32_t i = 0; i < strips; i++) {
-        int64_t at = (int64_t)PQ_LANES * bytes_of(s->d->dtype) * i;
-        v_v[i] = load_wide(e, s->d->dtype, pq_emit_at_const(e, v_row, at));
-    }
+    const products p = {e, s->d->dtype, s->d->rows, s->d->strips, s->d->ahead};
     val v_at = scaled_index(e, v_key, 4);
-    for (uint32_t r = 0; r < rows; r++) {
-        val v_p = pq_emit_splat(
-            e, pq_emit_load(e, e->t_f32, pq_emit_at(e, s->v_p[r], v_at), 4));
-        for (uint32_t i = 0; i < strips; i++) {
-            val *acc = &v_acc[r * strips + i];
-            *acc = pq_emit_fma(e, v_p, v_v[i], *acc);
-        }
+    val v_factor[PQ_KV_ACC_MAX];
+    for (uint32_t r = 0; r < p.rows; r++) {
+        v_factor[r] = pq_emit_at(e, s->v_p[r], v_at);
     }
-    v_acc[rows * strips] = pq_emit_at(e, v_row, s->v_stride);
+    add_products(&p, v_factor, s->v_stride, v_acc);
 }
 
 static ptqc_be_status
@@ -482,7 +482,7 @@ emit_sum(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_kv_sum_class = {
     .name = "sums of values",
-    .version = 3,
+    .version = 4,
     .desc_bytes = sizeof(pq_kv_sum_desc),
     .emit = emit_sum,
 };

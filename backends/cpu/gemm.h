@@ -114,6 +114,10 @@ int64_t pq_weight_bytes(const pq_weight_shape *shape);
 // Bytes of one strip; of codes also from a strip to its zero points.
 int64_t pq_weight_strip_bytes(const pq_weight_shape *shape);
 int64_t pq_weight_zeros_offset(const pq_weight_shape *shape);
+// FIXED8, FIXED4: the scale of group g and column `lane` of a strip, from the
+// group's scale line.
+float pq_weight_scale(const pq_weight_shape *shape, const uint8_t *line,
+                      int64_t g, int64_t lane);
 // Whether all `count` scales can be packed as f16 without a change.
 int pq_scales_are_half(const float *scales, int64_t count);
 // `out` is 64-byte aligned. For symmetric codes every zero point must equal

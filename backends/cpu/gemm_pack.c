@@ -330,6 +330,20 @@ pack_code_strip(const pq_weight_shape *shape, const pq_weight_source *source,
     }
 }
 
+float
+pq_weight_scale(const pq_weight_shape *shape, const uint8_t *line, int64_t g,
+                int64_t lane)
+{
+    float scale;
+    uint16_t half;
+    if (shape->half_scales) {
+        memcpy(&half, line + 32 * (g % 2) + 2 * lane, sizeof half);
+        return pq_f16_to_f32(half);
+    }
+    memcpy(&scale, line + 4 * lane, sizeof scale);
+    return scale;
+}
+
 int
 pq_scales_are_half(const float *scales, int64_t count)
 {

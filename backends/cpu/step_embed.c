@@ -5,7 +5,6 @@
 // of its strip; tokens are few, so it is read element by element.
 #include <string.h>
 
-#include "base/float16.h"
 #include "gemm.h"
 #include "step_index.h"
 
@@ -31,19 +30,6 @@ copy_row(const embed *s, const uint8_t *strip, int64_t lane, uint8_t *out)
 }
 
 // ---- codes -----------------------------------------------------------------
-
-static float
-scale_of(const embed *s, const uint8_t *scales, int64_t at, int64_t lane)
-{
-    float scale;
-    if (s->shape.half_scales) {
-        uint16_t half;
-        memcpy(&half, scales + 32 * at + 2 * lane, sizeof half);
-        return pq_f16_to_f32(half);
-    }
-    memcpy(&scale, scales + 4 * lane, sizeof scale);
-    return scale;
-}
 
 // A group's codes from its lines: f32(code - zero) * scale.
 static void
@@ -80,7 +66,7 @@ decode_row(const embed *s, const uint8_t *strip, int64_t lane, float *out)
             zero = zeros[16 * g + lane];
         }
         decode_group(s, strip, lane, count, zero,
-                     scale_of(s, scales, g % share, lane), out + k);
+                     pq_weight_scale(shape, scales, g, lane), out + k);
         strip += (count + step - 1) / step * LINE_BYTES;
     }
 }
