@@ -144,6 +144,7 @@ lower_constant(pq_lower *l)
     if (pq_lower_ok(l)) {
         pq_lower_weights_read(l, e.is_integer, e.is_grouped, &w);
     }
+    pq_lower_epilogue_gate(l, &e);
     if (!pq_lower_ok(l)) {
         return;
     }
@@ -164,7 +165,7 @@ lower_constant(pq_lower *l)
         codes ? emit_init(l, &w, &e) : PQ_CPU_NONE,
         emit_columns(l, w.shape.n, e.mult, PTQC_F32),
         emit_columns(l, w.shape.n, e.bias, PTQC_F32),
-        pq_use(l, pq_in_index(l, 3), out_perm).value,
+        pq_use(l, e.residual, out_perm).value,
         PQ_CPU_NONE,
         emit_columns(l, w.shape.n, e.weight_zero, PTQC_I32),
     };

@@ -269,6 +269,9 @@ f32_level(pq_jit *jit)
         c.epilogue = (pq_epilogue){PQ_EPI_FLOAT, PQ_ACT_RELU, PQ_ELEM_F32,
                                    PQ_ELEM_F32, PQ_EPI_BIAS | PQ_EPI_SCALE};
         check_matmul(jit, &c);
+        c.epilogue = (pq_epilogue){PQ_EPI_FLOAT, PQ_ACT_SILU, PQ_ELEM_F32,
+                                   PQ_ELEM_F32, PQ_EPI_GATE};
+        check_matmul(jit, &c);
     }
 }
 
@@ -294,6 +297,8 @@ s8_level(pq_jit *jit)
                                    PQ_ELEM_F32, PQ_EPI_BIAS | PQ_EPI_ROW_SCALE};
         check_matmul(jit, &c);
         c.epilogue.flags |= PQ_EPI_WEIGHT_ZERO;
+        check_matmul(jit, &c);
+        c.epilogue.flags |= PQ_EPI_GATE;
         check_matmul(jit, &c);
         c.epilogue.act = PQ_ACT_GELU; // long: finished in a loop
         check_matmul(jit, &c);
