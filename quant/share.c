@@ -33,14 +33,25 @@ typedef struct pq_coder {
     float lo, hi;            // of code - zero point
 } pq_coder;
 
+void
+pq_weight_code_range(const pq_scheme *scheme, int32_t *out_min,
+                     int32_t *out_max)
+{
+    const pq_format *f = pq_format_find(scheme->format, scheme->bits);
+    bool is_narrow = scheme->symmetric && f->bits >= 8;
+    *out_min = is_narrow ? f->narrow_min : f->min;
+    *out_max = f->max;
+}
+
 static pq_coder
 coder_of(const pq_scheme *scheme, pq_params p)
 {
     const pq_format *f = pq_format_find(scheme->format, scheme->bits);
-    bool is_narrow = scheme->symmetric && f->bits >= 8;
-    int32_t min = is_narrow ? f->narrow_min : f->min;
+    int32_t min;
+    int32_t max;
+    pq_weight_code_range(scheme, &min, &max);
     return (pq_coder){f, p, pq_narrow_of(f->dtype), (float)(min - p.zero_point),
-                      (float)(f->max - p.zero_point)};
+                      (float)(max - p.zero_point)};
 }
 
 // The byte that stores x.
@@ -73,6 +84,23 @@ pq_share_encode(const pq_share *s, const pq_scheme *scheme, pq_params p,
         for (int64_t i = 0; i < s->length; i++) {
             to[i] = encode(&c, w[i]);
         }
+    }
+}
+
+void
+pq_share_decode(const pq_scheme *scheme, pq_params p, const uint8_t *codes,
+                int64_t n, float *out)
+{
+    const pq_format *f = pq_format_find(scheme->format, scheme->bits);
+    const pq_narrow *narrow = pq_narrow_of(f->dtype);
+    for (int64_t i = 0; i < n && narrow != NULL; i++) {
+        out[i] = narrow->to_f32(codes[i]) * p.scale;
+    }
+    // Integers, in two's complement when signed.
+    int32_t sign = f->min < 0 ? 0x80 : 0;
+    int32_t zero = p.zero_point + sign;
+    for (int64_t i = 0; i < n && narrow == NULL; i++) {
+        out[i] = (float)((codes[i] ^ sign) - zero) * p.scale;
     }
 }
 
@@ -112,7 +140,9 @@ squared_error(const pq_scale_choice *choice, pq_params p)
         const float *w = s->w + r * s->stride;
         for (int64_t i = 0; i < s->length; i++) {
             double d = (double)w[i] - scale * (double)rounded(&c, w[i]);
-            sum += d * d;
+            double factor =
+                s->importance != NULL ? (double)s->importance[i] : 1;
+            sum += factor * d * d;
         }
     }
     return sum;
