@@ -320,7 +320,7 @@ pq_share_params_shrunk(const pq_share *s, const pq_scheme *scheme, float shrink)
     range_of(s, &min, &max);
     pq_params p = params_of(scheme, f, min * shrink, max * shrink);
     pq_scale_choice choice = {s, scheme, p, HUGE_VAL, pq_micro_best()};
-    if (scheme->symmetric && f->bits < 8 && (min < 0 || max > 0)) {
+    if (has_full_range(scheme, f) && (min < 0 || max > 0)) {
         try_range(&choice, f, min * shrink, max * shrink);
     }
     return choice.best;
