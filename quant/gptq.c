@@ -245,12 +245,34 @@ report_columns(pq_gptq *g, pq_chunk *c)
     return PTQC_OK;
 }
 
+// Sweeps over scales and codes until no code moves.
+static ptqc_status
+polish_both(const pq_gptq *g, pq_chunk *c, const pq_polish_desc *desc,
+            int64_t *out_moved, int64_t *out_scales)
+{
+    pq_polish_desc once = *desc;
+    once.sweeps = 1;
+    for (uint32_t i = 0; i < desc->sweeps; i++) {
+        int64_t moved;
+        int64_t scales;
+        PQ_TRY(pq_polish_scales(g->ctx, &once, c->codes, c->scales, &scales));
+        PQ_TRY(pq_polish_codes(g->ctx, &once, c->codes, &moved));
+        *out_moved += moved;
+        *out_scales += scales;
+        if (moved == 0) {
+            break;
+        }
+    }
+    return PTQC_OK;
+}
+
 static ptqc_status
 polish(pq_gptq *g, pq_chunk *c)
 {
     double loss;
     double squares;
-    int64_t moved;
+    int64_t moved = 0;
+    int64_t scales = 0;
     if (g->desc->polish_sweeps == 0 || g->factor->r == NULL) {
         return PTQC_OK;
     }
@@ -263,13 +285,19 @@ polish(pq_gptq *g, pq_chunk *c)
                            .scheme = g->desc->scheme,
                            .scales = c->scales,
                            .zero_points = c->zero_points};
-    PQ_TRY(pq_polish_codes(g->ctx, &desc, c->codes, &moved));
+    bool is_one = g->desc->scheme.granularity == PQ_GRAN_TENSOR;
+    if (g->desc->polishes_scales && !is_one) {
+        PQ_TRY(polish_both(g, c, &desc, &moved, &scales));
+    } else {
+        PQ_TRY(pq_polish_codes(g->ctx, &desc, c->codes, &moved));
+    }
     if (g->report == NULL) {
         return PTQC_OK;
     }
     PQ_TRY(measure(g, c, &loss, &squares));
     g->report->loss += loss;
     g->report->moved_count += moved;
+    g->report->scale_count += scales;
     return PTQC_OK;
 }
 

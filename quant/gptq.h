@@ -88,9 +88,12 @@ typedef struct pq_gptq_desc {
     // chosen by `search` of w, errors weighted by the diagonal of h.
     const float *scales;
     const int32_t *zero_points;
-    uint32_t polish_sweeps; // of coordinate descent after it (polish.h)
-    bool zeroes_dead;       // weights of dead inputs become 0 (the reference
-                            // does that); default: they are rounded
+    // Sweeps of coordinate descent after it (polish.h), and whether each
+    // begins with one over the scales (not TENSOR).
+    uint32_t polish_sweeps;
+    bool polishes_scales;
+    bool zeroes_dead; // weights of dead inputs become 0 (the reference
+                      // does that); default: they are rounded
 } pq_gptq_desc;
 
 // Losses are tr(e h e'), e = codes' numbers - target, in units of h. All 0 for
@@ -102,6 +105,7 @@ typedef struct pq_gptq_report {
     double energy;         // tr(target h target'), to compare with
     double identity_error; // |sum r_ii^2 (t_i - q_i)^2 / tr(e h_damped e') - 1|
     int64_t moved_count;   // codes that polishing changed
+    int64_t scale_count;   // changes of scales by it
     int64_t bad_count;     // weights that were not finite
 } pq_gptq_report;
 

@@ -26,4 +26,15 @@ PTQC_MUST_USE ptqc_status pq_polish_codes(ptqc_ctx *ctx,
                                           const pq_polish_desc *desc,
                                           uint8_t *codes, int64_t *out_moved);
 
+// One sweep over the scales with the codes as they are: group by group, s <-
+// s + q h e' / q h q' (q: the codes less their zero point), rounded to what the
+// scheme stores, where that makes tr(e h e') smaller. desc->scales are the
+// scales before (desc->sweeps is not read); they may be `scales`, which is
+// changed in place. Not for one scale per tensor (PTQC_E_UNSUPPORTED).
+// *out_moved: scales that changed (NULL allowed).
+PTQC_MUST_USE ptqc_status pq_polish_scales(ptqc_ctx *ctx,
+                                           const pq_polish_desc *desc,
+                                           const uint8_t *codes, float *scales,
+                                           int64_t *out_moved);
+
 #endif

@@ -243,6 +243,13 @@ stored_scale(const pq_scheme *scheme, const pq_format *f, float scale)
     }
 }
 
+float
+pq_share_stored_scale(const pq_scheme *scheme, float scale)
+{
+    const pq_format *f = pq_format_find(scheme->format, scheme->bits);
+    return copysignf(stored_scale(scheme, f, fabsf(scale)), scale);
+}
+
 static pq_params
 params_of(const pq_scheme *scheme, const pq_format *f, float min, float max)
 {

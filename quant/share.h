@@ -22,6 +22,9 @@ pq_params pq_share_params(const pq_share *share, const pq_scheme *scheme,
 // taken.
 pq_params pq_share_params_shrunk(const pq_share *share, const pq_scheme *scheme,
                                  float shrink);
+// The nearest scale to this one that the scheme stores (integers of f8e8m0: not
+// smaller); keeps its sign.
+float pq_share_stored_scale(const pq_scheme *scheme, float scale);
 // Their codes, one byte each, laid out as the elements; out goes with
 // share->w.
 void pq_share_encode(const pq_share *share, const pq_scheme *scheme,

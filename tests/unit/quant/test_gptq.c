@@ -507,7 +507,8 @@ check_variety(const variety *v, pq_column_order order)
                            .h = h,
                            .scheme = scheme,
                            .search = v->search,
-                           .polish_sweeps = 1};
+                           .polish_sweeps = 1,
+                           .polishes_scales = order == PQ_ORDER_GROUP};
         all[k] = solve(ctx, &fd, &gd);
         pq_gptq_report *r = &all[k].report;
         assert_true(r->identity_error < 1e-3);
@@ -626,6 +627,43 @@ dead_and_bad_inputs(void **state)
     ptqc_ctx_destroy(ctx);
 }
 
+// A cross moment that is not finite: the weight is the target.
+static void
+bad_target(void **state)
+{
+    (void)state;
+    enum { D = 40, M = 9 };
+    pq_test_sink sink = {0};
+    ptqc_ctx *ctx = pq_test_ctx_create(&sink, NULL, 1);
+    layer_inputs in = make_inputs(COV_AR, 0, D);
+    float *x = draw_inputs(ctx, &in, 71, 400);
+    float *h = gram_of(ctx, x, 400, D);
+    float *cross = gram_of(ctx, x, 400, D);
+    float *w = normal_floats(72, M * D);
+    cross[33] = NAN;
+    solved s[2];
+    for (int k = 0; k < 2; k++) {
+        pq_factor_desc fd = {.h = h, .d = D};
+        pq_gptq_desc gd = {.name = "down",
+                           .w = w,
+                           .rows = M,
+                           .h = h,
+                           .cross = k == 0 ? NULL : cross,
+                           .scheme = w4_g128};
+        s[k] = solve(ctx, &fd, &gd);
+        assert_int_equal(sink.warning_count, k);
+    }
+    assert_non_null(strstr(sink.text, "down: its asymmetric target"));
+    assert_memory_equal(s[0].codes, s[1].codes, M * D);
+    solved_free(ctx, &s[0]);
+    solved_free(ctx, &s[1]);
+    free(x);
+    free(h);
+    free(cross);
+    free(w);
+    ptqc_ctx_destroy(ctx);
+}
+
 // A matrix without a factor: the ladder's steps, and its end.
 static void
 damping_ladder(void **state)
@@ -679,7 +717,8 @@ solve_in(ptqc_ctx *ctx, void *user)
                        .h = h,
                        .cross = h,
                        .scheme = w4_g128,
-                       .polish_sweeps = 1};
+                       .polish_sweeps = 1,
+                       .polishes_scales = true};
     PQ_TRY(pq_factor_create(ctx, &fd, &factor));
     ptqc_status st =
         pq_gptq_solve(ctx, factor, &gd, scales, zeros, codes, &report);
@@ -740,6 +779,7 @@ main(void)
         cmocka_unit_test(all_varieties),
         cmocka_unit_test(groups_of_one_sign),
         cmocka_unit_test(dead_and_bad_inputs),
+        cmocka_unit_test(bad_target),
         cmocka_unit_test(damping_ladder),
         cmocka_unit_test(memory_runs_out),
         cmocka_unit_test(refused_schemes),

@@ -4,6 +4,7 @@
 // and what it wins over GPTQ (B4).
 #include <stdio.h>
 
+#include "base/float16.h"
 #include "quant/gptq.h"
 #include "quant/polish.h"
 #include "quant/rows.h"
@@ -126,12 +127,121 @@ wins_over_gptq(void **state)
     ptqc_ctx_destroy(ctx);
 }
 
+// Sweeps over scales: the loss falls, scales stay numbers that the scheme
+// stores, and what they win on few bits, on other inputs too.
+static void
+scales_fit(void **state)
+{
+    (void)state;
+    ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 2);
+    for (int symmetric = 0; symmetric < 2; symmetric++) {
+        pq_scheme scheme = w4_g64;
+        scheme.bits = 3;
+        scheme.group = 100; // ragged
+        scheme.symmetric = symmetric;
+        layer_inputs in = make_inputs(COV_SPECTRUM, 1, D);
+        float *x = draw_inputs(ctx, &in, 1, N);
+        float *h = gram_of(ctx, x, N, D);
+        float *w = normal_floats(2, M * D);
+        float *numbers = new_floats(M * D);
+        float scales[M * 3];
+        int32_t zeros[M * 3];
+        static uint8_t codes[M * D];
+        pq_weights ws = pq_rows_view(w, M, D, &scheme);
+        pq_choose_weight_params(&ws, scales, zeros);
+        pq_encode_weights(&ws, scales, zeros, codes);
+        pq_polish_desc desc = {.w = w,
+                               .rows = M,
+                               .d = D,
+                               .h = h,
+                               .scheme = scheme,
+                               .scales = scales,
+                               .zero_points = zeros};
+        pq_decode_weights(&ws, scales, zeros, codes, numbers);
+        double first = exact_loss(w, numbers, h);
+        double last = first;
+        for (int i = 0; i < 4; i++) {
+            int64_t moved;
+            assert_int_equal(
+                pq_polish_scales(ctx, &desc, codes, scales, &moved), PTQC_OK);
+            pq_decode_weights(&ws, scales, zeros, codes, numbers);
+            double loss = exact_loss(w, numbers, h);
+            assert_true(moved > 0 ? loss < last : loss == last);
+            last = loss;
+        }
+        for (int i = 0; i < M * 3; i++) {
+            assert_true(pq_f16_to_f32(pq_f32_to_f16(scales[i])) == scales[i]);
+        }
+        printf("scales alone: %.3f of rounding\n", last / first);
+        assert_true(last < .9 * first);
+        free(in.basis);
+        free(x);
+        free(h);
+        free(w);
+        free(numbers);
+    }
+    ptqc_ctx_destroy(ctx);
+}
+
+// Output error on inputs that were not calibrated with.
+static void
+scales_and_codes(void **state)
+{
+    (void)state;
+    ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 2);
+    pq_scheme scheme = w4_g64;
+    scheme.bits = 3;
+    layer_inputs in = make_inputs(COV_SPECTRUM, 1, D);
+    float *x = draw_inputs(ctx, &in, 1, 8 * D);
+    float *y = draw_inputs(ctx, &in, 3, N);
+    float *h = gram_of(ctx, x, 8 * D, D);
+    float *held = gram_of(ctx, y, N, D);
+    float *w = normal_floats(2, M * D);
+    pq_factor *factor;
+    pq_factor_desc fd = {.h = h, .d = D, .tokens = 8 * D, .group = 64};
+    assert_int_equal(pq_factor_create(ctx, &fd, &factor), PTQC_OK);
+    double loss[2];
+    for (int both = 0; both < 2; both++) {
+        float scales[M * D / 64];
+        int32_t zeros[M * D / 64];
+        static uint8_t codes[M * D];
+        pq_gptq_report report;
+        pq_gptq_desc gd = {.w = w,
+                           .rows = M,
+                           .h = h,
+                           .scheme = scheme,
+                           .polish_sweeps = 5,
+                           .polishes_scales = both};
+        assert_int_equal(
+            pq_gptq_solve(ctx, factor, &gd, scales, zeros, codes, &report),
+            PTQC_OK);
+        assert_true((report.scale_count > 0) == both);
+        pq_weights ws = pq_rows_view(w, M, D, &scheme);
+        assert_int_equal(
+            pq_rows_loss(ctx, &ws, scales, zeros, codes, held, &loss[both]),
+            PTQC_OK);
+    }
+    printf("scales and codes: %.3f of codes alone, held out\n",
+           loss[1] / loss[0]);
+    assert_true(loss[1] < .97 * loss[0]);
+    pq_factor_destroy(ctx, factor);
+    free(in.basis);
+    free(x);
+    free(y);
+    free(h);
+    free(held);
+    free(w);
+    ptqc_ctx_destroy(ctx);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(never_grows),
         cmocka_unit_test(wins_over_gptq),
+        cmocka_unit_test(scales_fit),
+        cmocka_unit_test(scales_and_codes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
