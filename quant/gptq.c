@@ -285,8 +285,9 @@ polish(pq_gptq *g, pq_chunk *c)
                            .scheme = g->desc->scheme,
                            .scales = c->scales,
                            .zero_points = c->zero_points};
-    bool is_one = g->desc->scheme.granularity == PQ_GRAN_TENSOR;
-    if (g->desc->polishes_scales && !is_one) {
+    bool keeps = g->desc->keeps_scales || g->desc->scales != NULL ||
+                 g->desc->scheme.granularity == PQ_GRAN_TENSOR;
+    if (!keeps) {
         PQ_TRY(polish_both(g, c, &desc, &moved, &scales));
     } else {
         PQ_TRY(pq_polish_codes(g->ctx, &desc, c->codes, &moved));

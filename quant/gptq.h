@@ -88,12 +88,12 @@ typedef struct pq_gptq_desc {
     // chosen by `search` of w, errors weighted by the diagonal of h.
     const float *scales;
     const int32_t *zero_points;
-    // Sweeps of coordinate descent after it (polish.h), and whether each
-    // begins with one over the scales (not TENSOR).
+    // Sweeps of coordinate descent after it (polish.h). Each begins with one
+    // over the scales, unless these were given or are one for all.
     uint32_t polish_sweeps;
-    bool polishes_scales;
-    bool zeroes_dead; // weights of dead inputs become 0 (the reference
-                      // does that); default: they are rounded
+    bool keeps_scales; // no such sweeps over scales
+    bool zeroes_dead;  // weights of dead inputs become 0 (the reference
+                       // does that); default: they are rounded
 } pq_gptq_desc;
 
 // Losses are tr(e h e'), e = codes' numbers - target, in units of h. All 0 for

@@ -194,8 +194,12 @@ identity_gives_rounding(void **state)
                                              PQ_ORDER_DIAGONAL};
     for (int k = 0; k < 3; k++) {
         pq_factor_desc fd = {.h = h, .d = D, .order = orders[k], .group = 128};
-        pq_gptq_desc gd = {
-            .w = w, .rows = M, .h = h, .scheme = w4_g128, .polish_sweeps = 2};
+        pq_gptq_desc gd = {.w = w,
+                           .rows = M,
+                           .h = h,
+                           .scheme = w4_g128,
+                           .polish_sweeps = 2,
+                           .keeps_scales = true};
         solved s = solve(ctx, &fd, &gd);
         uint8_t *want = calloc(M * D, 1);
         pq_weights ws = pq_rows_view(w, M, D, &w4_g128);
@@ -508,7 +512,7 @@ check_variety(const variety *v, pq_column_order order)
                            .scheme = scheme,
                            .search = v->search,
                            .polish_sweeps = 1,
-                           .polishes_scales = order == PQ_ORDER_GROUP};
+                           .keeps_scales = order == PQ_ORDER_GROUP};
         all[k] = solve(ctx, &fd, &gd);
         pq_gptq_report *r = &all[k].report;
         assert_true(r->identity_error < 1e-3);
@@ -717,8 +721,7 @@ solve_in(ptqc_ctx *ctx, void *user)
                        .h = h,
                        .cross = h,
                        .scheme = w4_g128,
-                       .polish_sweeps = 1,
-                       .polishes_scales = true};
+                       .polish_sweeps = 1};
     PQ_TRY(pq_factor_create(ctx, &fd, &factor));
     ptqc_status st =
         pq_gptq_solve(ctx, factor, &gd, scales, zeros, codes, &report);

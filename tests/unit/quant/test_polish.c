@@ -211,7 +211,7 @@ scales_and_codes(void **state)
                            .h = h,
                            .scheme = scheme,
                            .polish_sweeps = 5,
-                           .polishes_scales = both};
+                           .keeps_scales = !both};
         assert_int_equal(
             pq_gptq_solve(ctx, factor, &gd, scales, zeros, codes, &report),
             PTQC_OK);
