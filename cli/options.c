@@ -36,7 +36,10 @@ enum {
 #define CHECK      BIT_CHECK
 #define TOKENIZE   BIT_TOKENIZE
 #define DETOKENIZE BIT_DETOKENIZE
-#define ALL        UINT32_MAX
+#define RECIPE     BIT_RECIPE
+// Those that take what a compile would do to a model.
+#define QUANT (BIT_COMPILE | BIT_RECIPE)
+#define ALL   UINT32_MAX
 
 typedef struct option_row {
     const char *name;

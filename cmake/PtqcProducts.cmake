@@ -27,6 +27,7 @@ endfunction()
 
 ptqc_library(ptqc_rt ptqc_rt base tokenizer runtime)
 ptqc_library(ptqc ptqc base quant tokenizer ir frontend passes runtime compiler)
+target_link_libraries(ptqc PRIVATE PkgConfig::YAML)
 
 file(GLOB ptqc_cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/cli/*.c)
 if(ptqc_cli_sources)

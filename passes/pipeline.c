@@ -175,11 +175,19 @@ has_codes(const pq_graph *g)
     return false;
 }
 
+// A rule that matches nothing ends the compile before its long part.
+static ptqc_status
+bind_rules(const pq_graph *g, const pq_recipe *recipe)
+{
+    return recipe->rules != NULL ? pq_rules_bind(recipe->rules, g) : PTQC_OK;
+}
+
 ptqc_status
 pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
                     const pq_pipeline_desc *desc)
 {
-    if (env->recipe->has_scheme && pq_graph_stage(*g) != PQ_STAGE_FLOAT) {
+    bool quantizes = pq_recipe_quantizes(env->recipe);
+    if (quantizes && pq_graph_stage(*g) != PQ_STAGE_FLOAT) {
         return PQ_FAIL(pq_graph_ctx(*g), PTQC_E_USAGE,
                        "the model is quantized already: compile it without "
                        "a scheme");
@@ -188,7 +196,8 @@ pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
     if (env->recipe->kv != PQ_KV_AS_IS) {
         PQ_TRY(PQ_RUN(retype));
     }
-    if (env->recipe->has_scheme) {
+    if (quantizes) {
+        PQ_TRY(bind_rules(*g, env->recipe));
         PQ_TRY(PQ_RUN(quantize));
     } else if (has_codes(*g)) {
         pq_graph_set_stage(*g, PQ_STAGE_QUANTIZED);
@@ -196,5 +205,5 @@ pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
     if (pq_graph_stage(*g) == PQ_STAGE_QUANTIZED) {
         PQ_TRY(PQ_RUN(integrate));
     }
-    return env->recipe->has_scheme ? PQ_RUN(clean) : PTQC_OK;
+    return quantizes ? PQ_RUN(clean) : PTQC_OK;
 }

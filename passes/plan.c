@@ -47,53 +47,6 @@ pq_role_of(const pq_graph *g, const pq_op *op)
     return PQ_ROLE_FLOAT;
 }
 
-// ---- names ----------------------------------------------------------------
-
-// * any text, ? one byte. Greedy with one point to go back to.
-static bool
-matches_glob(pq_str glob, pq_str text)
-{
-    size_t g = 0;
-    size_t t = 0;
-    size_t star = SIZE_MAX; // position after the last *
-    size_t resume = 0;
-    while (t < text.n) {
-        if (g < glob.n && glob.p[g] == '*') {
-            star = ++g;
-            resume = t;
-        } else if (g < glob.n && (glob.p[g] == '?' || glob.p[g] == text.p[t])) {
-            g++;
-            t++;
-        } else if (star != SIZE_MAX) {
-            g = star;
-            t = ++resume;
-        } else {
-            return false;
-        }
-    }
-    while (g < glob.n && glob.p[g] == '*') {
-        g++;
-    }
-    return g == glob.n;
-}
-
-bool
-pq_is_kept(const pq_recipe *recipe, const pq_graph *g, const pq_op *op)
-{
-    for (uint32_t i = 0; i < recipe->keep_count; i++) {
-        if (matches_glob(recipe->keep[i], op->name)) {
-            return true;
-        }
-        for (uint32_t o = 0; o < op->output_count; o++) {
-            pq_str name = pq_graph_value(g, op->outputs[o])->name;
-            if (matches_glob(recipe->keep[i], name)) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 // ---- plan -----------------------------------------------------------------
 
 bool
@@ -155,7 +108,7 @@ follower_mode(const pq_graph *g, const pq_recipe *recipe, const pq_op *op,
     pq_role role = pq_role_of(g, op);
     const pq_quant *y = pq_annotation(g, op->outputs[0]);
     if (role == PQ_ROLE_FLOAT || y == NULL || y->scheme.dynamic ||
-        pq_is_kept(recipe, g, op)) {
+        pq_recipe_settings(recipe, g, op).is_float) {
         return PQ_MODE_FLOAT;
     }
     for (uint32_t i = 0; i < op->input_count; i++) {

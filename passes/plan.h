@@ -29,8 +29,6 @@ typedef enum pq_mode {
 } pq_mode;
 
 pq_role pq_role_of(const pq_graph *g, const pq_op *op);
-// Whether the recipe keeps the op float (globs over its name and its output's).
-bool pq_is_kept(const pq_recipe *recipe, const pq_graph *g, const pq_op *op);
 // Whether input i of the op is an activation that would be codes: f32, not
 // constant, not a bias or a scale.
 bool pq_is_data_operand(const pq_graph *g, const pq_op *op, uint32_t i);

@@ -99,9 +99,13 @@ compile(pq_graph **g, const pq_setting *setting, pq_notes *notes)
                         .method = PQ_STR("rtn"),
                         .observer = PQ_OBSERVER_MINMAX,
                         .percentile = 99.99};
-    pq_str keep = pq_str_of(setting->keep);
-    recipe.keep = &keep;
-    recipe.keep_count = setting->keep != NULL ? 1 : 0;
+    const pq_op_rule keep = {.match = pq_str_of(setting->keep),
+                             .sets = PQ_SETS_SCHEME,
+                             .settings = {.is_float = true}};
+    if (setting->keep != NULL) {
+        assert_int_equal(pq_rules_create(ctx, &recipe.rules), PTQC_OK);
+        assert_int_equal(pq_rules_add(recipe.rules, &keep), PTQC_OK);
+    }
     assert_int_equal(
         pq_scheme_parse(ctx, pq_str_of(setting->scheme), &recipe.scheme),
         PTQC_OK);
@@ -121,6 +125,7 @@ compile(pq_graph **g, const pq_setting *setting, pq_notes *notes)
                        .note_user = notes};
     ptqc_status st = pq_pipeline_compile(g, &env, &desc);
     pq_arena_deinit(&scratch);
+    pq_recipe_deinit(&recipe);
     pq_free(ctx, source.t.p);
     pq_graph_destroy(original);
     return st;
