@@ -36,10 +36,11 @@ expected(const pq_recipe_reader *rd, const pq_yaml *node, const char *what)
     bool is_text = node->kind == PQ_YAML_SCALAR;
     pq_str found = is_text ? node->text : kinds[node->kind];
     const char *quote = is_text ? "'" : "";
+    const char *colon = node->key.n > 0 ? ": " : ""; // elements have no key
     return PQ_FAIL(rd->ctx, PTQC_E_USAGE,
-                   "%s:%u:%u: %.*s: expected %s, found %s%.*s%s", rd->what,
-                   node->line, node->column, PQ_STR_ARG(node->key), what, quote,
-                   PQ_STR_ARG(found), quote);
+                   "%s:%u:%u: %.*s%sexpected %s, found %s%.*s%s", rd->what,
+                   node->line, node->column, PQ_STR_ARG(node->key), colon, what,
+                   quote, PQ_STR_ARG(found), quote);
 }
 
 static ptqc_status
