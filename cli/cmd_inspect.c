@@ -196,7 +196,10 @@ print_recipe(const json_t *metadata)
             cli_print(", %s %s", keys[i], cli_escape(value, text, sizeof text));
         }
     }
-    cli_print(rules > 0 ? ", %zu rules\n" : "\n", rules);
+    if (rules > 0) {
+        cli_print(", %zu rules", rules);
+    }
+    cli_print("\n");
 }
 
 static ptqc_status

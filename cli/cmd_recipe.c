@@ -129,15 +129,40 @@ print_expanded(cli *c, const char *name)
     return st;
 }
 
+// Whether its rules match the model's ops.
+static ptqc_status
+validate_for(cli *c, const char *name, const char *path)
+{
+    ptqc_model *model = NULL;
+    ptqc_compile_desc desc;
+    ptqc_plan_facts facts;
+    ptqc_status st = cli_desc_read(c, &desc);
+    desc.recipe = name;
+    if (st == PTQC_OK) {
+        st = ptqc_model_open(c->ctx, path, &model);
+    }
+    if (st == PTQC_OK) {
+        st = ptqc_compile_plan(c->ctx, model, &desc, PTQC_PLAN_SCHEMES, NULL,
+                               NULL, &facts);
+    }
+    ptqc_model_close(model);
+    return st;
+}
+
 static ptqc_status
 validate(cli *c, const char *name)
 {
     char *text;
     ptqc_status st = expand(c, name, &text);
+    if (st == PTQC_OK) {
+        ptqc_buffer_free(c->ctx, text);
+        if (c->args.operand_count > 2) {
+            st = validate_for(c, name, c->args.operands[2]);
+        }
+    }
     if (st != PTQC_OK) {
         return st;
     }
-    ptqc_buffer_free(c->ctx, text);
     if (cli_given(c, CLI_JSON)) {
         return cli_print_json(
             c, json_pack("{s:s, s:b}", "schema", "ptqc.recipe/1", "ok", 1));

@@ -37,8 +37,10 @@ enum {
 #define TOKENIZE   BIT_TOKENIZE
 #define DETOKENIZE BIT_DETOKENIZE
 #define RECIPE     BIT_RECIPE
+#define EXPLAIN    BIT_EXPLAIN
+#define PLAN       BIT_PLAN
 // Those that take what a compile would do to a model.
-#define QUANT (BIT_COMPILE | BIT_RECIPE)
+#define QUANT (BIT_COMPILE | BIT_RECIPE | BIT_EXPLAIN | BIT_PLAN)
 #define ALL   UINT32_MAX
 
 typedef struct option_row {

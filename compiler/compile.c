@@ -139,30 +139,16 @@ finish(pq_compile *c, const ptqc_model *model)
     return st;
 }
 
-// Of a model that was opened for looking only.
-static ptqc_status
-no_graph(ptqc_ctx *ctx, const pq_model *m)
-{
-    static const pq_import_problem nothing = {0};
-    const pq_import_problem *p =
-        m->problem_count > 0 ? &m->problems[0] : &nothing;
-    return PQ_FAIL(ctx, PTQC_E_UNSUPPORTED,
-                   "the model has %u kinds of unsupported parts, the first: "
-                   "%.*s: %.*s",
-                   m->problem_count, PQ_STR_ARG(p->op), PQ_STR_ARG(p->reason));
-}
-
 static ptqc_status
 compile(pq_compile *c, const ptqc_model *model)
 {
+    pq_graph *graph;
     PQ_TRY(pq_recipe_of_desc(c->ctx, c->desc, &c->arena, &c->recipe));
     PQ_TRY(pq_recipe_check_use(c->ctx, c->desc, &c->recipe));
     PQ_TRY(pq_targets_open(c->ctx, c->desc->target, &c->desc->backends,
                            &c->targets));
-    if (model->import->graph == NULL) {
-        return no_graph(c->ctx, model->import);
-    }
-    PQ_TRY(pq_graph_clone(model->import->graph, false, &c->graph));
+    PQ_TRY(pq_model_graph(c->ctx, model->import, &graph));
+    PQ_TRY(pq_graph_clone(graph, false, &c->graph));
     PQ_TRY(run_passes(c));
     return finish(c, model);
 }

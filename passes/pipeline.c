@@ -139,9 +139,10 @@ static const char *const simplify[] = {
 static const char *const retype[] = {"kv-type"};
 
 // From a scheme to codes.
+static const char *const assign[] = {"assign-schemes"};
 static const char *const quantize[] = {
-    "assign-schemes", "calibrate",    "propagate-params",
-    "scale-weights",  "correct-bias", "insert-qdq",
+    "calibrate",    "propagate-params", "scale-weights",
+    "correct-bias", "insert-qdq",
 };
 
 // Graphs with codes, ours and those that come quantized.
@@ -183,8 +184,7 @@ bind_rules(const pq_graph *g, const pq_recipe *recipe)
 }
 
 ptqc_status
-pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
-                    const pq_pipeline_desc *desc)
+pq_pipeline_assign(pq_graph **g, pq_pass_env *env, const pq_pipeline_desc *desc)
 {
     bool quantizes = pq_recipe_quantizes(env->recipe);
     if (quantizes && pq_graph_stage(*g) != PQ_STAGE_FLOAT) {
@@ -196,8 +196,20 @@ pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
     if (env->recipe->kv != PQ_KV_AS_IS) {
         PQ_TRY(PQ_RUN(retype));
     }
+    if (!quantizes) {
+        return PTQC_OK;
+    }
+    PQ_TRY(bind_rules(*g, env->recipe));
+    return PQ_RUN(assign);
+}
+
+ptqc_status
+pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
+                    const pq_pipeline_desc *desc)
+{
+    bool quantizes = pq_recipe_quantizes(env->recipe);
+    PQ_TRY(pq_pipeline_assign(g, env, desc));
     if (quantizes) {
-        PQ_TRY(bind_rules(*g, env->recipe));
         PQ_TRY(PQ_RUN(quantize));
     } else if (has_codes(*g)) {
         pq_graph_set_stage(*g, PQ_STAGE_QUANTIZED);

@@ -31,5 +31,9 @@ PTQC_MUST_USE ptqc_status pq_pipeline_run(pq_graph **g, pq_pass_env *env,
 // quantizes and fuses requantization.
 PTQC_MUST_USE ptqc_status pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
                                               const pq_pipeline_desc *desc);
+// The same up to and with assign-schemes: the graph is annotated then, or,
+// without a scheme, simplified only.
+PTQC_MUST_USE ptqc_status pq_pipeline_assign(pq_graph **g, pq_pass_env *env,
+                                             const pq_pipeline_desc *desc);
 
 #endif

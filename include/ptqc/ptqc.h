@@ -8,6 +8,7 @@
 #include "ptqc/context.h"
 #include "ptqc/lm.h"
 #include "ptqc/model.h"
+#include "ptqc/plan.h"
 #include "ptqc/runtime.h"
 #include "ptqc/status.h"
 #include "ptqc/types.h"
