@@ -39,8 +39,9 @@ enum {
 #define RECIPE     BIT_RECIPE
 #define EXPLAIN    BIT_EXPLAIN
 #define PLAN       BIT_PLAN
+#define DIFF       BIT_DIFF
 // Those that take what a compile would do to a model.
-#define QUANT (BIT_COMPILE | BIT_RECIPE | BIT_EXPLAIN | BIT_PLAN)
+#define QUANT (BIT_COMPILE | BIT_RECIPE | BIT_EXPLAIN | BIT_PLAN | BIT_DIFF)
 #define ALL   UINT32_MAX
 
 typedef struct option_row {

@@ -5,9 +5,9 @@
 
 #include "ptqc/compile.h"
 
-#include <assert.h>
 #include <string.h>
 
+#include "compiler/adapter.h"
 #include "compiler/build.h"
 #include "compiler/model.h"
 #include "compiler/place.h"
@@ -32,31 +32,6 @@ typedef struct pq_compile {
 
 // ---- samples --------------------------------------------------------------
 
-// Samples of the public API as passes read them.
-typedef struct pq_sample_adapter {
-    const ptqc_compile_desc *desc;
-    ptqc_tensor *tensors; // [count]
-    uint32_t count;       // of the graph's inputs
-} pq_sample_adapter;
-
-static ptqc_status
-get_sample(void *user, uint64_t index, pq_tensor *tensors, uint32_t count)
-{
-    pq_sample_adapter *a = user;
-    assert(count == a->count);
-    memset(a->tensors, 0, count * sizeof *a->tensors);
-    PQ_TRY(a->desc->samples(a->desc->samples_user, index, a->tensors, count));
-    for (uint32_t i = 0; i < count; i++) {
-        const ptqc_tensor *t = &a->tensors[i];
-        tensors[i] = (pq_tensor){.dtype = t->dtype,
-                                 .rank = t->rank,
-                                 .p = t->data,
-                                 .bytes = t->bytes};
-        memcpy(tensors[i].dims, t->dims, sizeof t->dims);
-    }
-    return PTQC_OK;
-}
-
 // 0: all, however many there are.
 static uint64_t
 samples_used(const ptqc_compile_desc *desc, const pq_recipe *recipe)
@@ -71,12 +46,11 @@ samples_used(const ptqc_compile_desc *desc, const pq_recipe *recipe)
 static ptqc_status
 run_passes(pq_compile *c)
 {
-    pq_sample_adapter adapter = {.desc = c->desc,
-                                 .count = pq_graph_input_count(c->graph)};
-    adapter.tensors =
-        pq_arena_array(&c->arena, adapter.count, sizeof *adapter.tensors);
-    PQ_TRY_ALLOC(adapter.tensors);
-    pq_samples samples = {.get = get_sample,
+    pq_sample_adapter adapter;
+    PQ_TRY(pq_sample_adapter_init(&adapter, &c->arena, c->desc->samples,
+                                  c->desc->samples_user,
+                                  pq_graph_input_count(c->graph)));
+    pq_samples samples = {.get = pq_sample_adapter_get,
                           .user = &adapter,
                           .limit = samples_used(c->desc, &c->recipe)};
     pq_session_runner_env runner = {.ctx = c->ctx,

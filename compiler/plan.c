@@ -107,16 +107,9 @@ dup_str(pq_planner *p, pq_str s)
 static const char *
 scheme_text(pq_planner *p, const pq_scheme *w, pq_mode mode)
 {
-    pq_scheme_request r = {.weights = *w};
     pq_strbuf text;
-    if (mode == PQ_MODE_STATIC) {
-        r.activations = (pq_scheme){.format = PTQC_U8};
-    }
-    if (mode == PQ_MODE_DYNAMIC) {
-        r.activations = (pq_scheme){.format = PTQC_I8, .dynamic = true};
-    }
     pq_strbuf_init(&text, p->ctx);
-    pq_scheme_request_print(&r, &text);
+    pq_product_scheme_print(w, mode, &text);
     const char *out = dup_str(p, (pq_str){text.p, text.n});
     pq_strbuf_deinit(&text);
     return out;

@@ -188,8 +188,14 @@ pq_recipe_of_desc(ptqc_ctx *ctx, const ptqc_compile_desc *desc, pq_arena *arena,
 {
     pq_recipe_init(out);
     PQ_TRY(add_rules(ctx, desc, out));
+    if (desc->recipe != NULL && desc->recipe_text != NULL) {
+        return PQ_FAIL(ctx, PTQC_E_USAGE, "recipe: two are given");
+    }
     const char *name = desc->recipe != NULL ? desc->recipe : "default";
-    PQ_TRY(pq_recipe_load(ctx, name, arena, out));
+    PQ_TRY(desc->recipe_text == NULL
+               ? pq_recipe_load(ctx, name, arena, out)
+               : pq_recipe_read(ctx, "recipe", pq_str_of(desc->recipe_text),
+                                arena, out));
     PQ_TRY(set_method(ctx, desc, out));
     PQ_TRY(set_observer(ctx, desc, out));
     PQ_TRY(set_scale_search(ctx, desc, out));

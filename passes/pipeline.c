@@ -204,18 +204,32 @@ pq_pipeline_assign(pq_graph **g, pq_pass_env *env, const pq_pipeline_desc *desc)
 }
 
 ptqc_status
-pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
-                    const pq_pipeline_desc *desc)
+pq_pipeline_encode(pq_graph **g, pq_pass_env *env, const pq_pipeline_desc *desc)
 {
-    bool quantizes = pq_recipe_quantizes(env->recipe);
-    PQ_TRY(pq_pipeline_assign(g, env, desc));
-    if (quantizes) {
-        PQ_TRY(PQ_RUN(quantize));
-    } else if (has_codes(*g)) {
+    if (pq_recipe_quantizes(env->recipe)) {
+        return PQ_RUN(quantize);
+    }
+    if (has_codes(*g)) {
         pq_graph_set_stage(*g, PQ_STAGE_QUANTIZED);
     }
+    return PTQC_OK;
+}
+
+ptqc_status
+pq_pipeline_integrate(pq_graph **g, pq_pass_env *env,
+                      const pq_pipeline_desc *desc)
+{
     if (pq_graph_stage(*g) == PQ_STAGE_QUANTIZED) {
         PQ_TRY(PQ_RUN(integrate));
     }
-    return quantizes ? PQ_RUN(clean) : PTQC_OK;
+    return pq_recipe_quantizes(env->recipe) ? PQ_RUN(clean) : PTQC_OK;
+}
+
+ptqc_status
+pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
+                    const pq_pipeline_desc *desc)
+{
+    PQ_TRY(pq_pipeline_assign(g, env, desc));
+    PQ_TRY(pq_pipeline_encode(g, env, desc));
+    return pq_pipeline_integrate(g, env, desc);
 }

@@ -136,3 +136,26 @@ pq_plan_modes(const pq_graph *g, const pq_recipe *recipe, pq_arena *arena,
     *out_modes = modes;
     return PTQC_OK;
 }
+
+void
+pq_drop_annotations(pq_graph *g)
+{
+    for (uint32_t i = 1; i < pq_graph_value_count(g); i++) {
+        if (pq_is_real(g, (pq_value_id){i})) {
+            pq_graph_value(g, (pq_value_id){i})->quant = (pq_quant_id){0};
+        }
+    }
+}
+
+void
+pq_product_scheme_print(const pq_scheme *weights, pq_mode mode, pq_strbuf *out)
+{
+    pq_scheme_request r = {.weights = *weights};
+    if (mode == PQ_MODE_STATIC) {
+        r.activations = (pq_scheme){.format = PTQC_U8};
+    }
+    if (mode == PQ_MODE_DYNAMIC) {
+        r.activations = (pq_scheme){.format = PTQC_I8, .dynamic = true};
+    }
+    pq_scheme_request_print(&r, out);
+}

@@ -42,6 +42,8 @@ typedef struct ptqc_compile_desc {
     const char *target; // "cpu" by default; list "vulkan,cpu", cap "cpu;avx2"
     const char *recipe; // a preset ("draft", "default", "best") or a file,
                         // docs/recipes.md; NULL: "default"
+    const char *recipe_text; // a recipe's text instead (of an artifact's
+                             // metadata, say); NULL: none
     const char *scheme; // "w8a8", "w4a16:g128:sym", ...; NULL: stay as it is
     const char *method; // "rtn" by default
     ptqc_observer_kind observer;

@@ -6,6 +6,7 @@
 
 #include "ptqc/compile.h"
 #include "ptqc/context.h"
+#include "ptqc/diff.h"
 #include "ptqc/lm.h"
 #include "ptqc/model.h"
 #include "ptqc/plan.h"

@@ -57,6 +57,21 @@ grep -q 'matmul .* w8a16:ch:sym .*r.yaml:5:5' "$work/explained" || fail "explain
 "$ptqc" explain $model --w8a8 --op '*' --json | grep -q '"schema": "ptqc.explain/1"' || fail "explain --json"
 "$ptqc" plan $model --w8a8 --calib $calib | grep -q '100.0 % of multiply-adds' || fail "plan"
 
+# diff: of options, of an artifact with and without its samples.
+"$ptqc" diff $model --w8a8 --calib $calib >"$work/diff"
+[ "$(grep -c 'w8a8:ch:sym' "$work/diff")" = 10 ] || fail "diff: $(cat "$work/diff")"
+grep -q '^output .* dB, cosine 0.99.*KL 0.0.*top-1' "$work/diff" || fail "diff: $(cat "$work/diff")"
+"$ptqc" diff $model "$work/a.ptqc" --calib $calib --json >"$work/diff"
+grep -q '"schema": "ptqc.diff/1"' "$work/diff" || fail "diff --json"
+"$ptqc" diff $model "$work/a.ptqc" --inputs $calib --threshold 10 >"$work/diff" 2>/dev/null ||
+    fail "diff: below 10 dB: $(cat "$work/diff")"
+code=0
+"$ptqc" diff $model "$work/a.ptqc" --inputs $calib --threshold 90 >/dev/null 2>&1 || code=$?
+[ $code = 1 ] || fail "diff: expected exit 1, found $code"
+refuse "nothing becomes codes" 2 diff $model --inputs $calib
+refuse "samples to compare on" 2 diff $model --w8a16
+refuse "the artifact has its recipe" 2 diff $model "$work/a.ptqc" --w8a8 --inputs $calib
+
 printf 'ptqc: 1\nrulez: []\n' >"$work/bad.yaml"
 refuse "$work/bad.yaml:2:1: unknown key 'rulez'; did you mean 'rules'?" 2 \
     compile $model --recipe "$work/bad.yaml" --w8a16 -o "$work/no.ptqc"
