@@ -58,6 +58,9 @@ typedef struct cli_samples {
 } cli_samples;
 
 ptqc_status cli_samples_open(cli *c, const ptqc_model *model, cli_samples *out);
+// The same of the files of another option.
+ptqc_status cli_samples_open_of(cli *c, const ptqc_model *model,
+                                cli_option option, cli_samples *out);
 void cli_samples_close(cli_samples *s);
 // A ptqc_sample_fn.
 ptqc_status cli_samples_get(void *user, uint64_t index, ptqc_tensor *inputs,

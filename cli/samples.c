@@ -100,7 +100,14 @@ check_file(cli_samples *s, const char *path, const cli_array *arrays)
 ptqc_status
 cli_samples_open(cli *c, const ptqc_model *model, cli_samples *out)
 {
-    const cli_value *v = cli_get(c, CLI_CALIB);
+    return cli_samples_open_of(c, model, CLI_CALIB, out);
+}
+
+ptqc_status
+cli_samples_open_of(cli *c, const ptqc_model *model, cli_option option,
+                    cli_samples *out)
+{
+    const cli_value *v = cli_get(c, option);
     uint32_t inputs = ptqc_model_input_count(model);
     *out = (cli_samples){.c = c, .model = model, .array_count = v->count};
     if (inputs == 0) {

@@ -174,8 +174,8 @@ pq_report_metadata(pq_report *r, const pq_metadata_desc *desc, pq_strbuf *out)
     write_source(&w, desc->model);
     pq_jw_begin_object(&w, "recipe");
     pq_recipe_write(desc->recipe, &w);
-    pq_jw_str(&w, "calibration", pq_str_of(desc->desc->calibration_note));
     pq_jw_end_object(&w);
+    pq_jw_str(&w, "calibration", pq_str_of(desc->desc->calibration_note));
     pq_jw_begin_object(&w, "schemes");
     pq_graph_schemes(desc->graph, write_count, &w);
     pq_jw_end_object(&w);

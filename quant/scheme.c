@@ -61,6 +61,15 @@ static const char pq_scheme_help[] =
     "expected w8a8, w8a8:dyn, w4a8:dyn, w8a16, w4a16, w3a16, fp8 or fp8:e5m2, "
     "with :gN (group), :ch, :t, :sym, :asym";
 
+const char *
+pq_scheme_word_at(uint32_t i)
+{
+    static const char *const words[] = {"w8a8",  "w8a8:dyn", "w4a8:dyn",
+                                        "w8a16", "w4a16",    "w3a16",
+                                        "fp8",   "fp8:e5m2"};
+    return i < sizeof words / sizeof *words ? words[i] : NULL;
+}
+
 static const pq_scheme_word *
 find_word(pq_str text)
 {

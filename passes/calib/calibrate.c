@@ -51,8 +51,10 @@ make_observers(pq_calibration *c)
     PQ_TRY_ALLOC(c->observers);
     for (uint32_t i = 0; i < c->count; i++) {
         const pq_scheme *s = &pq_annotation(c->g, c->watched[i])->scheme;
-        const pq_observer_desc desc = {.kind = recipe->observer,
-                                       .percentile = recipe->percentile,
+        const pq_settings settings =
+            pq_recipe_settings_of_value(recipe, c->g, c->watched[i]);
+        const pq_observer_desc desc = {.kind = settings.observer,
+                                       .percentile = settings.percentile,
                                        .format = s->format,
                                        .symmetric = s->symmetric};
         pq_observer_init(&c->observers[i], ctx, &desc);
