@@ -563,7 +563,7 @@ emit_tile(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_tile_class = {
     .name = "tile",
-    .version = 9,
+    .version = 10,
     .desc_bytes = sizeof(pq_tile_desc),
     .emit = emit_tile,
 };

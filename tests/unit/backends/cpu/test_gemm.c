@@ -2,6 +2,7 @@
 //
 // matmul and bmm against scalar C, bit for bit, at every level of the
 // machine, with one and several workers.
+#include "backends/cpu/fixed.h"
 #include "backends/cpu/gemm.h"
 #include "base/float16.h"
 #include "kernel_reference.h"
@@ -269,6 +270,9 @@ f32_level(pq_jit *jit)
         c.epilogue = (pq_epilogue){PQ_EPI_FLOAT, PQ_ACT_RELU, PQ_ELEM_F32,
                                    PQ_ELEM_F32, PQ_EPI_BIAS | PQ_EPI_SCALE};
         check_matmul(jit, &c);
+        c.epilogue = (pq_epilogue){PQ_EPI_FLOAT, PQ_ACT_SILU, PQ_ELEM_F32,
+                                   PQ_ELEM_F32, PQ_EPI_GATE};
+        check_matmul(jit, &c);
     }
 }
 
@@ -294,6 +298,8 @@ s8_level(pq_jit *jit)
                                    PQ_ELEM_F32, PQ_EPI_BIAS | PQ_EPI_ROW_SCALE};
         check_matmul(jit, &c);
         c.epilogue.flags |= PQ_EPI_WEIGHT_ZERO;
+        check_matmul(jit, &c);
+        c.epilogue.flags |= PQ_EPI_GATE;
         check_matmul(jit, &c);
         c.epilogue.act = PQ_ACT_GELU; // long: finished in a loop
         check_matmul(jit, &c);
@@ -481,6 +487,63 @@ refuses_level(pq_jit *jit)
     assert_int_equal(pq_weight_bytes(&shape), 0);
 }
 
+// Bytes of which any four are a finite f32.
+static void *
+small_bytes(pq_test_random *r, int64_t n)
+{
+    uint8_t *p = alloc64(n);
+    for (int64_t i = 0; i < n; i++) {
+        p[i] = (uint8_t)pq_test_random_int(r, 0, 0x3f);
+    }
+    return p;
+}
+
+static void
+run_fixed(pq_jit *jit, const pq_matmul_desc *desc, int64_t row_bytes,
+          const void *a, const void *weights, float *out)
+{
+    pq_matmul *op = NULL;
+    assert_int_equal(pq_matmul_prepare(jit, NULL, desc, &op), PTQC_BE_OK);
+    pq_matmul_io io = {.a = a,
+                       .a_stride = row_bytes,
+                       .weights = weights,
+                       .out = out,
+                       .out_stride = desc->weight.n * 4};
+    void *scratch = alloc64((int64_t)pq_matmul_scratch_bytes(op));
+    pq_matmul_run(op, &io, &(pq_worker){0, 1, scratch});
+    free(scratch);
+    pq_matmul_destroy(op);
+}
+
+// Asking for lines ahead of time changes no bit.
+static void
+ahead_level(pq_jit *jit)
+{
+    pq_test_random r = pq_test_random_seed(11);
+    const uint32_t here = pq_jit_read_ahead(jit);
+    pq_matmul_desc desc = {
+        .weight = {.k = 100, .n = 40, .format = PQ_WEIGHT_FIXED4, .group = 32},
+        .digits = 2,
+        .epilogue = {.kind = PQ_EPI_FLOAT, .out = PQ_ELEM_F32}};
+    const pq_fixed_shape rows = {.k = 100, .group = 32, .digits = 2};
+    for (desc.m = 1; desc.m <= 3; desc.m++) {
+        desc.weight.asymmetric = desc.m & 1;
+        void *a = small_bytes(&r, desc.m * pq_fixed_row_bytes(&rows));
+        void *weights = small_bytes(&r, (int64_t)pq_weight_bytes(&desc.weight));
+        float out[2][3 * 40] = {{0}};
+        for (uint32_t i = 0; i < 2; i++) {
+            pq_jit_set_read_ahead(jit, 4096 * i);
+            run_fixed(jit, &desc, pq_fixed_row_bytes(&rows), a, weights,
+                      out[i]);
+        }
+        assert_true(out[0][0] != 0.0f);
+        assert_memory_equal(out[0], out[1], sizeof out[0]);
+        free(a);
+        free(weights);
+    }
+    pq_jit_set_read_ahead(jit, here);
+}
+
 #define EACH_LEVEL(name)                                                       \
     static void test_##name(void **state)                                      \
     {                                                                          \
@@ -494,6 +557,7 @@ EACH_LEVEL(acts)
 EACH_LEVEL(extremes)
 EACH_LEVEL(bmm)
 EACH_LEVEL(refuses)
+EACH_LEVEL(ahead)
 
 int
 main(void)
@@ -502,7 +566,7 @@ main(void)
         cmocka_unit_test(test_f32),      cmocka_unit_test(test_s8),
         cmocka_unit_test(test_acts),     cmocka_unit_test(test_float8),
         cmocka_unit_test(test_extremes), cmocka_unit_test(test_bmm),
-        cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_refuses),  cmocka_unit_test(test_ahead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,6 +56,44 @@ static const plugin_case twin_cases[] = {
      "%b: f32[2, 2] = matmul(%a, %w)\noutput %b\n", {0}, 0, 0},
 };
 
+// A product times a value that is there: one step, unless something else reads
+// the product or the value comes later.
+#define GATE_HEAD                                                              \
+    "graph \"g\" stage float\nsymbol T = [1, 99]\ninput %x: f32[T, 37]\n"       \
+    "const c1: $f32[50, 37]\nconst c2: $f32[50, 37]\n"                         \
+    "%v: f32[50, 37] = c1\n%w: f32[50, 37] = c2\n"
+static const plugin_case gate_cases[] = {
+    {"silu(gate) * up", GATE_HEAD
+     "%g: f32[T, 50] = matmul(%x, %v) {trans_b = 1, act = silu}\n"
+     "%u: f32[T, 50] = matmul(%x, %w) {trans_b = 1}\n"
+     "%y: f32[T, 50] = mul(%g, %u)\noutput %y\n", {3}, 1, 0},
+    {"up * silu(gate), gate last", GATE_HEAD
+     "%u: f32[T, 50] = matmul(%x, %w) {trans_b = 1}\n"
+     "%g: f32[T, 50] = matmul(%x, %v) {trans_b = 1, act = silu}\n"
+     "%y: f32[T, 50] = mul(%u, %g)\noutput %y\n", {17}, 1, 0},
+    {"the product is an output, too", GATE_HEAD
+     "%g: f32[T, 50] = matmul(%x, %v) {trans_b = 1}\n"
+     "%u: f32[T, 50] = matmul(%x, %w) {trans_b = 1}\n"
+     "%y: f32[T, 50] = mul(%g, %u)\noutput %u\noutput %y\n", {2}, 1, 0},
+    {"squared", GATE_HEAD
+     "%u: f32[T, 50] = matmul(%x, %w) {trans_b = 1}\n"
+     "%y: f32[T, 50] = mul(%u, %u)\noutput %y\n", {2}, 1, 0},
+    {"one factor per row", GATE_HEAD
+     "input %f: f32[T, 1]\n"
+     "%u: f32[T, 50] = matmul(%x, %w) {trans_b = 1}\n"
+     "%y: f32[T, 50] = mul(%u, %f)\noutput %y\n", {5}, 1, 0},
+    {"an input, then more", GATE_HEAD
+     "input %f: f32[T, 50]\n"
+     "%u: f32[T, 50] = matmul(%x, %w) {trans_b = 1}\n"
+     "%m: f32[T, 50] = mul(%f, %u)\n%y: f32[T, 50] = exp(%m)\n"
+     "output %y\n", {5}, 1, 0},
+    {"a factor made later", GATE_HEAD
+     "%u: f32[T, 50] = matmul(%x, %w) {trans_b = 1}\n"
+     "%a: f32[T, 50] = matmul(%x, %v) {trans_b = 1}\n"
+     "%s: f32[T, 50] = softmax(%a) {axis = 1}\n"
+     "%y: f32[T, 50] = mul(%u, %s)\noutput %y\n", {4}, 1, 0},
+};
+
 static const plugin_case embedding_cases[] = {
     {"bytes", "graph \"g\" stage float\n"
      "input %t: i32[2, 3]\nconst c1: $u8[9, 10]\nconst c2: $i8[9, 6]\n"
@@ -307,6 +345,13 @@ twins(void **state)
 }
 
 static void
+gates(void **state)
+{
+    (void)state;
+    PLUGIN_CHECK(gate_cases);
+}
+
+static void
 tables(void **state)
 {
     (void)state;
@@ -363,6 +408,7 @@ main(void)
         cmocka_unit_test(groups),        cmocka_unit_test(half_scales),
         cmocka_unit_test(tables),        cmocka_unit_test(twins),
         cmocka_unit_test(tokens),        cmocka_unit_test(float8),
+        cmocka_unit_test(gates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
