@@ -141,8 +141,8 @@ static const char *const retype[] = {"kv-type"};
 // From a scheme to codes.
 static const char *const assign[] = {"assign-schemes"};
 static const char *const quantize[] = {
-    "calibrate",    "propagate-params", "scale-weights",
-    "correct-bias", "insert-qdq",
+    "clip-dead",     "equalize",     "calibrate",  "propagate-params",
+    "scale-weights", "correct-bias", "insert-qdq",
 };
 
 // Graphs with codes, ours and those that come quantized.

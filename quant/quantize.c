@@ -139,3 +139,16 @@ pq_encode_weights(const pq_weights *ws, const float *scales,
         pq_share_encode(&share, &ws->scheme, p, out_codes + (share.w - ws->w));
     }
 }
+
+void
+pq_round_weights(const pq_weights *ws, const float *scales,
+                 const int32_t *zero_points, float *out)
+{
+    int64_t groups = groups_of(ws);
+    int64_t count = pq_weights_scale_count(ws);
+    for (int64_t i = 0; i < count; i++) {
+        pq_share share = share_at(ws, i / groups, i % groups);
+        pq_params p = {scales[i], zero_points[i]};
+        pq_share_round(&share, &ws->scheme, p, out + (share.w - ws->w));
+    }
+}

@@ -56,5 +56,8 @@ void pq_choose_weight_params(const pq_weights *weights, float *out_scales,
 // of w.
 void pq_encode_weights(const pq_weights *weights, const float *scales,
                        const int32_t *zero_points, uint8_t *out_codes);
+// The numbers that those codes mean, in the order of w.
+void pq_round_weights(const pq_weights *weights, const float *scales,
+                      const int32_t *zero_points, float *out);
 
 #endif

@@ -76,6 +76,20 @@ pq_share_encode(const pq_share *s, const pq_scheme *scheme, pq_params p,
     }
 }
 
+void
+pq_share_round(const pq_share *s, const pq_scheme *scheme, pq_params p,
+               float *out)
+{
+    pq_coder c = coder_of(scheme, p);
+    for (int64_t r = 0; r < s->runs; r++) {
+        const float *w = s->w + r * s->stride;
+        float *to = out + r * s->stride;
+        for (int64_t i = 0; i < s->length; i++) {
+            to[i] = c.p.scale * rounded(&c, w[i]);
+        }
+    }
+}
+
 // ---- scales ---------------------------------------------------------------
 
 static void

@@ -21,6 +21,10 @@ pq_params pq_share_params(const pq_share *share, const pq_scheme *scheme,
 void pq_share_encode(const pq_share *share, const pq_scheme *scheme,
                      pq_params p, uint8_t *out);
 
+// The numbers that those codes mean; out goes with share->w.
+void pq_share_round(const pq_share *share, const pq_scheme *scheme, pq_params p,
+                    float *out);
+
 // pq_params_of_range of any format.
 pq_params pq_params_of_format(float min, float max, const pq_format *f,
                               bool symmetric);

@@ -49,6 +49,11 @@ typedef struct ptqc_compile_desc {
     ptqc_observer_kind observer;
     double percentile; // default 99.99
     ptqc_scale_search scale_search;
+    const char *equalize; // cross-layer equalization: "auto" (default; where
+                          // weights have one scale per tensor), "on", "off"
+    const char *absorb_bias;     // high biases into the next layer: "on", "off"
+    const char *bias_correction; // "sequential" (default), "empirical",
+                                 // "analytic", "off"
     ptqc_sample_fn samples; // needed for static activations
     void *samples_user;
     uint64_t sample_count;   // that there are; 0: not known

@@ -136,9 +136,14 @@ clear(pq_channel_stats *s)
     s->count = 0;
 }
 
-ptqc_status
-pq_stats_measure(pq_stats_set *set, pq_graph *g, const pq_pass_env *env,
-                 const char *phase)
+typedef ptqc_status (*pq_run_fn)(pq_graph *g, const pq_pass_env *env,
+                                 const char *phase, const pq_value_id *watched,
+                                 uint32_t count, pq_observe_fn observe,
+                                 void *user);
+
+static ptqc_status
+measure(pq_stats_set *set, pq_graph *g, const pq_pass_env *env,
+        const char *phase, pq_run_fn run)
 {
     pq_value_id *watched =
         pq_arena_array(env->scratch, (size_t)set->count + 1, sizeof *watched);
@@ -147,7 +152,21 @@ pq_stats_measure(pq_stats_set *set, pq_graph *g, const pq_pass_env *env,
         clear(&set->items[i]);
         watched[i] = set->items[i].value;
     }
-    return set->count == 0 ? PTQC_OK
-                           : pq_run_samples(g, env, phase, watched, set->count,
-                                            observe, set);
+    return set->count == 0
+               ? PTQC_OK
+               : run(g, env, phase, watched, set->count, observe, set);
+}
+
+ptqc_status
+pq_stats_measure(pq_stats_set *set, pq_graph *g, const pq_pass_env *env,
+                 const char *phase)
+{
+    return measure(set, g, env, phase, pq_run_samples);
+}
+
+ptqc_status
+pq_stats_measure_as_is(pq_stats_set *set, pq_graph *g, const pq_pass_env *env,
+                       const char *phase)
+{
+    return measure(set, g, env, phase, pq_run_graph);
 }

@@ -34,10 +34,14 @@ PTQC_MUST_USE ptqc_status pq_stats_set_add(pq_stats_set *set, const pq_graph *g,
 // NULL: not watched along that axis, or nothing was seen.
 const pq_channel_stats *pq_stats_find(const pq_stats_set *set, pq_value_id v,
                                       uint32_t axis);
-// Runs the samples through g. Counts from 0 each time.
+// Runs the samples through g in float, or through g as it is. Counts from 0
+// each time.
 PTQC_MUST_USE ptqc_status pq_stats_measure(pq_stats_set *set, pq_graph *g,
                                            const pq_pass_env *env,
                                            const char *phase);
+PTQC_MUST_USE ptqc_status pq_stats_measure_as_is(pq_stats_set *set, pq_graph *g,
+                                                 const pq_pass_env *env,
+                                                 const char *phase);
 
 // Axis of x that the product contracts, per input channel.
 uint32_t pq_input_axis(const pq_graph *g, const pq_op *product);

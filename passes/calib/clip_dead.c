@@ -14,6 +14,7 @@
 
 #include "passes/calib/channel_stats.h"
 #include "passes/links.h"
+#include "passes/plan.h"
 #include "passes/registry.h"
 #include "passes/rescale.h"
 
@@ -31,6 +32,7 @@ is_judged(const pq_graph *g, const pq_op *op)
 {
     uint32_t w_axis, y_axis;
     return pq_is_product(op->code) && pq_is_float_constant(g, op->inputs[1]) &&
+           pq_annotation(g, op->inputs[1]) != NULL &&
            pq_channel_axes(g, op, &w_axis, &y_axis) &&
            (op->code != PQ_OP_MATMUL ||
             pq_op_i64(op, PQ_ATTR_TRANS_A, 0) == 0) &&
@@ -98,7 +100,8 @@ visit(pq_graph *g, pq_op_id id, const pq_stats_set *set, pq_pass_env *env)
     const pq_op *op = pq_graph_op(g, id);
     const pq_channel_stats *s =
         pq_stats_find(set, op->inputs[0], pq_input_axis(g, op));
-    pq_granularity granularity = env->recipe->scheme.weights.granularity;
+    pq_granularity granularity =
+        pq_annotation(g, op->inputs[1])->scheme.granularity;
     if (s == NULL || s->count < LEAST_COUNT) {
         return PTQC_OK;
     }

@@ -18,6 +18,7 @@
 
 #include "passes/calib/channel_stats.h"
 #include "passes/links.h"
+#include "passes/plan.h"
 #include "passes/registry.h"
 #include "passes/rescale.h"
 
@@ -395,11 +396,38 @@ apply(const pq_equalizer *e, uint32_t i)
     return pq_rescale_inputs(e->g, l->to, e->scale[i], l->repeat);
 }
 
+// Links worth equalizing: between weights that become codes, and by default
+// with one scale per tensor on at least one side.
+static void
+choose_links(pq_equalizer *e)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < e->link_count; i++) {
+        bool is_worth = e->env->recipe->equalize == PQ_EQUALIZE_ON;
+        bool has_codes = false;
+        for (int side = 0; side < 2; side++) {
+            pq_op_id id = side == 0 ? e->links[i].from : e->links[i].to;
+            const pq_quant *q =
+                pq_annotation(e->g, pq_graph_op(e->g, id)->inputs[1]);
+            has_codes = has_codes || q != NULL;
+            is_worth = is_worth || (q != NULL && q->scheme.granularity ==
+                                                     PQ_GRAN_TENSOR);
+        }
+        e->links[kept] = e->links[i];
+        kept += is_worth && has_codes;
+    }
+    e->link_count = kept;
+}
+
 ptqc_status
 pq_pass_equalize(pq_graph *g, pq_pass_env *env)
 {
     pq_equalizer e = {.g = g, .env = env};
+    if (env->recipe->equalize == PQ_EQUALIZE_OFF) {
+        return PTQC_OK;
+    }
     PQ_TRY(pq_find_links(g, env->scratch, &e.links, &e.link_count));
+    choose_links(&e);
     if (e.link_count == 0) {
         return PTQC_OK;
     }
