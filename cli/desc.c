@@ -36,7 +36,10 @@ read_observer(cli *c, ptqc_observer_kind *out)
         ptqc_observer_kind kind;
     } rows[] = {{"minmax", PTQC_OBSERVER_MINMAX},
                 {"percentile", PTQC_OBSERVER_PERCENTILE},
-                {"mse", PTQC_OBSERVER_MSE}};
+                {"mse", PTQC_OBSERVER_MSE},
+                {"average", PTQC_OBSERVER_AVERAGE},
+                {"entropy", PTQC_OBSERVER_ENTROPY},
+                {"octav", PTQC_OBSERVER_OCTAV}};
     const cli_value *v = cli_get(c, CLI_OBSERVER);
     *out = PTQC_OBSERVER_DEFAULT;
     for (size_t i = 0; v->count > 0 && i < sizeof rows / sizeof *rows; i++) {
@@ -46,7 +49,8 @@ read_observer(cli *c, ptqc_observer_kind *out)
     }
     return v->count > 0 && *out == PTQC_OBSERVER_DEFAULT
                ? cli_fail(c, PTQC_E_USAGE,
-                          "--observer: expected minmax, percentile or mse")
+                          "--observer: expected minmax, percentile, average, "
+                          "entropy, octav or mse")
                : PTQC_OK;
 }
 

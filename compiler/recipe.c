@@ -15,6 +15,9 @@ static const pq_observer_kind pq_observers[] = {
     [PTQC_OBSERVER_MINMAX] = PQ_OBSERVER_MINMAX,
     [PTQC_OBSERVER_PERCENTILE] = PQ_OBSERVER_PERCENTILE,
     [PTQC_OBSERVER_MSE] = PQ_OBSERVER_MSE,
+    [PTQC_OBSERVER_AVERAGE] = PQ_OBSERVER_AVERAGE,
+    [PTQC_OBSERVER_ENTROPY] = PQ_OBSERVER_ENTROPY,
+    [PTQC_OBSERVER_OCTAV] = PQ_OBSERVER_OCTAV,
 };
 
 // ---- rules of options ------------------------------------------------------

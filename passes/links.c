@@ -176,8 +176,7 @@ ptqc_status
 pq_find_links(const pq_graph *g, pq_arena *arena, pq_link **out_links,
               uint32_t *out_count)
 {
-    pq_link *links =
-        pq_arena_array(arena, pq_graph_op_count(g), sizeof *links);
+    pq_link *links = pq_arena_array(arena, pq_graph_op_count(g), sizeof *links);
     uint32_t count = 0;
     PQ_TRY_ALLOC(links);
     PQ_FOR_EACH_OP(g, id)

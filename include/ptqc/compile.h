@@ -27,6 +27,9 @@ typedef enum ptqc_observer_kind {
     PTQC_OBSERVER_MINMAX,
     PTQC_OBSERVER_PERCENTILE,
     PTQC_OBSERVER_MSE,
+    PTQC_OBSERVER_AVERAGE, // moving average of samples' ranges
+    PTQC_OBSERVER_ENTROPY, // least divergence of the distributions
+    PTQC_OBSERVER_OCTAV,   // least squared error by its fixed point
 } ptqc_observer_kind;
 
 // How scales of weights are chosen.
@@ -49,12 +52,12 @@ typedef struct ptqc_compile_desc {
     ptqc_observer_kind observer;
     double percentile; // default 99.99
     ptqc_scale_search scale_search;
-    const char *equalize; // cross-layer equalization: "auto" (default; where
-                          // weights have one scale per tensor), "on", "off"
-    const char *absorb_bias;     // high biases into the next layer: "on", "off"
+    const char *equalize;    // cross-layer equalization: "auto" (default; where
+                             // weights have one scale per tensor), "on", "off"
+    const char *absorb_bias; // high biases into the next layer: "on", "off"
     const char *bias_correction; // "sequential" (default), "empirical",
                                  // "analytic", "off"
-    ptqc_sample_fn samples; // needed for static activations
+    ptqc_sample_fn samples;      // needed for static activations
     void *samples_user;
     uint64_t sample_count;   // that there are; 0: not known
     uint64_t sample_limit;   // that are used; default: all

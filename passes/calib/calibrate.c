@@ -86,7 +86,7 @@ annotate(pq_calibration *c, uint32_t i)
                "its range",
                PQ_STR_ARG(v->name), (unsigned long long)o->refused);
     }
-    pq_observer_range(o, &min, &max);
+    PQ_TRY(pq_observer_range(o, &min, &max));
     pq_params p =
         pq_params_of_range(min, max, o->desc.format, o->desc.symmetric);
     return pq_annotate_params(c->g, c->watched[i], p);

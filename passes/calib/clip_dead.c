@@ -42,8 +42,8 @@ is_judged(const pq_graph *g, const pq_op *op)
 static pq_weight_walk
 walk_of(const pq_graph *g, const pq_op *op, bool is_shared)
 {
-    const pq_constant *c = pq_graph_constant(
-        g, pq_graph_value(g, op->inputs[1])->constant);
+    const pq_constant *c =
+        pq_graph_constant(g, pq_graph_value(g, op->inputs[1])->constant);
     uint32_t out_axis, y_axis;
     uint32_t in_axis = pq_weight_input_axis(g, op);
     (void)pq_channel_axes(g, op, &out_axis, &y_axis);

@@ -10,12 +10,14 @@
 //   empirical   x' = x, both as the float graph has them on the samples
 //   analytic    x' = x, by the mean and deviation of the batch norm before it
 //               (channel_facts.h); without these, measured
-//   sequential  empirical first; then x' as the products before it leave it
-//               that are corrected already: what a shift before a ReLU or a
-//               clip makes of the mean behind it is taken back as well. Exact
-//               would be one run for each product; WAVES runs, each of which
-//               corrects the next share of the products, come close, because
-//               within a wave only what empirical correction left over is old.
+//   sequential  empirical first; then, product by product in the order of the
+//               graph, x' as the products before it leave it, which are
+//               corrected already: what rounding and a shift before a ReLU or
+//               a clip make of the mean behind it is taken back as well. One
+//               run up to each product; correcting several in one run is not
+//               the same: the later ones would take back once more what the
+//               earlier ones did, and in residual networks that grows from
+//               block to block.
 
 #include <math.h>
 
@@ -26,8 +28,9 @@
 #include "passes/registry.h"
 #include "passes/rescale.h"
 
-#define WAVES 16       // runs of sequential correction, at most
-#define WAVE_SAMPLES 64 // samples of each
+#define RUNS          1280 // of one sample each, shared out among the products ...
+#define LEAST_SAMPLES 8    // ... but each sees so many, and none more than ...
+#define MOST_SAMPLES  64
 
 // A product whose bias is corrected.
 typedef struct pq_target {
@@ -74,8 +77,8 @@ add_target(pq_correction *c, pq_op_id id)
         return PTQC_OK;
     }
     t.inputs = channels / groups;
-    t.before = pq_arena_array(c->env->scratch, (size_t)t.outs,
-                              sizeof *t.before);
+    t.before =
+        pq_arena_array(c->env->scratch, (size_t)t.outs, sizeof *t.before);
     t.shift = pq_arena_array(c->env->scratch, (size_t)t.outs, sizeof *t.shift);
     PQ_TRY_ALLOC(t.before);
     PQ_TRY_ALLOC(t.shift);
@@ -240,45 +243,62 @@ correct_empirically(pq_correction *c, const pq_pass_env *env)
 }
 
 static ptqc_status
-correct_wave(pq_correction *c, const pq_pass_env *env, uint32_t first,
-             uint32_t end, pq_graph *sim)
+correct_one(const pq_correction *c, const pq_pass_env *env, pq_target *t,
+            pq_graph *sim)
 {
     pq_stats_set set;
-    pq_value_id *x = pq_arena_array(env->scratch, end - first, sizeof *x);
-    PQ_TRY_ALLOC(x);
-    for (uint32_t i = first; i < end; i++) {
-        x[i - first] = pq_graph_op(sim, c->targets[i].op)->inputs[0];
-    }
-    PQ_TRY(pq_keep_only(sim, x, end - first));
+    pq_value_id x = pq_graph_op(sim, t->op)->inputs[0];
+    PQ_TRY(pq_keep_only(sim, &x, 1));
     PQ_TRY(pq_stats_set_init(&set, sim, env->scratch));
-    for (uint32_t i = first; i < end; i++) {
-        PQ_TRY(pq_stats_set_add(&set, sim, x[i - first], c->targets[i].axis,
-                                env->scratch));
-    }
+    PQ_TRY(pq_stats_set_add(&set, sim, x, t->axis, env->scratch));
     PQ_TRY(pq_stats_measure_as_is(&set, sim, env, "correct bias"));
-    for (uint32_t i = first; i < end; i++) {
-        pq_target *t = &c->targets[i];
-        const double *mean = means_of(
-            pq_stats_find(&set, x[i - first], t->axis), env->scratch);
-        if (mean != NULL) {
-            PQ_TRY(correct_by(c, t, NULL, mean));
-        }
+    const double *mean =
+        means_of(pq_stats_find(&set, x, t->axis), env->scratch);
+    return mean != NULL ? correct_by(c, t, NULL, mean) : PTQC_OK;
+}
+
+// What a run needs is forgotten after it.
+static ptqc_status
+visit(const pq_correction *c, const pq_pass_env *env, pq_target *t)
+{
+    pq_arena local;
+    pq_pass_env inner = *env;
+    pq_graph *sim = NULL;
+    pq_arena_init(&local, pq_graph_ctx(c->g));
+    inner.scratch = &local;
+    ptqc_status st = pq_simulate(c->g, &inner, &sim);
+    if (st == PTQC_OK) {
+        st = correct_one(c, &inner, t, sim);
     }
-    return PTQC_OK;
+    pq_graph_destroy(sim);
+    pq_arena_deinit(&local);
+    return st;
+}
+
+static uint64_t
+samples_for(uint32_t count, uint64_t limit)
+{
+    uint64_t n = RUNS / count;
+    n = n < LEAST_SAMPLES ? LEAST_SAMPLES : n;
+    n = n > MOST_SAMPLES ? MOST_SAMPLES : n;
+    return limit > 0 && limit < n ? limit : n;
 }
 
 static ptqc_status
-correct_in_waves(pq_correction *c, const pq_pass_env *env)
+correct_in_sequence(pq_correction *c, pq_pass_env *env)
 {
-    uint32_t waves = c->count < WAVES ? c->count : WAVES;
-    for (uint32_t w = 0; w < waves; w++) {
-        pq_graph *sim = NULL;
-        uint32_t first = (uint32_t)((uint64_t)c->count * w / waves);
-        uint32_t end = (uint32_t)((uint64_t)c->count * (w + 1) / waves);
-        PQ_TRY(pq_simulate(c->g, env, &sim));
-        ptqc_status st = correct_wave(c, env, first, end, sim);
-        pq_graph_destroy(sim);
-        PQ_TRY(st);
+    pq_pass_env fewer = *env;
+    pq_samples some;
+    if (env->samples != NULL) {
+        // Float and quantized means of the same samples: what differs between
+        // samples cancels out.
+        some = *env->samples;
+        some.limit = samples_for(c->count, some.limit);
+        fewer.samples = &some;
+    }
+    PQ_TRY(correct_empirically(c, &fewer));
+    for (uint32_t i = 0; i < c->count; i++) {
+        PQ_TRY(visit(c, &fewer, &c->targets[i]));
     }
     return PTQC_OK;
 }
@@ -287,8 +307,6 @@ ptqc_status
 pq_pass_correct_bias(pq_graph *g, pq_pass_env *env)
 {
     pq_correction c = {.g = g, .env = env};
-    pq_pass_env fewer = *env;
-    pq_samples some;
     if (env->recipe->bias_correction == PQ_BIAS_OFF) {
         return PTQC_OK;
     }
@@ -296,17 +314,7 @@ pq_pass_correct_bias(pq_graph *g, pq_pass_env *env)
     if (c.count == 0) {
         return PTQC_OK;
     }
-    if (env->recipe->bias_correction != PQ_BIAS_SEQUENTIAL) {
-        return correct_empirically(&c, env);
-    }
-    if (env->samples != NULL) {
-        // Float and quantized means of the same samples: what differs between
-        // samples cancels out.
-        some = *env->samples;
-        bool is_less = some.limit > 0 && some.limit < WAVE_SAMPLES;
-        some.limit = is_less ? some.limit : WAVE_SAMPLES;
-        fewer.samples = &some;
-    }
-    PQ_TRY(correct_empirically(&c, &fewer));
-    return correct_in_waves(&c, &fewer);
+    return env->recipe->bias_correction == PQ_BIAS_SEQUENTIAL
+               ? correct_in_sequence(&c, env)
+               : correct_empirically(&c, env);
 }

@@ -22,20 +22,20 @@
 #include "passes/registry.h"
 #include "passes/rescale.h"
 
-#define SWEEPS 40
-#define SETTLED 1e-3    // relative change of a scale that ends the sweeps
-#define NEIGHBOURS 50   // sweeps within a chain whose scales are limited
-#define RESERVE 1.1     // of what was seen of a channel before a clip
+#define SWEEPS      40
+#define SETTLED     1e-3 // relative change of a scale that ends the sweeps
+#define NEIGHBOURS  50   // sweeps within a chain whose scales are limited
+#define RESERVE     1.1  // of what was seen of a channel before a clip
 #define LEAST_SCALE 0x1p-20
 
 // A product with links: the largest |w| of every pair of channels.
 typedef struct pq_node {
     pq_op_id op;
     int64_t outs;
-    int64_t ins;         // columns; 1 when they do not matter
-    bool has_columns;    // a link that is not depthwise ends here
-    const float *range;  // [outs][ins]
-    uint32_t in, out;    // links + 1; 0 = none
+    int64_t ins;        // columns; 1 when they do not matter
+    bool has_columns;   // a link that is not depthwise ends here
+    const float *range; // [outs][ins]
+    uint32_t in, out;   // links + 1; 0 = none
 } pq_node;
 
 typedef struct pq_equalizer {
@@ -58,8 +58,8 @@ measure_ranges(const pq_equalizer *e, pq_node *n, int64_t repeat)
 {
     const pq_graph *g = e->g;
     const pq_op *op = pq_graph_op(g, n->op);
-    const pq_constant *c = pq_graph_constant(
-        g, pq_graph_value(g, op->inputs[1])->constant);
+    const pq_constant *c =
+        pq_graph_constant(g, pq_graph_value(g, op->inputs[1])->constant);
     uint32_t out_axis, y_axis;
     uint32_t in_axis = pq_weight_input_axis(g, op);
     int64_t out_step = 1;
@@ -74,8 +74,8 @@ measure_ranges(const pq_equalizer *e, pq_node *n, int64_t repeat)
     int64_t in_size = c->dims[in_axis];
     n->outs = c->dims[out_axis];
     n->ins = n->has_columns ? in_size / repeat : 1;
-    float *range = pq_arena_array(e->env->scratch,
-                                  (size_t)(n->outs * n->ins), sizeof *range);
+    float *range = pq_arena_array(e->env->scratch, (size_t)(n->outs * n->ins),
+                                  sizeof *range);
     float *w = pq_copy_floats(g, op->inputs[1], e->env->scratch);
     PQ_TRY_ALLOC(range);
     PQ_TRY_ALLOC(w);
@@ -106,8 +106,8 @@ static ptqc_status
 make_nodes(pq_equalizer *e)
 {
     pq_arena *scratch = e->env->scratch;
-    e->nodes = pq_arena_array(scratch, 2 * (size_t)e->link_count,
-                              sizeof *e->nodes);
+    e->nodes =
+        pq_arena_array(scratch, 2 * (size_t)e->link_count, sizeof *e->nodes);
     e->from = pq_arena_array(scratch, e->link_count, sizeof *e->from);
     e->to = pq_arena_array(scratch, e->link_count, sizeof *e->to);
     PQ_TRY_ALLOC(e->nodes);
@@ -160,9 +160,7 @@ limit_by_clip(const pq_equalizer *e, uint32_t i, const float *largest)
 {
     double b = (double)e->links[i].limit;
     for (int64_t c = 0; c < e->links[i].channels; c++) {
-        double need = largest != NULL
-                          ? RESERVE * (double)largest[c] / b
-                          : 1;
+        double need = largest != NULL ? RESERVE * (double)largest[c] / b : 1;
         bool is_free = need < 1;
         e->least[i][c] = is_free ? fmax(need, LEAST_SCALE) : 1;
         e->most[i][c] = is_free ? HUGE_VAL : 1;
@@ -234,7 +232,7 @@ root_of(double x, uint32_t n)
     int rest = exponent % (int)n;
     rest = rest < 0 ? rest + (int)n : rest;
     m = ldexp(m, rest);
-    double y = 2;                // no root is larger
+    double y = 2; // no root is larger
     for (int i = 0; i < 40; i++) {
         double power = 1;
         for (uint32_t k = 1; k < n; k++) {
@@ -286,8 +284,8 @@ balance_limited(const pq_equalizer *e, const pq_chain *chain, int64_t c,
     for (int sweep = 0; sweep < NEIGHBOURS; sweep++) {
         for (uint32_t k = 0; k < chain->count; k++) {
             double before = chain->ranges[k] * (k > 0 ? t[k - 1] : 1);
-            double behind = chain->ranges[k + 1] /
-                            (k + 1 < chain->count ? t[k + 1] : 1);
+            double behind =
+                chain->ranges[k + 1] / (k + 1 < chain->count ? t[k + 1] : 1);
             t[k] = within(e, chain->links[k], c, sqrt(before / behind));
         }
     }
@@ -348,8 +346,8 @@ sweep_chain(const pq_equalizer *e, uint32_t first, uint32_t *links,
     uint32_t link = first + 1;
     while (link > 0) {
         links[chain.count++] = link - 1;
-        link = e->links[link - 1].is_depthwise ? e->nodes[e->to[link - 1]].out
-                                               : 0;
+        link =
+            e->links[link - 1].is_depthwise ? e->nodes[e->to[link - 1]].out : 0;
     }
     for (int64_t c = 0; c < e->links[first].channels; c++) {
         double *t = numbers + chain.count + 1;
@@ -410,8 +408,8 @@ choose_links(pq_equalizer *e)
             const pq_quant *q =
                 pq_annotation(e->g, pq_graph_op(e->g, id)->inputs[1]);
             has_codes = has_codes || q != NULL;
-            is_worth = is_worth || (q != NULL && q->scheme.granularity ==
-                                                     PQ_GRAN_TENSOR);
+            is_worth = is_worth ||
+                       (q != NULL && q->scheme.granularity == PQ_GRAN_TENSOR);
         }
         e->links[kept] = e->links[i];
         kept += is_worth && has_codes;
