@@ -77,6 +77,15 @@ typedef struct ptqc_compile_desc {
 PTQC_API PTQC_MUST_USE ptqc_status
 ptqc_compile_check_desc(ptqc_ctx *ctx, const ptqc_compile_desc *desc);
 
+// One tensor of an ONNX test data set ("input_0.pb"). name: its name, cut to
+// the room (NULL with room 0). out->data is freed with ptqc_buffer_free.
+// PTQC_E_INPUT: malformed.
+PTQC_API PTQC_MUST_USE ptqc_status ptqc_read_onnx_tensor(ptqc_ctx *ctx,
+                                                         const char *path,
+                                                         char *name,
+                                                         size_t name_room,
+                                                         ptqc_tensor *out);
+
 // ---- recipes --------------------------------------------------------------
 
 // Presets: name, summary, and their text (YAML).
