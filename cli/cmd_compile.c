@@ -62,12 +62,13 @@ print_json_summary(cli *c, const ptqc_model_facts *facts, const char *path,
                    const summary *s, double ms)
 {
     return cli_print_json(
-        c, json_pack("{s:s, s:s, s:I, s:I, s:f, s:o, s:o, s:o}", "schema",
+        c, json_pack("{s:s, s:s, s:I, s:I, s:f, s:o, s:o, s:o, s:o}", "schema",
                      "ptqc.compile/1", "output", path, "bytes",
                      (json_int_t)s->bytes, "model_weight_bytes",
                      (json_int_t)facts->weight_bytes, "ms", ms, "schemes",
                      member(s, "schemes"), "programs", member(s, "programs"),
-                     "notes", member(s, "notes")));
+                     "notes", member(s, "notes"), "calibration",
+                     member(s, "calibration_facts")));
 }
 
 static json_t *
@@ -86,6 +87,29 @@ ops_by_plugin(const summary *s)
     return totals;
 }
 
+static json_int_t
+fact(const json_t *facts, const char *key)
+{
+    return json_integer_value(json_object_get(facts, key));
+}
+
+static void
+print_calibration(const summary *s)
+{
+    const json_t *f = json_object_get(s->metadata, "calibration_facts");
+    double numbers = (double)fact(f, "numbers");
+    if (f == NULL) {
+        return;
+    }
+    cli_print(
+        "  calibrated on %lld samples: %lld activations, %.4f %% of "
+        "numbers outside their ranges, %lld of %lld channels never "
+        "active\n",
+        (long long)fact(f, "samples"), (long long)fact(f, "activations"),
+        numbers > 0 ? 100 * (double)fact(f, "outside_range") / numbers : 0,
+        (long long)fact(f, "never_active"), (long long)fact(f, "channels"));
+}
+
 static ptqc_status
 print_summary(cli *c, const ptqc_model_facts *facts, const char *path,
               const summary *s, double ms)
@@ -102,6 +126,7 @@ print_summary(cli *c, const ptqc_model_facts *facts, const char *path,
                   plugin);
     }
     json_decref(ops);
+    print_calibration(s);
     return cli_finish_output(c);
 }
 

@@ -65,6 +65,7 @@ run_passes(pq_compile *c)
         .runner_user = &runner,
         .note = pq_report_note,
         .note_user = &c->report,
+        .calib_facts = &c->report.calib,
     };
     PQ_TRY(pq_pipeline_compile(&c->graph, &env, NULL));
     return c->report.st;
