@@ -452,6 +452,9 @@ parse_quant_field(parser *p, pq_str key, pq_quant *q)
     if (pq_str_equal_z(key, "format")) {
         return parse_dtype(p, &q->scheme.format);
     }
+    if (pq_str_equal_z(key, "scale_format")) {
+        return parse_dtype(p, &q->scheme.scale_format);
+    }
     if (pq_str_equal_z(key, "granularity")) {
         return parse_granularity(p, &q->scheme.granularity);
     }

@@ -324,6 +324,10 @@ print_quant(const printer *p, uint32_t index)
     if (s->bits != 0) {
         pq_strbuf_addf(p->out, ", bits = %u", s->bits);
     }
+    if (s->scale_format != PTQC_DTYPE_NONE) {
+        pq_strbuf_addf(p->out, ", scale_format = %s",
+                       pq_dtype_name(s->scale_format));
+    }
     if (!pq_const_is_none(q->scale)) {
         pq_strbuf_addf(p->out, ", scale = c%u",
                        p->const_number[q->scale.index]);

@@ -15,6 +15,7 @@
 #include "base/dtype.h"
 #include "base/float16.h"
 #include "base/mathfn.h"
+#include "base/narrow.h"
 
 #define F16_MIN_NORMAL 0x1p-14f
 
@@ -24,11 +25,12 @@
 // ---- codes ----------------------------------------------------------------
 
 // How numbers become codes: q = rne(x / scale), within [lo, hi], or the
-// nearest float of 8 bits.
+// nearest number of a narrow format.
 typedef struct pq_coder {
     const pq_format *format;
     pq_params p;
-    float lo, hi; // of code - zero point
+    const pq_narrow *narrow; // NULL: integer codes
+    float lo, hi;            // of code - zero point
 } pq_coder;
 
 static pq_coder
@@ -37,7 +39,7 @@ coder_of(const pq_scheme *scheme, pq_params p)
     const pq_format *f = pq_format_find(scheme->format, scheme->bits);
     bool is_narrow = scheme->symmetric && f->bits >= 8;
     int32_t min = is_narrow ? f->narrow_min : f->min;
-    return (pq_coder){f, p, (float)(min - p.zero_point),
+    return (pq_coder){f, p, pq_narrow_of(f->dtype), (float)(min - p.zero_point),
                       (float)(f->max - p.zero_point)};
 }
 
@@ -46,14 +48,9 @@ static uint8_t
 encode(const pq_coder *c, float x)
 {
     float t = x / c->p.scale;
-    switch ((int)c->format->dtype) {
-    case PTQC_F8E4M3:
-        return pq_f32_to_e4m3(t);
-    case PTQC_F8E5M2:
-        return pq_f32_to_e5m2(t);
-    default: // integers
-        return (uint8_t)(pq_round_code(t, c->lo, c->hi) + c->p.zero_point);
-    }
+    return c->narrow != NULL
+               ? c->narrow->from_f32(t)
+               : (uint8_t)(pq_round_code(t, c->lo, c->hi) + c->p.zero_point);
 }
 
 // x in units of the scale as its code keeps it.
@@ -61,14 +58,8 @@ static float
 rounded(const pq_coder *c, float x)
 {
     float t = x / c->p.scale;
-    switch ((int)c->format->dtype) {
-    case PTQC_F8E4M3:
-        return pq_e4m3_to_f32(pq_f32_to_e4m3(t));
-    case PTQC_F8E5M2:
-        return pq_e5m2_to_f32(pq_f32_to_e5m2(t));
-    default: // integers
-        return (float)pq_round_code(t, c->lo, c->hi);
-    }
+    return c->narrow != NULL ? c->narrow->to_f32(c->narrow->from_f32(t))
+                             : (float)pq_round_code(t, c->lo, c->hi);
 }
 
 void
@@ -137,23 +128,61 @@ try_params(pq_scale_choice *choice, pq_params p)
     }
 }
 
-// Scales of groups are kept as f16, as every common file format does (a group
-// of 32 codes of 4 bits then has 4.5 bits per weight); one that no normal f16
-// is near stays as it is.
+// The scale as a number of the type that the scheme keeps it in. f16: one that
+// no normal f16 is near stays as it is. f8e8m0 (OCP MX 1.0, 6.3): the power of
+// two that the exponents of the largest number and the format's largest give,
+// so that a float's codes may saturate by less than one step; integers do not
+// clip.
+static float
+stored_scale(const pq_scheme *scheme, const pq_format *f, float scale)
+{
+    float half = pq_f16_to_f32(pq_f32_to_f16(scale));
+    int exponent, format_exponent;
+    switch ((int)pq_scheme_scale_format(scheme)) {
+    case PTQC_F16:
+        return half < F16_MIN_NORMAL || isinf(half) ? scale : half;
+    case PTQC_BF16:
+        half = pq_bf16_to_f32(pq_f32_to_bf16(scale));
+        return isinf(half) ? scale : half;
+    case PTQC_F8E8M0:
+        if (!pq_dtype_is_float(f->dtype)) {
+            float fraction = frexpf(scale, &exponent);
+            return ldexpf(1.0f, exponent - (fraction == 0.5f));
+        }
+        (void)frexpf(scale * (float)f->max, &exponent);
+        (void)frexpf((float)f->max, &format_exponent);
+        exponent -= format_exponent;
+        return ldexpf(1.0f, exponent < -126 ? -126 : exponent);
+    default:
+        return scale;
+    }
+}
+
 static pq_params
 params_of(const pq_scheme *scheme, const pq_format *f, float min, float max)
 {
     pq_params p = pq_params_of_format(min, max, f, scheme->symmetric);
-    float half = pq_f16_to_f32(pq_f32_to_f16(p.scale));
-    if (scheme->granularity != PQ_GRAN_GROUP || half < F16_MIN_NORMAL ||
-        isinf(half)) {
-        return p;
+    float stored = stored_scale(scheme, f, p.scale);
+    if (stored != p.scale && !scheme->symmetric) {
+        p.zero_point = pq_zero_point_of(min, stored, f);
     }
-    p.scale = half;
-    if (!scheme->symmetric) {
-        p.zero_point = pq_zero_point_of(min, half, f);
-    }
+    p.scale = stored;
     return p;
+}
+
+// Symmetric integers below 8 bits have two meanings of "symmetric".
+static bool
+has_full_range(const pq_scheme *scheme, const pq_format *f)
+{
+    return scheme->symmetric && f->bits < 8 && !pq_dtype_is_float(f->dtype);
+}
+
+// A power of two clips, or leaves the highest codes unused: the better one.
+static bool
+has_coarse_scale(const pq_scheme *scheme, const pq_format *f)
+{
+    return pq_dtype_is_float(f->dtype) &&
+           pq_scheme_scale_format(scheme) == PTQC_F8E8M0;
 }
 
 // Scales that keep [min, max]. Symmetric codes below 8 bits have two: narrow,
@@ -162,12 +191,17 @@ params_of(const pq_scheme *scheme, const pq_format *f, float min, float max)
 static void
 try_range(pq_scale_choice *choice, const pq_format *f, float min, float max)
 {
-    try_params(choice, params_of(choice->scheme, f, min, max));
-    if (choice->scheme->symmetric && f->bits < 8) {
+    pq_params p = params_of(choice->scheme, f, min, max);
+    try_params(choice, p);
+    if (has_full_range(choice->scheme, f)) {
         pq_format full = *f;
         full.max++;
-        pq_params p = params_of(choice->scheme, &full, min, max);
+        p = params_of(choice->scheme, &full, min, max);
         p.scale = max > -min ? -p.scale : p.scale;
+        try_params(choice, p);
+    }
+    if (has_coarse_scale(choice->scheme, f)) {
+        p.scale *= 2;
         try_params(choice, p);
     }
 }
@@ -179,8 +213,8 @@ choose(const pq_share *s, const pq_scheme *scheme, pq_scale_search search)
     const pq_format *f = pq_format_find(scheme->format, scheme->bits);
     range_of(s, &min, &max);
     pq_params p = params_of(scheme, f, min, max);
-    bool has_choice =
-        search == PQ_SCALE_MSE || (scheme->symmetric && f->bits < 8);
+    bool has_choice = search == PQ_SCALE_MSE || has_full_range(scheme, f) ||
+                      has_coarse_scale(scheme, f);
     if (!has_choice || !(min < 0 || max > 0)) {
         return p;
     }

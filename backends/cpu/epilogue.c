@@ -49,42 +49,6 @@ emit_act(pq_emitter *e, uint32_t act, LLVMValueRef v_x,
     return v_x;
 }
 
-int
-pq_epilogue_is_valid(const pq_epilogue *epilogue)
-{
-    uint32_t known = PQ_EPI_BIAS | PQ_EPI_ROW_SCALE | PQ_EPI_SCALE |
-                     PQ_EPI_SATURATE | PQ_EPI_WEIGHT_ZERO;
-    uint32_t of_sums = PQ_EPI_ROW_SCALE | PQ_EPI_WEIGHT_ZERO;
-    if (epilogue->kind > PQ_EPI_INTEGER || epilogue->act >= PQ_ACT_COUNT ||
-        epilogue->residual > PQ_ELEM_U8 || (epilogue->flags & ~known) != 0 ||
-        (epilogue->out != PQ_ELEM_F32 && epilogue->out != PQ_ELEM_U8)) {
-        return 0;
-    }
-    if ((epilogue->flags & PQ_EPI_SATURATE) && epilogue->out != PQ_ELEM_U8) {
-        return 0;
-    }
-    if (epilogue->kind == PQ_EPI_INTEGER) {
-        return epilogue->act == PQ_ACT_NONE &&
-               (epilogue->flags & ~(PQ_EPI_SATURATE | PQ_EPI_WEIGHT_ZERO)) ==
-                   0 &&
-               epilogue->out == PQ_ELEM_U8 && epilogue->residual != PQ_ELEM_F32;
-    }
-    return epilogue->kind == PQ_EPI_REAL || (epilogue->flags & of_sums) == 0;
-}
-
-int
-pq_epilogue_is_long(const pq_epilogue *epilogue)
-{
-    // those with an exponential, logarithm or error function
-    return epilogue->act >= PQ_ACT_SIGMOID;
-}
-
-int64_t
-pq_epilogue_out_bytes(const pq_epilogue *epilogue)
-{
-    return epilogue->out == PQ_ELEM_F32 ? 4 : 1;
-}
-
 // ---- emission -------------------------------------------------------------
 
 static LLVMValueRef
@@ -161,6 +125,12 @@ residual_steps(pq_emitter *e, const pq_epilogue_values *values,
         b, LLVMBuildSub(b, v_wide, values->v_residual_zero, ""), e->t_vf32, "");
 }
 
+static LLVMValueRef
+real_residual(pq_emitter *e, const pq_epilogue_lane *lane)
+{
+    return load_lanes(e, e->t_vf32, lane->v_residual, lane->v_mask, 4);
+}
+
 // Clamp, round, add the zero point, store bytes. Rounding as in
 // pq_emit_round_i32, but the magic number's own bits need not be taken off:
 // the low 8 are zero.
@@ -213,10 +183,8 @@ real_value(pq_emitter *e, const pq_epilogue *ep,
     if (ep->flags & PQ_EPI_BIAS) {
         v_v = LLVMBuildFAdd(b, v_v, lane->v_bias, "");
     }
-    if (ep->residual == PQ_ELEM_F32) {
-        v_v = LLVMBuildFAdd(
-            b, v_v, load_lanes(e, e->t_vf32, lane->v_residual, lane->v_mask, 4),
-            "");
+    if (ep->residual == PQ_ELEM_F32 && !(ep->flags & PQ_EPI_GATE)) {
+        v_v = LLVMBuildFAdd(b, v_v, real_residual(e, lane), "");
     } else if (ep->residual == PQ_ELEM_U8) {
         LLVMValueRef v_res = LLVMBuildFMul(b, residual_steps(e, values, lane),
                                            values->v_residual_scale, "");
@@ -235,6 +203,9 @@ output_value(pq_emitter *e, const pq_epilogue *ep,
     }
     LLVMValueRef v_v = real_value(e, ep, values, lane);
     v_v = emit_act(e, ep->act, v_v, values);
+    if (ep->flags & PQ_EPI_GATE) {
+        v_v = LLVMBuildFMul(e->builder, v_v, real_residual(e, lane), "");
+    }
     return ep->out == PQ_ELEM_F32
                ? v_v
                : LLVMBuildFMul(e->builder, v_v, values->v_inv_scale, "");

@@ -467,6 +467,13 @@ weight_only(void **state)
         {"w3a16:g2", PTQC_I4, PQ_GRAN_GROUP, 0.4},
         {"w3a16:g2:asym", PTQC_U4, PQ_GRAN_GROUP, 0.4},
         {"w3a16:ch", PTQC_I4, PQ_GRAN_CHANNEL, 0.6},
+        {"w2a16:g2:asym", PTQC_U4, PQ_GRAN_GROUP, 0.75},
+        {"w5a16", PTQC_I8, PQ_GRAN_CHANNEL, 0.1},
+        {"w6a16:g3:asym", PTQC_U8, PQ_GRAN_GROUP, 0.1},
+        {"w7a16:t", PTQC_I8, PQ_GRAN_TENSOR, 0.1},
+        {"nf4:g3", PTQC_NF4, PQ_GRAN_GROUP, 0.3},
+        {"mxfp4:g2", PTQC_F4E2M1, PQ_GRAN_GROUP, 0.3},
+        {"w4a16:g2:scale=e8m0", PTQC_U4, PQ_GRAN_GROUP, 0.3},
         {"fp8", PTQC_F8E4M3, PQ_GRAN_CHANNEL, 0.1},
         {"fp8:g3", PTQC_F8E4M3, PQ_GRAN_GROUP, 0.1},
         {"fp8:t", PTQC_F8E4M3, PQ_GRAN_TENSOR, 0.2},
@@ -484,8 +491,9 @@ weight_only(void **state)
         assert_int_equal(w->type.dtype, cases[i].format);
         const pq_scheme *scheme = &pq_graph_quant(g, w->quant)->scheme;
         assert_int_equal(scheme->granularity, cases[i].granularity);
-        assert_int_equal(scheme->bits,
-                         strncmp(cases[i].scheme, "w3", 2) == 0 ? 3 : 0);
+        // those that the container has more of
+        int bits = cases[i].scheme[0] == 'w' ? cases[i].scheme[1] - '0' : 8;
+        assert_int_equal(scheme->bits, bits == 8 || bits == 4 ? 0 : bits);
         assert_int_equal(input_type(g, up, 0), PTQC_F32);
         bool is_ragged = strstr(cases[i].scheme, "g128") != NULL ||
                          strstr(cases[i].scheme, "g3") != NULL;
