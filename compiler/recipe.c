@@ -28,11 +28,25 @@ add_rule(ptqc_ctx *ctx, const pq_op_rule *rule, pq_recipe *out)
     return pq_rules_add(out->rules, rule);
 }
 
-// "MATCH=SCHEME"; names may have '=', schemes have none.
+// The '=' before the scheme: names may have some, schemes have ":scale=".
+static const char *
+equals_of(const char *text)
+{
+    static const char own[] = ":scale";
+    const char *equals = strrchr(text, '=');
+    size_t n = sizeof own - 1;
+    while (equals != NULL && (size_t)(equals - text) >= n &&
+           memcmp(equals - n, own, n) == 0) {
+        equals = memrchr(text, '=', (size_t)(equals - text));
+    }
+    return equals;
+}
+
+// "MATCH=SCHEME".
 static ptqc_status
 parse_rule(ptqc_ctx *ctx, const char *text, pq_op_rule *out)
 {
-    const char *equals = strrchr(text, '=');
+    const char *equals = equals_of(text);
     if (equals == NULL || equals == text || equals[1] == '\0') {
         return PQ_FAIL(ctx, PTQC_E_USAGE,
                        "rule '%s': expected MATCH=SCHEME, as in "
