@@ -27,6 +27,7 @@ endfunction()
 
 ptqc_library(ptqc_rt ptqc_rt base tokenizer runtime)
 ptqc_library(ptqc ptqc base quant tokenizer ir frontend passes runtime compiler)
+target_link_libraries(ptqc PRIVATE PkgConfig::YAML)
 
 file(GLOB ptqc_cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/cli/*.c)
 if(ptqc_cli_sources)
@@ -47,7 +48,7 @@ if(ptqc_cli_sources)
     add_dependencies(cli_test_run ptqc_command)
   endif()
   if(PTQC_TESTS)
-    foreach(test demo_model demo_lm compile_output)
+    foreach(test demo_model demo_lm compile_output recipes calibration)
       add_test(NAME e2e_${test}
         COMMAND ${CMAKE_SOURCE_DIR}/tests/e2e/${test}.sh $<TARGET_FILE:ptqc_command>
         WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})

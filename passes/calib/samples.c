@@ -5,6 +5,7 @@
 #include "passes/calib/samples.h"
 
 #include "passes/match.h"
+#include "passes/plan.h"
 
 typedef struct pq_sampling {
     pq_graph *g;
@@ -73,12 +74,7 @@ static ptqc_status
 clone_float(pq_graph *g, pq_graph **out)
 {
     PQ_TRY(pq_graph_clone(g, false, out));
-    for (uint32_t i = 1; i < pq_graph_value_count(*out); i++) {
-        pq_value *v = pq_graph_value(*out, (pq_value_id){i});
-        if (v->type.dtype == PTQC_F32) {
-            v->quant = (pq_quant_id){0};
-        }
-    }
+    pq_drop_annotations(*out);
     pq_graph_set_stage(*out, PQ_STAGE_FLOAT);
     return PTQC_OK;
 }
