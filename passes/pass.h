@@ -28,6 +28,9 @@ typedef struct pq_pass_env {
     const pq_samples *samples; // NULL = none
     pq_runner_make_fn make_runner;
     void *runner_user;
+    // Folder for scratch files and for checkpoints of long passes; NULL: all
+    // stays in memory, and nothing can be resumed.
+    const char *work_dir;
     // Facts for the report, one per line: ("matmul_3", "w8a8", "why").
     void (*note)(void *user, pq_str where, const char *what, const char *why);
     void *note_user;

@@ -69,14 +69,13 @@ run_all(pq_sampling *s, pq_runner *runner)
                : PQ_FAIL(ctx, PTQC_E_USAGE, "calibration data holds no sample");
 }
 
-static ptqc_status
-clone_float(pq_graph *g, pq_graph **out)
+ptqc_status
+pq_clone_float(pq_graph *g, pq_graph **out)
 {
     PQ_TRY(pq_graph_clone(g, false, out));
     for (uint32_t i = 1; i < pq_graph_value_count(*out); i++) {
-        pq_value *v = pq_graph_value(*out, (pq_value_id){i});
-        if (v->type.dtype == PTQC_F32) {
-            v->quant = (pq_quant_id){0};
+        if (pq_is_real(*out, (pq_value_id){i})) {
+            pq_graph_value(*out, (pq_value_id){i})->quant = (pq_quant_id){0};
         }
     }
     pq_graph_set_stage(*out, PQ_STAGE_FLOAT);
@@ -103,7 +102,7 @@ pq_run_samples(pq_graph *g, const pq_pass_env *env, const char *phase,
     for (uint32_t i = 0; i < count; i++) {
         s.is_watched[watched[i].index] = true;
     }
-    PQ_TRY_OR(done, clone_float(g, &clone));
+    PQ_TRY_OR(done, pq_clone_float(g, &clone));
     PQ_TRY_OR(done, env->make_runner(env->runner_user, clone, watched, count,
                                      &runner));
     st = run_all(&s, runner);
