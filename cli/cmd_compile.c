@@ -2,6 +2,7 @@
 //
 // ptqc compile: model in, artifact out, and a summary of what happened.
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -68,6 +69,22 @@ read_scale_search(cli *c, ptqc_scale_search *out)
                           "--scale-search: expected minmax or mse");
 }
 
+// --work-dir, else a folder beside the output; freed with free.
+static ptqc_status
+read_work_dir(cli *c, const char *output, char **out)
+{
+    const char *given = cli_get(c, CLI_WORK_DIR)->text;
+    const char *base = given != NULL ? given : output;
+    const char *end = given != NULL ? "" : ".work";
+    size_t n = strlen(base) + strlen(end) + 1;
+    *out = malloc(n);
+    if (*out == NULL) {
+        return cli_fail(c, PTQC_E_RESOURCE, "out of memory");
+    }
+    (void)snprintf(*out, n, "%s%s", base, end);
+    return PTQC_OK;
+}
+
 static ptqc_status
 read_desc(cli *c, ptqc_compile_desc *out)
 {
@@ -88,6 +105,9 @@ read_desc(cli *c, ptqc_compile_desc *out)
     }
     if (st == PTQC_OK) {
         st = read_scale_search(c, &out->scale_search);
+    }
+    if (cli_given(c, CLI_CALIB)) {
+        out->samples = cli_samples_get; // opened when the model is
     }
     return st == PTQC_OK ? ptqc_compile_check_desc(c->ctx, out) : st;
 }
@@ -201,7 +221,6 @@ compile(cli *c, ptqc_model *model, ptqc_compile_desc *desc, const char *output)
     desc->report_user = &told;
     if (cli_given(c, CLI_CALIB)) {
         st = cli_samples_open(c, model, &samples);
-        desc->samples = cli_samples_get;
         desc->samples_user = &samples;
         desc->calibration_note = samples.note;
         if (desc->sample_limit == 0 ||
@@ -232,9 +251,14 @@ cli_compile(cli *c)
     const char *output = cli_get(c, CLI_OUTPUT)->text;
     ptqc_compile_desc desc;
     ptqc_model *model = NULL;
+    char *work_dir = NULL;
     ptqc_status st = read_desc(c, &desc);
     if (st == PTQC_OK) {
         st = check_output(c, path, output);
+    }
+    if (st == PTQC_OK) {
+        st = read_work_dir(c, output, &work_dir);
+        desc.work_dir = work_dir;
     }
     if (st == PTQC_OK) {
         st = ptqc_model_open(c->ctx, path, &model);
@@ -243,5 +267,6 @@ cli_compile(cli *c)
         st = compile(c, model, &desc, output);
     }
     ptqc_model_close(model);
+    free(work_dir);
     return st;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Calibration samples: arrays whose first axis counts samples (each is fed as
-// a batch of one), .npz files with one array per input, and pictures. Several
-// --calib follow one another.
+// a batch of one), .npz files with one array per input, pictures, and texts of
+// language models (calib_text.c). Several --calib follow one another.
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,18 +25,28 @@ add_note(cli_samples *s, const char *path)
     return PTQC_OK;
 }
 
+static bool
+ends_with(const char *path, const char *end)
+{
+    size_t n = strlen(path), k = strlen(end);
+    return n >= k && strcmp(path + n - k, end) == 0;
+}
+
 // One array per model input from each file; a .npz is asked by input name.
 static ptqc_status
 read_file(cli_samples *s, const char *path, cli_array *arrays)
 {
     uint32_t inputs = ptqc_model_input_count(s->model);
-    size_t n = strlen(path);
     ptqc_tensor_info info;
     ptqc_model_input(s->model, 0, &info);
+    if (cli_takes_text(s->model) && !ends_with(path, ".npy") &&
+        !ends_with(path, ".npz")) {
+        return cli_text_samples(s->c, s->model, path, arrays);
+    }
     if (cli_is_image(path)) {
         return cli_image_input(s->c, path, &info, &arrays[0]);
     }
-    if (n < 4 || strcmp(path + n - 4, ".npz") != 0) {
+    if (!ends_with(path, ".npz")) {
         if (inputs != 1) {
             return cli_fail(s->c, PTQC_E_USAGE,
                             "--calib %s: the model has %u inputs; give a "

@@ -13,6 +13,9 @@
 #include "compiler/place.h"
 #include "compiler/report.h"
 #include "compiler/runner.h"
+#include "compiler/fingerprint.h"
+#include "passes/calib/checkpoint.h"
+#include "passes/method.h"
 #include "passes/pipeline.h"
 
 // Everything a compile owns, so that there is one place that frees it.
@@ -28,6 +31,7 @@ typedef struct pq_compile {
     pq_container *container;
     pq_report report;
     char *metadata; // in the arena
+    pq_sha256 fingerprint;
 } pq_compile;
 
 static const ptqc_compile_desc pq_default_desc;
@@ -51,7 +55,14 @@ make_recipe(ptqc_ctx *ctx, const ptqc_compile_desc *desc, pq_arena *arena,
     double percentile = desc->percentile == 0 ? 99.99 : desc->percentile;
     if (!pq_method_is_known(method)) {
         return PQ_FAIL(ctx, PTQC_E_USAGE,
-                       "method '%.*s': expected one that exists: rtn",
+                       "method '%.*s': expected " PQ_METHOD_SPELLING,
+                       PQ_STR_ARG(method));
+    }
+    if (pq_method_streams(method) &&
+        (desc->scheme == NULL || desc->samples == NULL)) {
+        return PQ_FAIL(ctx, PTQC_E_USAGE,
+                       "method '%.*s': expected a scheme and calibration "
+                       "samples",
                        PQ_STR_ARG(method));
     }
     if (!(percentile > 50 && percentile <= 100)) {
@@ -142,8 +153,28 @@ get_sample(void *user, uint64_t index, pq_tensor *tensors, uint32_t count)
 
 // ---- the phases -----------------------------------------------------------
 
+// The folder for checkpoints, when a pass of this compile can use it.
 static ptqc_status
-run_passes(pq_compile *c)
+prepare_work(pq_compile *c, const ptqc_model *model, pq_pass_env *env)
+{
+    if (c->desc->work_dir == NULL || !pq_method_streams(c->recipe.method)) {
+        return PTQC_OK;
+    }
+    const pq_fingerprint_desc desc = {
+        .model = model->import,
+        .recipe = &c->recipe,
+        .samples = env->samples,
+        .input_count = pq_graph_input_count(c->graph),
+        .target = c->desc->target};
+    PQ_TRY(pq_make_dir(c->ctx, c->desc->work_dir));
+    PQ_TRY(pq_fingerprint(c->ctx, &desc, &c->fingerprint));
+    env->work_dir = c->desc->work_dir;
+    env->fingerprint = &c->fingerprint;
+    return PTQC_OK;
+}
+
+static ptqc_status
+run_passes(pq_compile *c, const ptqc_model *model)
 {
     pq_sample_adapter adapter = {.desc = c->desc,
                                  .count = pq_graph_input_count(c->graph)};
@@ -165,6 +196,7 @@ run_passes(pq_compile *c)
         .note = pq_report_note,
         .note_user = &c->report,
     };
+    PQ_TRY(prepare_work(c, model, &env));
     PQ_TRY(pq_pipeline_compile(&c->graph, &env, NULL));
     return c->report.st;
 }
@@ -235,7 +267,7 @@ compile(pq_compile *c, const ptqc_model *model)
         return no_graph(c->ctx, model->import);
     }
     PQ_TRY(pq_graph_clone(model->import->graph, false, &c->graph));
-    PQ_TRY(run_passes(c));
+    PQ_TRY(run_passes(c, model));
     return finish(c, model);
 }
 
@@ -286,7 +318,12 @@ ptqc_compile_file(ptqc_ctx *ctx, ptqc_model *model,
                        pq_writer_offset(writer));
     }
     compile_deinit(&c);
-    return st == PTQC_OK ? pq_writer_commit(writer) : st;
+    PQ_TRY(st);
+    PQ_TRY(pq_writer_commit(writer));
+    if (desc != NULL && desc->work_dir != NULL) {
+        pq_units_remove(desc->work_dir);
+    }
+    return PTQC_OK;
 }
 
 ptqc_status

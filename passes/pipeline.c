@@ -7,6 +7,7 @@
 #include "base/threads.h"
 #include "ir/text.h"
 #include "ir/verify.h"
+#include "passes/method.h"
 
 #if defined(NDEBUG)
 #define PQ_VERIFY_ALWAYS false
@@ -138,11 +139,19 @@ static const char *const simplify[] = {
 // When the recipe names a type of key and value states.
 static const char *const retype[] = {"kv-type"};
 
-// From a scheme to codes.
-static const char *const quantize[] = {
-    "assign-schemes", "calibrate",    "propagate-params",
-    "scale-weights",  "correct-bias", "insert-qdq",
+// From a scheme to scales.
+static const char *const annotate[] = {
+    "assign-schemes",
+    "calibrate",
+    "propagate-params",
+    "scale-weights",
 };
+
+// When the method says so.
+static const char *const solve[] = {"gptq"};
+
+// From scales to codes.
+static const char *const encode[] = {"correct-bias", "insert-qdq"};
 
 // Graphs with codes, ours and those that come quantized.
 static const char *const integrate[] = {
@@ -161,6 +170,23 @@ static const char *const clean[] = {"drop-fake-quant", "dce"};
 
 #define PQ_RUN(list)                                                           \
     pq_pipeline_run(g, env, list, sizeof list / sizeof *list, desc)
+
+// From a scheme to codes, by the recipe's method.
+static ptqc_status
+quantize(pq_graph **g, pq_pass_env *env, const pq_pipeline_desc *desc)
+{
+    pq_method method;
+    if (!pq_method_parse(env->recipe->method, &method)) {
+        return PQ_FAIL(pq_graph_ctx(*g), PTQC_E_USAGE,
+                       "method '%.*s': expected " PQ_METHOD_SPELLING,
+                       PQ_STR_ARG(env->recipe->method));
+    }
+    PQ_TRY(PQ_RUN(annotate));
+    if (method.does_gptq) {
+        PQ_TRY(PQ_RUN(solve));
+    }
+    return PQ_RUN(encode);
+}
 
 // Weights of a file that are codes already.
 static bool
@@ -189,7 +215,7 @@ pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
         PQ_TRY(PQ_RUN(retype));
     }
     if (env->recipe->has_scheme) {
-        PQ_TRY(PQ_RUN(quantize));
+        PQ_TRY(quantize(g, env, desc));
     } else if (has_codes(*g)) {
         pq_graph_set_stage(*g, PQ_STAGE_QUANTIZED);
     }

@@ -20,7 +20,7 @@ typedef enum pq_kv_type { // of key and value states
 typedef struct pq_recipe {
     bool has_scheme; // false: the model stays as it is
     pq_scheme_request scheme;
-    pq_str method; // "rtn"
+    pq_str method; // as method.h: "rtn"
     pq_observer_kind observer;
     pq_scale_search scale_search; // of weights
     double percentile;            // of PQ_OBSERVER_PERCENTILE, e.g. 99.99
@@ -33,7 +33,7 @@ typedef struct pq_recipe {
 // The expanded recipe as JSON members, for the artifact's metadata.
 struct pq_json_writer;
 void pq_recipe_write(const pq_recipe *r, struct pq_json_writer *w);
-// Methods that exist: "rtn". For messages and --method.
+// Whether passes/method.h has such a method.
 bool pq_method_is_known(pq_str name);
 
 // "f16", "f32", "int8".

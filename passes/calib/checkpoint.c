@@ -12,8 +12,10 @@
 //       points, packed codes, note
 #include "passes/calib/checkpoint.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/checked.h"
 
@@ -236,4 +238,27 @@ pq_unit_write(const pq_checkpoint *c, uint32_t index,
         return st;
     }
     return pq_writer_commit(w);
+}
+
+static bool
+is_unit_name(const char *name)
+{
+    size_t n = strlen(name);
+    return n > 5 && strcmp(name + n - 5, ".unit") == 0;
+}
+
+void
+pq_units_remove(const char *dir)
+{
+    DIR *d = opendir(dir);
+    if (d == NULL) {
+        return;
+    }
+    for (struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
+        if (is_unit_name(e->d_name)) {
+            (void)unlinkat(dirfd(d), e->d_name, 0);
+        }
+    }
+    (void)closedir(d);
+    (void)rmdir(dir);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "ir/block.h"
+#include "ir/builder.h"
 #include "passes/calib/live.h"
 #include "passes/calib/samples.h"
 #include "passes/match.h"

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Attention sinks: the few tokens that nearly every other one attends to (Xiao
+// et al., Efficient Streaming Language Models with Attention Sinks, 2023),
+// mostly the first of a text. Their hidden states stand out by norm. A Gram
+// matrix counts them as one token among hundreds, though what they give to
+// keys and values reaches all others: so solvers weigh them more.
+#ifndef PTQC_PASSES_CALIB_SINKS_H
+#define PTQC_PASSES_CALIB_SINKS_H
+
+#include "ir/runner.h"
+
+typedef struct pq_sinks {
+    ptqc_ctx *ctx;
+    double factor; // weight of a sink; others have 1
+    uint8_t **flags;   // owned: [capacity] per sample [lengths] 1 = sink
+    int64_t *lengths;  // owned: [capacity] tokens of the sample, 0: not seen
+    uint32_t flag_capacity, length_capacity;
+    float *weights, *norms; // owned: [room] of the sample at hand
+    int64_t room;
+    uint64_t count; // sinks in all samples
+} pq_sinks;
+
+void pq_sinks_init(pq_sinks *s, ptqc_ctx *ctx, double factor);
+void pq_sinks_deinit(pq_sinks *s);
+// A hidden state [..., width] of a sample: tokens whose norm stands out are
+// sinks from now on.
+PTQC_MUST_USE ptqc_status pq_sinks_see(pq_sinks *s, uint64_t sample,
+                                       const pq_tensor *t);
+// Weights of the n tokens of a sample, until the next call; NULL: all 1 (no
+// sink is known, or the sample has another number of tokens).
+PTQC_MUST_USE ptqc_status pq_sinks_weights(pq_sinks *s, uint64_t sample,
+                                           int64_t n, const float **out);
+
+#endif
