@@ -273,7 +273,8 @@ make_graph(const pq_stream *s, pq_piece *p)
                                 .inputs = p->inputs,
                                 .input_count = p->input_count,
                                 .outputs = p->outputs,
-                                .output_count = p->output_count};
+                                .output_count = p->output_count,
+                                .only_used_symbols = true};
     void *bytes = NULL;
     size_t count = 0;
     PQ_TRY(pq_block_write(s->run, &desc, &bytes, &count));
