@@ -92,7 +92,8 @@ typedef struct pq_gptq_desc {
                             // does that); default: they are rounded
 } pq_gptq_desc;
 
-// Losses are tr(e h e'), e = codes' numbers - target, in units of h.
+// Losses are tr(e h e'), e = codes' numbers - target, in units of h. All 0 for
+// a plain factor, whose h tells nothing.
 typedef struct pq_gptq_report {
     double rounding_loss;  // of plain rounding with the same scales
     double loss;           // of the result

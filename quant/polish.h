@@ -12,7 +12,7 @@
 typedef struct pq_polish_desc {
     const float *w; // [rows][d] target
     int64_t rows, d;
-    const float *h;      // [d][d], both triangles
+    const float *h;      // [d][d], the lower triangle is read
     double damping;      // added to the diagonal of h, in units of h
     uint32_t sweeps;     // at most; ends when nothing moves
     pq_scheme scheme;    // integer formats, as in gptq.h

@@ -31,14 +31,25 @@ typedef struct pq_coder {
     float lo, hi; // of code - zero point
 } pq_coder;
 
+void
+pq_weight_code_range(const pq_scheme *scheme, int32_t *out_min,
+                     int32_t *out_max)
+{
+    const pq_format *f = pq_format_find(scheme->format, scheme->bits);
+    bool is_narrow = scheme->symmetric && f->bits >= 8;
+    *out_min = is_narrow ? f->narrow_min : f->min;
+    *out_max = f->max;
+}
+
 static pq_coder
 coder_of(const pq_scheme *scheme, pq_params p)
 {
     const pq_format *f = pq_format_find(scheme->format, scheme->bits);
-    bool is_narrow = scheme->symmetric && f->bits >= 8;
-    int32_t min = is_narrow ? f->narrow_min : f->min;
+    int32_t min;
+    int32_t max;
+    pq_weight_code_range(scheme, &min, &max);
     return (pq_coder){f, p, (float)(min - p.zero_point),
-                      (float)(f->max - p.zero_point)};
+                      (float)(max - p.zero_point)};
 }
 
 // The byte that stores x.
@@ -85,6 +96,32 @@ pq_share_encode(const pq_share *s, const pq_scheme *scheme, pq_params p,
     }
 }
 
+// The integer that a byte stores: unsigned formats count from 0.
+static int32_t
+integer_of(const pq_format *f, uint8_t byte)
+{
+    return f->min < 0 ? (int32_t)(int8_t)byte : (int32_t)byte;
+}
+
+void
+pq_share_decode(const pq_scheme *scheme, pq_params p, const uint8_t *codes,
+                int64_t n, float *out)
+{
+    const pq_format *f = pq_format_find(scheme->format, scheme->bits);
+    for (int64_t i = 0; i < n; i++) {
+        switch ((int)f->dtype) {
+        case PTQC_F8E4M3:
+            out[i] = pq_e4m3_to_f32(codes[i]) * p.scale;
+            break;
+        case PTQC_F8E5M2:
+            out[i] = pq_e5m2_to_f32(codes[i]) * p.scale;
+            break;
+        default: // integers, in two's complement when signed
+            out[i] = (float)(integer_of(f, codes[i]) - p.zero_point) * p.scale;
+        }
+    }
+}
+
 // ---- scales ---------------------------------------------------------------
 
 static void
@@ -121,7 +158,9 @@ squared_error(const pq_scale_choice *choice, pq_params p)
         const float *w = s->w + r * s->stride;
         for (int64_t i = 0; i < s->length; i++) {
             double d = (double)w[i] - scale * (double)rounded(&c, w[i]);
-            sum += d * d;
+            double factor =
+                s->importance != NULL ? (double)s->importance[i] : 1;
+            sum += factor * d * d;
         }
     }
     return sum;

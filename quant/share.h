@@ -10,6 +10,7 @@
 typedef struct pq_share {
     const float *w;
     int64_t runs, length, stride;
+    const float *importance; // [length] factors of squared errors; NULL: 1
 } pq_share;
 
 // Scale and zero point of these elements; the scale is never below
@@ -20,6 +21,14 @@ pq_params pq_share_params(const pq_share *share, const pq_scheme *scheme,
 // share->w.
 void pq_share_encode(const pq_share *share, const pq_scheme *scheme,
                      pq_params p, uint8_t *out);
+
+// The numbers of n codes.
+void pq_share_decode(const pq_scheme *scheme, pq_params p, const uint8_t *codes,
+                     int64_t n, float *out);
+// Smallest and largest code of weights, integer formats: symmetric ones of 8
+// bits are narrow.
+void pq_weight_code_range(const pq_scheme *scheme, int32_t *out_min,
+                          int32_t *out_max);
 
 // pq_params_of_range of any format.
 pq_params pq_params_of_format(float min, float max, const pq_format *f,

@@ -13,6 +13,8 @@
 #include <immintrin.h>
 #endif
 
+#include "base/mathfn.h"
+
 #define INLINE static inline __attribute__((always_inline))
 
 // ---- bodies ---------------------------------------------------------------
@@ -93,6 +95,28 @@ store_body(const float *strip, int lanes, int64_t cols, float *p, ptrdiff_t ld)
         for (int64_t j = 0; j < cols; j++) {
             p[j] = strip[j * PQ_LANES];
         }
+    }
+}
+
+// lanes: constant counts and no aliases make vectors of these loops.
+INLINE void
+round_body(const pq_rounding *r, const float *restrict t,
+           const float *restrict w, uint8_t *restrict codes, float *restrict e,
+           float *restrict squares)
+{
+    const float *restrict scales = r->scales;
+    const float *restrict zeros = r->zeros;
+    float min = r->min;
+    float max = r->max;
+    float root = r->root;
+    for (int l = 0; l < PQ_LANES; l++) {
+        int32_t q =
+            pq_round_code(t[l] / scales[l], min - zeros[l], max - zeros[l]);
+        float x = (float)q * scales[l];
+        float d = (t[l] - x) * root;
+        e[l] = w[l] - x;
+        squares[l] = __builtin_fmaf(d, d, squares[l]);
+        codes[l] = (uint8_t)(q + (int32_t)zeros[l]);
     }
 }
 
@@ -263,6 +287,12 @@ combine_avx512(const float *x, const float *factors, ptrdiff_t step, int64_t n,
     {                                                                          \
         store_body(strip, lanes, cols, p, ld);                                 \
     }                                                                          \
+    attributes static void round_##suffix(                                     \
+        const pq_rounding *r, const float *t, const float *w, uint8_t *codes,  \
+        float *e, float *squares)                                              \
+    {                                                                          \
+        round_body(r, t, w, codes, e, squares);                                \
+    }                                                                          \
     static const pq_micro micro_##suffix = {#suffix,                           \
                                             MR,                                \
                                             NR,                                \
@@ -273,7 +303,8 @@ combine_avx512(const float *x, const float *factors, ptrdiff_t step, int64_t n,
                                             combine_##suffix,                  \
                                             scale_##suffix,                    \
                                             load_##suffix,                     \
-                                            store_##suffix};
+                                            store_##suffix,                    \
+                                            round_##suffix};
 
 SET(plain, , PLAIN_MR, PLAIN_NR)
 #if defined(__x86_64__)

@@ -18,6 +18,15 @@
 #define PQ_TILE_MAX  (16 * 32) // elements of a tile at most
 #define PQ_WIDTH_MAX 32        // mr and nr at most
 
+// How the rows of a strip become codes: q = rne(t / scale) within [min - zero,
+// max - zero], + zero.
+typedef struct pq_rounding {
+    const float *scales; // [PQ_LANES]
+    const float *zeros;  // [PQ_LANES] zero points
+    float min, max;      // codes
+    float root;          // factor of the errors that are squared
+} pq_rounding;
+
 typedef struct pq_micro {
     const char *name; // "avx512"
     int mr, nr;
@@ -45,6 +54,10 @@ typedef struct pq_micro {
                  float *strip);
     void (*store)(const float *strip, int lanes, int64_t cols, float *p,
                   ptrdiff_t ld);
+    // A column of a strip: the codes of t; e = w - what the codes stand for;
+    // squares += (root (t - what they stand for))^2.
+    void (*round)(const pq_rounding *rounding, const float *t, const float *w,
+                  uint8_t *codes, float *e, float *squares);
 } pq_micro;
 
 // The best set of this machine.
