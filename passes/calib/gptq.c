@@ -264,7 +264,7 @@ solve_group(pq_gptq_pass *p, const pq_stream_group *group)
         .name = pq_arena_strndup(&p->arena, label.p, label.n),
         .h = p->moments.h,
         .d = p->moments.d,
-        .tokens = pq_moments_tokens(&p->moments),
+        .tokens = (double)p->moments.token_count,
         .damping = (float)p->method.damping,
         .order = (pq_column_order)p->method.order,
         .group = order_group(p, group),
@@ -404,7 +404,7 @@ take(void *user, uint64_t sample, const pq_tensor *x)
     pq_gptq_pass *p = user;
     const float *weights;
     int64_t n = (int64_t)(x->bytes / sizeof(float)) / p->moments.d;
-    PQ_TRY(pq_sinks_weights(&p->sinks, sample, n, &weights));
+    PQ_TRY(pq_sinks_weights(&p->sinks, sample, x->p, n, p->moments.d, &weights));
     return pq_moments_add(pq_graph_ctx(p->g), &p->moments, x->p, n, weights);
 }
 
@@ -448,6 +448,7 @@ pq_pass_gptq(pq_graph *g, pq_pass_env *env)
                                        .fingerprint = *env->fingerprint};
     }
     pq_sinks_init(&p.sinks, ctx, p.method.sink);
+    p.sinks.mode = (int)(env->recipe->seed % 10); p.sinks.first_only = env->recipe->seed >= 10;
     pq_arena_init(&p.arena, ctx);
     ptqc_status st = pq_stream_run(g, env, "gptq", &client);
     pq_moments_deinit(ctx, &p.moments);

@@ -43,14 +43,13 @@ is_finite_row(const float *x, int64_t d)
 }
 
 static void
-take_row(pq_moments *m, const float *x, double weight)
+take_row(pq_moments *m, const float *x)
 {
     for (int64_t i = 0; i < m->d; i++) {
         float a = fabsf(x[i]);
         m->absmax[i] = a > m->absmax[i] ? a : m->absmax[i];
     }
-    m->weight_sum += weight;
-    m->square_sum += weight * weight;
+    m->token_count++;
 }
 
 ptqc_status
@@ -60,18 +59,11 @@ pq_moments_add(ptqc_ctx *ctx, pq_moments *m, float *x, int64_t n,
     for (int64_t i = 0; i < n; i++) {
         float *row = x + i * m->d;
         if (is_finite_row(row, m->d)) {
-            take_row(m, row, weights != NULL ? (double)weights[i] : 1);
+            take_row(m, row);
             continue;
         }
         memset(row, 0, (size_t)m->d * sizeof *row);
         m->bad_count++;
     }
     return pq_gram_add(ctx, x, n, m->d, weights, m->h);
-}
-
-double
-pq_moments_tokens(const pq_moments *m)
-{
-    return m->square_sum > 0 ? m->weight_sum * m->weight_sum / m->square_sum
-                             : 0;
 }

@@ -11,8 +11,8 @@ typedef struct pq_moments {
     int64_t d;
     float *h;      // owned: [d][d] sum of weight * x x', lower triangle
     float *absmax; // owned: [d]
-    double weight_sum, square_sum; // of the tokens' weights and their squares
-    uint64_t bad_count;            // tokens with infinities or NaN, left out
+    uint64_t token_count; // that h is made of
+    uint64_t bad_count;   // tokens with infinities or NaN, left out
 } pq_moments;
 
 PTQC_MUST_USE ptqc_status pq_moments_init(ptqc_ctx *ctx, int64_t d,
@@ -22,7 +22,5 @@ void pq_moments_deinit(ptqc_ctx *ctx, pq_moments *m); // zeroed allowed
 // weights [n] or NULL (all 1). How samples are divided decides the bits.
 PTQC_MUST_USE ptqc_status pq_moments_add(ptqc_ctx *ctx, pq_moments *m, float *x,
                                          int64_t n, const float *weights);
-// Tokens that h is worth: (sum w)^2 / sum w^2.
-double pq_moments_tokens(const pq_moments *m);
 
 #endif

@@ -86,6 +86,18 @@ norm_of(const float *x, int64_t d)
     return (float)sqrt(sum);
 }
 
+// norms [n] of the rows; -> the norm above which one stands out.
+static float
+find_norms(const float *x, int64_t n, int64_t d, float *norms, float *sorted)
+{
+    for (int64_t i = 0; i < n; i++) {
+        norms[i] = norm_of(x + i * d, d);
+        sorted[i] = isnan(norms[i]) ? 0 : norms[i];
+    }
+    qsort(sorted, (size_t)n, sizeof *sorted, compare_floats);
+    return PQ_SINK_NORM * sorted[n / 2];
+}
+
 ptqc_status
 pq_sinks_see(pq_sinks *s, uint64_t sample, const pq_tensor *t)
 {
@@ -98,16 +110,9 @@ pq_sinks_see(pq_sinks *s, uint64_t sample, const pq_tensor *t)
         return PTQC_OK;
     }
     PQ_TRY(make_room(s, sample, n));
-    float *norms = s->norms;
-    float *sorted = s->norms + n;
+    float limit = find_norms(t->p, n, d, s->norms, s->norms + n);
     for (int64_t i = 0; i < n; i++) {
-        norms[i] = norm_of((const float *)t->p + i * d, d);
-        sorted[i] = isnan(norms[i]) ? 0 : norms[i];
-    }
-    qsort(sorted, (size_t)n, sizeof *sorted, compare_floats);
-    float limit = PQ_SINK_NORM * sorted[n / 2];
-    for (int64_t i = 0; i < n; i++) {
-        if (norms[i] > limit && s->flags[sample][i] == 0) {
+        if (s->norms[i] > limit && s->flags[sample][i] == 0) {
             s->flags[sample][i] = 1;
             s->count++;
         }
@@ -116,15 +121,29 @@ pq_sinks_see(pq_sinks *s, uint64_t sample, const pq_tensor *t)
 }
 
 ptqc_status
-pq_sinks_weights(pq_sinks *s, uint64_t sample, int64_t n, const float **out)
+pq_sinks_weights(pq_sinks *s, uint64_t sample, const float *x, int64_t n,
+                 int64_t d, const float **out)
 {
     *out = NULL;
+    if (s->first_only) {
+        pq_tensor t = {.rank=2,.dims={n,0}};
+        (void)t;
+        PQ_TRY(make_room(s, sample, n));
+        s->flags[sample][0] = 1;
+        s->count = s->count > 0 ? s->count : 1;
+    }
     if (!(s->factor > 0) || s->count == 0 || sample >= s->flag_capacity ||
         s->flags[sample] == NULL || s->lengths[sample] != n) {
         return PTQC_OK;
     }
+    float limit = find_norms(x, n, d, s->norms, s->norms + n);
     for (int64_t i = 0; i < n; i++) {
-        s->weights[i] = s->flags[sample][i] != 0 ? (float)s->factor : 1;
+        bool is_sink = s->flags[sample][i] != 0;
+        bool is_outlier = s->norms[i] > limit;
+        s->weights[i] = is_sink ? (float)s->factor : 1;
+        if (is_outlier && s->mode == 1) { s->weights[i] = 1; }
+        if (is_outlier && s->mode == 2) { s->weights[i] = limit / s->norms[i] * (limit / s->norms[i]); }
+        if (is_outlier && s->mode == 3) { s->weights[i] = s->weights[i] * limit / s->norms[i] * (limit / s->norms[i]); }
     }
     *out = s->weights;
     return PTQC_OK;

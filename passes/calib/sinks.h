@@ -19,6 +19,7 @@ typedef struct pq_sinks {
     float *weights, *norms; // owned: [room] of the sample at hand
     int64_t room;
     uint64_t count; // sinks in all samples
+    int mode; bool first_only;
 } pq_sinks;
 
 void pq_sinks_init(pq_sinks *s, ptqc_ctx *ctx, double factor);
@@ -27,9 +28,11 @@ void pq_sinks_deinit(pq_sinks *s);
 // sinks from now on.
 PTQC_MUST_USE ptqc_status pq_sinks_see(pq_sinks *s, uint64_t sample,
                                        const pq_tensor *t);
-// Weights of the n tokens of a sample, until the next call; NULL: all 1 (no
-// sink is known, or the sample has another number of tokens).
+// Weights of the n tokens of a sample whose products' inputs are x [n][d],
+// until the next call; NULL: all 1 (no sink is known, or the sample has
+// another number of tokens).
 PTQC_MUST_USE ptqc_status pq_sinks_weights(pq_sinks *s, uint64_t sample,
-                                           int64_t n, const float **out);
+                                           const float *x, int64_t n, int64_t d,
+                                           const float **out);
 
 #endif
