@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -155,5 +156,23 @@ pq_scratch_read(pq_scratch *s, uint64_t offset, void *p, size_t n)
         }
         done += k > 0 ? (size_t)k : 0;
     }
+    return PTQC_OK;
+}
+
+ptqc_status
+pq_scratch_map(pq_scratch *s, pq_map *out)
+{
+    *out = (pq_map){0};
+    if (s->fd < 0) {
+        return PTQC_NO;
+    }
+    if (s->bytes == 0) {
+        return PTQC_OK;
+    }
+    void *p = mmap(NULL, s->bytes, PROT_READ, MAP_SHARED, s->fd, 0);
+    if (p == MAP_FAILED) {
+        return fail_errno(s, "map", errno);
+    }
+    *out = (pq_map){.p = p, .n = s->bytes};
     return PTQC_OK;
 }

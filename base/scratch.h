@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/ctx.h"
+#include "base/file.h"
 
 typedef struct pq_scratch pq_scratch;
 
@@ -25,5 +25,7 @@ PTQC_MUST_USE ptqc_status pq_scratch_append(pq_scratch *s, const void *p,
 // n bytes that were appended by one call, to p.
 PTQC_MUST_USE ptqc_status pq_scratch_read(pq_scratch *s, uint64_t offset,
                                           void *p, size_t n);
+// All bytes as a map, which outlives the scratch; PTQC_NO: they lie in memory.
+PTQC_MUST_USE ptqc_status pq_scratch_map(pq_scratch *s, pq_map *out);
 
 #endif

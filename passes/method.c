@@ -5,6 +5,7 @@
 
 #include "passes/method.h"
 
+#include "passes/pass.h"
 #include "quant/gptq.h"
 
 // Weight of a sink token in the Gram matrix: see calib/sinks.h.
@@ -148,4 +149,15 @@ pq_method_streams(pq_str text)
     pq_method m;
     return pq_method_parse(text, &m) &&
            (m.does_smooth || m.does_awq || m.does_gptq);
+}
+
+ptqc_status
+pq_method_of(const pq_graph *g, const pq_pass_env *env, pq_method *out)
+{
+    if (!pq_method_parse(env->recipe->method, out)) {
+        return PQ_FAIL(pq_graph_ctx(g), PTQC_E_USAGE,
+                       "method '%.*s': expected " PQ_METHOD_SPELLING,
+                       PQ_STR_ARG(env->recipe->method));
+    }
+    return PTQC_OK;
 }

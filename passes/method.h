@@ -28,6 +28,12 @@ typedef struct pq_method {
 // false: no such method, or a setting is unknown or out of range. out may be
 // NULL.
 bool pq_method_parse(pq_str text, pq_method *out);
+// The recipe's method; PTQC_E_USAGE when it is none.
+struct pq_graph;
+struct pq_pass_env;
+PTQC_MUST_USE ptqc_status pq_method_of(const struct pq_graph *g,
+                                       const struct pq_pass_env *env,
+                                       pq_method *out);
 // Whether a method needs samples.
 bool pq_method_streams(pq_str text);
 // What pq_method_parse takes, for messages.

@@ -139,16 +139,21 @@ static const char *const simplify[] = {
 // When the recipe names a type of key and value states.
 static const char *const retype[] = {"kv-type"};
 
-// From a scheme to scales.
-static const char *const annotate[] = {
-    "assign-schemes",
+// From a scheme to annotations.
+static const char *const assign[] = {"assign-schemes"};
+
+// When the method says so.
+static const char *const smooth[] = {"smoothquant"};
+static const char *const protect[] = {"awq"};
+static const char *const solve[] = {"gptq"};
+
+// From annotations to scales.
+static const char *const scale[] = {
+    "spare-outliers",
     "calibrate",
     "propagate-params",
     "scale-weights",
 };
-
-// When the method says so.
-static const char *const solve[] = {"gptq"};
 
 // From scales to codes.
 static const char *const encode[] = {"correct-bias", "insert-qdq"};
@@ -176,12 +181,15 @@ static ptqc_status
 quantize(pq_graph **g, pq_pass_env *env, const pq_pipeline_desc *desc)
 {
     pq_method method;
-    if (!pq_method_parse(env->recipe->method, &method)) {
-        return PQ_FAIL(pq_graph_ctx(*g), PTQC_E_USAGE,
-                       "method '%.*s': expected " PQ_METHOD_SPELLING,
-                       PQ_STR_ARG(env->recipe->method));
+    PQ_TRY(pq_method_of(*g, env, &method));
+    PQ_TRY(PQ_RUN(assign));
+    if (method.does_smooth) {
+        PQ_TRY(PQ_RUN(smooth));
     }
-    PQ_TRY(PQ_RUN(annotate));
+    if (method.does_awq) {
+        PQ_TRY(PQ_RUN(protect));
+    }
+    PQ_TRY(PQ_RUN(scale));
     if (method.does_gptq) {
         PQ_TRY(PQ_RUN(solve));
     }

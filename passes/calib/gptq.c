@@ -14,8 +14,8 @@
 #include <string.h>
 
 #include "base/dtype.h"
-#include "ir/weights.h"
 #include "passes/calib/checkpoint.h"
+#include "passes/calib/matrix.h"
 #include "passes/calib/moments.h"
 #include "passes/calib/sinks.h"
 #include "passes/calib/stream.h"
@@ -25,7 +25,6 @@
 #include "passes/plan.h"
 #include "passes/registry.h"
 #include "quant/gptq.h"
-#include "quant/pack.h"
 
 typedef struct pq_gptq_pass {
     pq_graph *g;
@@ -41,135 +40,13 @@ typedef struct pq_gptq_pass {
     bool is_done; // its codes were in a checkpoint
 } pq_gptq_pass;
 
-// ---- weights as the solver wants them -------------------------------------
-
-static const pq_constant *
-weight_of(const pq_graph *g, const pq_op *op)
-{
-    return pq_graph_constant(g, pq_graph_value(g, op->inputs[1])->constant);
-}
-
-// Stored [K][N] instead of [N][K].
-static bool
-is_turned(const pq_op *op)
-{
-    return pq_op_i64(op, PQ_ATTR_TRANS_B, 0) == 0;
-}
-
 static bool
 wants(void *user, const pq_op *op)
 {
     const pq_gptq_pass *p = user;
-    const pq_quant *q = pq_annotation(p->g, op->inputs[1]);
-    uint32_t w_axis, y_axis;
-    if (op->code != PQ_OP_MATMUL || q == NULL || q->scheme.dynamic ||
-        pq_op_i64(op, PQ_ATTR_TRANS_A, 0) != 0 ||
-        !pq_channel_axes(p->g, op, &w_axis, &y_axis)) {
-        return false;
-    }
-    const pq_constant *w = weight_of(p->g, op);
-    return !pq_dtype_is_float(q->scheme.format) && w->rank == 2 &&
-           w->bytes > 0 &&
-           pq_is_real_constant(p->g, op->inputs[1]);
-}
-
-// The scheme of the [N][K] form.
-static pq_scheme
-solver_scheme(const pq_gptq_pass *p, const pq_op *op)
-{
-    pq_scheme s = pq_annotation(p->g, op->inputs[1])->scheme;
-    if (s.granularity == PQ_GRAN_CHANNEL) {
-        s.axis = 0;
-    }
-    return s;
-}
-
-typedef struct pq_matrix_size {
-    int64_t rows, cols;   // [N][K]
-    size_t scale_count;   // of the whole weight
-    size_t code_bytes;    // of the constant of codes
-} pq_matrix_size;
-
-static ptqc_status
-measure(const pq_gptq_pass *p, const pq_op *op, pq_matrix_size *out)
-{
-    const pq_constant *w = weight_of(p->g, op);
-    bool turned = is_turned(op);
-    *out = (pq_matrix_size){.rows = w->dims[turned ? 1 : 0],
-                            .cols = w->dims[turned ? 0 : 1]};
-    const pq_weights view = {.outer = 1,
-                             .channels = out->rows,
-                             .inner = out->cols,
-                             .scheme = solver_scheme(p, op)};
-    out->scale_count = (size_t)pq_weights_scale_count(&view);
-    return pq_dtype_bytes(view.scheme.format, w->dims, 2, &out->code_bytes)
-               ? PTQC_OK
-               : PQ_FAIL(pq_graph_ctx(p->g), PTQC_E_INPUT, "codes: too many");
-}
-
-static void
-turn_floats(const float *from, int64_t rows, int64_t cols, float *to)
-{
-    for (int64_t i = 0; i < rows; i++) {
-        for (int64_t k = 0; k < cols; k++) {
-            to[k * rows + i] = from[i * cols + k];
-        }
-    }
-}
-
-static void
-turn_bytes(const uint8_t *from, int64_t rows, int64_t cols, uint8_t *to)
-{
-    for (int64_t i = 0; i < rows; i++) {
-        for (int64_t k = 0; k < cols; k++) {
-            to[k * rows + i] = from[i * cols + k];
-        }
-    }
-}
-
-// The weight as f32 [N][K] in the arena.
-static ptqc_status
-read_weight(pq_gptq_pass *p, const pq_op *op, const pq_matrix_size *size,
-            const float **out)
-{
-    float *w = pq_copy_floats(p->g, op->inputs[1], &p->arena);
-    PQ_TRY_ALLOC(w);
-    if (is_turned(op)) {
-        float *turned = pq_arena_array(
-            &p->arena, (size_t)(size->rows * size->cols), sizeof *turned);
-        PQ_TRY_ALLOC(turned);
-        turn_floats(w, size->cols, size->rows, turned);
-        w = turned;
-    }
-    *out = w;
-    return PTQC_OK;
-}
-
-// Codes [N][K], one byte each, as the graph's constant has them.
-static ptqc_status
-pack_codes(pq_gptq_pass *p, const pq_op *op, const pq_matrix_size *size,
-           const uint8_t *codes, const void **out)
-{
-    size_t rows = (size_t)size->rows;
-    size_t cols = (size_t)size->cols;
-    unsigned bits =
-        pq_dtype_bits(pq_annotation(p->g, op->inputs[1])->scheme.format);
-    uint8_t *packed = pq_arena_alloc(&p->arena, size->code_bytes);
-    PQ_TRY_ALLOC(packed);
-    if (is_turned(op)) {
-        uint8_t *turned = pq_arena_alloc(&p->arena, rows * cols);
-        PQ_TRY_ALLOC(turned);
-        turn_bytes(codes, size->rows, size->cols, turned);
-        codes = turned;
-        rows = (size_t)size->cols;
-        cols = (size_t)size->rows;
-    }
-    for (size_t i = 0; i < rows; i++) {
-        pq_pack_row(codes + i * cols, cols, bits,
-                    packed + i * (size->code_bytes / rows));
-    }
-    *out = packed;
-    return PTQC_OK;
+    return pq_is_matrix_product(p->g, op) &&
+           !pq_dtype_is_float(
+               pq_annotation(p->g, op->inputs[1])->scheme.format);
 }
 
 // ---- solving --------------------------------------------------------------
@@ -218,7 +95,7 @@ solve(pq_gptq_pass *p, pq_op_id id, const pq_factor *factor,
     const pq_op *op = pq_graph_op(p->g, id);
     pq_matrix_size size;
     pq_gptq_report report;
-    PQ_TRY(measure(p, op, &size));
+    PQ_TRY(pq_matrix_measure(p->g, op, &size));
     size_t elements = (size_t)(size.rows * size.cols);
     float *scales = pq_arena_array(&p->arena, size.scale_count, sizeof *scales);
     int32_t *zeros = pq_arena_array(&p->arena, size.scale_count, sizeof *zeros);
@@ -231,17 +108,17 @@ solve(pq_gptq_pass *p, pq_op_id id, const pq_factor *factor,
         .name = pq_arena_strndup(&p->arena, label.p, label.n),
         .rows = size.rows,
         .h = p->moments.h,
-        .scheme = solver_scheme(p, op),
+        .scheme = pq_matrix_scheme(p->g, op),
         .search = p->env->recipe->scale_search,
         .polish_sweeps = p->method.polish,
     };
     PQ_TRY_ALLOC(desc.name);
     take_given_scales(p, id, &desc);
-    PQ_TRY(read_weight(p, op, &size, &desc.w));
+    PQ_TRY(pq_matrix_read(p->g, op, &p->arena, &desc.w));
     PQ_TRY(pq_gptq_solve(ctx, factor, &desc, scales, zeros, codes, &report));
     unit->scales = scales;
     unit->zero_points = zeros;
-    PQ_TRY(pack_codes(p, op, &size, codes, &unit->codes));
+    PQ_TRY(pq_matrix_pack(p->g, op, codes, &p->arena, &unit->codes));
     return tell(p, pq_factor_get_report(factor), &report, &unit->note);
 }
 
@@ -287,7 +164,7 @@ annotate(pq_gptq_pass *p, pq_op_id id, const pq_unit_weight *unit)
     pq_graph *g = p->g;
     const pq_op *op = pq_graph_op(g, id);
     pq_value *value = pq_graph_value(g, op->inputs[1]);
-    pq_constant codes = *weight_of(g, op);
+    pq_constant codes = *pq_graph_constant(g, value->constant);
     pq_quant q = *pq_graph_quant(g, value->quant);
     int64_t dims[2] = {(int64_t)unit->scale_count, 1};
     bool has_groups = q.scheme.granularity == PQ_GRAN_GROUP;
@@ -377,7 +254,8 @@ begin(void *user, const pq_stream_group *group, bool *out_shows)
     PQ_TRY_ALLOC(p->units);
     pq_matrix_size size = {0};
     for (uint32_t i = 0; i < group->op_count; i++) {
-        PQ_TRY(measure(p, pq_graph_op(p->g, group->ops[i]), &size));
+        const pq_op *op = pq_graph_op(p->g, group->ops[i]);
+        PQ_TRY(pq_matrix_measure(p->g, op, &size));
         p->units[i].scale_count = size.scale_count;
         p->units[i].code_bytes = size.code_bytes;
     }
@@ -402,10 +280,12 @@ static ptqc_status
 take(void *user, uint64_t sample, const pq_tensor *x)
 {
     pq_gptq_pass *p = user;
-    const float *weights;
-    int64_t n = (int64_t)(x->bytes / sizeof(float)) / p->moments.d;
-    PQ_TRY(pq_sinks_weights(&p->sinks, sample, x->p, n, p->moments.d, &weights));
-    return pq_moments_add(pq_graph_ctx(p->g), &p->moments, x->p, n, weights);
+    pq_moments *m = &p->moments;
+    pq_token_weights w;
+    int64_t n = (int64_t)(x->bytes / sizeof(float)) / m->d;
+    PQ_TRY(pq_sinks_weigh(&p->sinks, sample, x->p, n, m->d, &w));
+    return pq_moments_add(pq_graph_ctx(p->g), m, x->p, n, w.weights,
+                          w.outliers);
 }
 
 static ptqc_status
@@ -435,10 +315,7 @@ pq_pass_gptq(pq_graph *g, pq_pass_env *env)
                                      .see = see,
                                      .take = take,
                                      .end = end};
-    if (!pq_method_parse(env->recipe->method, &p.method)) {
-        return PQ_FAIL(ctx, PTQC_E_USAGE, "method '%.*s' is none",
-                       PQ_STR_ARG(env->recipe->method));
-    }
+    PQ_TRY(pq_method_of(g, env, &p.method));
     PQ_TRY(pq_plan_modes(g, env->recipe, env->scratch, &modes));
     p.modes = modes;
     if (env->work_dir != NULL && env->fingerprint != NULL) {
@@ -448,7 +325,6 @@ pq_pass_gptq(pq_graph *g, pq_pass_env *env)
                                        .fingerprint = *env->fingerprint};
     }
     pq_sinks_init(&p.sinks, ctx, p.method.sink);
-    p.sinks.mode = (int)(env->recipe->seed % 10); p.sinks.first_only = env->recipe->seed >= 10;
     pq_arena_init(&p.arena, ctx);
     ptqc_status st = pq_stream_run(g, env, "gptq", &client);
     pq_moments_deinit(ctx, &p.moments);

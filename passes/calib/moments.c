@@ -9,6 +9,15 @@
 
 #include "quant/linalg.h"
 
+void
+pq_absmax_add(const float *x, int64_t d, float *absmax)
+{
+    for (int64_t i = 0; i < d; i++) {
+        float a = fabsf(x[i]);
+        absmax[i] = a > absmax[i] ? a : absmax[i];
+    }
+}
+
 ptqc_status
 pq_moments_init(ptqc_ctx *ctx, int64_t d, pq_moments *out)
 {
@@ -42,24 +51,17 @@ is_finite_row(const float *x, int64_t d)
     return !isnan(sum);
 }
 
-static void
-take_row(pq_moments *m, const float *x)
-{
-    for (int64_t i = 0; i < m->d; i++) {
-        float a = fabsf(x[i]);
-        m->absmax[i] = a > m->absmax[i] ? a : m->absmax[i];
-    }
-    m->token_count++;
-}
-
 ptqc_status
 pq_moments_add(ptqc_ctx *ctx, pq_moments *m, float *x, int64_t n,
-               const float *weights)
+               const float *weights, const uint8_t *outliers)
 {
     for (int64_t i = 0; i < n; i++) {
         float *row = x + i * m->d;
         if (is_finite_row(row, m->d)) {
-            take_row(m, row);
+            m->token_count++;
+            if (outliers == NULL || outliers[i] == 0) {
+                pq_absmax_add(row, m->d, m->absmax);
+            }
             continue;
         }
         memset(row, 0, (size_t)m->d * sizeof *row);

@@ -23,20 +23,49 @@ pq_sinks_init(pq_sinks *s, ptqc_ctx *ctx, double factor)
 void
 pq_sinks_deinit(pq_sinks *s)
 {
-    for (uint32_t i = 0; i < s->flag_capacity && s->ctx != NULL; i++) {
+    if (s->ctx == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < s->flag_capacity; i++) {
         pq_free(s->ctx, s->flags[i]);
     }
-    if (s->ctx != NULL) {
-        pq_free(s->ctx, s->flags);
-        pq_free(s->ctx, s->lengths);
-        pq_free(s->ctx, s->weights);
-        pq_free(s->ctx, s->norms);
-    }
+    pq_free(s->ctx, s->flags);
+    pq_free(s->ctx, s->lengths);
+    pq_free(s->ctx, s->weights);
+    pq_free(s->ctx, s->norms);
+    pq_free(s->ctx, s->sorted);
+    pq_free(s->ctx, s->outliers);
     *s = (pq_sinks){0};
 }
 
+// Of the arrays for n tokens.
 static ptqc_status
-make_room(pq_sinks *s, uint64_t sample, int64_t n)
+make_room(pq_sinks *s, int64_t n)
+{
+    size_t room = (size_t)n;
+    if (n <= s->room) {
+        return PTQC_OK;
+    }
+    s->room = 0;
+    pq_free(s->ctx, s->weights);
+    pq_free(s->ctx, s->norms);
+    pq_free(s->ctx, s->sorted);
+    pq_free(s->ctx, s->outliers);
+    s->weights = pq_alloc_array(s->ctx, room, sizeof *s->weights);
+    s->norms = pq_alloc_array(s->ctx, room, sizeof *s->norms);
+    s->sorted = pq_alloc_array(s->ctx, room, sizeof *s->sorted);
+    s->outliers = pq_alloc(s->ctx, room);
+    PQ_TRY_ALLOC(s->weights);
+    PQ_TRY_ALLOC(s->norms);
+    PQ_TRY_ALLOC(s->sorted);
+    PQ_TRY_ALLOC(s->outliers);
+    s->room = n;
+    return PTQC_OK;
+}
+
+// Flags of a sample of n tokens, made when it is new.
+static ptqc_status
+make_flags(pq_sinks *s, uint64_t sample, int64_t n)
 {
     void *flags = s->flags;
     void *lengths = s->lengths;
@@ -46,20 +75,6 @@ make_room(pq_sinks *s, uint64_t sample, int64_t n)
     PQ_TRY(pq_vec_reserve(s->ctx, &lengths, &s->length_capacity,
                           (size_t)sample + 1, sizeof *s->lengths));
     s->lengths = lengths;
-    if (n > s->room) {
-        s->room = 0;
-        pq_free(s->ctx, s->weights);
-        pq_free(s->ctx, s->norms);
-        s->weights = pq_alloc_array(s->ctx, (size_t)n, sizeof *s->weights);
-        s->norms = pq_alloc_array(s->ctx, (size_t)n * 2, sizeof *s->norms);
-        PQ_TRY_ALLOC(s->weights);
-        PQ_TRY_ALLOC(s->norms);
-        s->room = n;
-    }
-    if (s->flags[sample] != NULL && s->lengths[sample] != n) {
-        pq_free(s->ctx, s->flags[sample]);
-        s->flags[sample] = NULL;
-    }
     if (s->flags[sample] == NULL) {
         s->flags[sample] = pq_alloc(s->ctx, (size_t)n);
         PQ_TRY_ALLOC(s->flags[sample]);
@@ -86,31 +101,32 @@ norm_of(const float *x, int64_t d)
     return (float)sqrt(sum);
 }
 
-// norms [n] of the rows; -> the norm above which one stands out.
+// s->norms of the rows; -> the norm above which one stands out.
 static float
-find_norms(const float *x, int64_t n, int64_t d, float *norms, float *sorted)
+find_norms(pq_sinks *s, const float *x, int64_t n, int64_t d)
 {
     for (int64_t i = 0; i < n; i++) {
-        norms[i] = norm_of(x + i * d, d);
-        sorted[i] = isnan(norms[i]) ? 0 : norms[i];
+        s->norms[i] = norm_of(x + i * d, d);
+        s->sorted[i] = isnan(s->norms[i]) ? 0 : s->norms[i];
     }
-    qsort(sorted, (size_t)n, sizeof *sorted, compare_floats);
-    return PQ_SINK_NORM * sorted[n / 2];
+    qsort(s->sorted, (size_t)n, sizeof *s->sorted, compare_floats);
+    return PQ_SINK_NORM * s->sorted[n / 2];
 }
 
 ptqc_status
 pq_sinks_see(pq_sinks *s, uint64_t sample, const pq_tensor *t)
 {
     int64_t d = t->rank > 0 ? t->dims[t->rank - 1] : 0;
-    if (t->dtype != PTQC_F32 || t->rank < 2 || d < 1 || !(s->factor > 0)) {
+    if (t->dtype != PTQC_F32 || t->rank < 2 || d < 1 || t->bytes == 0) {
         return PTQC_OK;
     }
     int64_t n = (int64_t)(t->bytes / sizeof(float)) / d;
-    if (n < 1) {
-        return PTQC_OK;
+    PQ_TRY(make_room(s, n));
+    PQ_TRY(make_flags(s, sample, n));
+    if (s->lengths[sample] != n) {
+        return PTQC_OK; // no tokens, or not these
     }
-    PQ_TRY(make_room(s, sample, n));
-    float limit = find_norms(t->p, n, d, s->norms, s->norms + n);
+    float limit = find_norms(s, t->p, n, d);
     for (int64_t i = 0; i < n; i++) {
         if (s->norms[i] > limit && s->flags[sample][i] == 0) {
             s->flags[sample][i] = 1;
@@ -121,30 +137,19 @@ pq_sinks_see(pq_sinks *s, uint64_t sample, const pq_tensor *t)
 }
 
 ptqc_status
-pq_sinks_weights(pq_sinks *s, uint64_t sample, const float *x, int64_t n,
-                 int64_t d, const float **out)
+pq_sinks_weigh(pq_sinks *s, uint64_t sample, const float *x, int64_t n,
+               int64_t d, pq_token_weights *out)
 {
-    *out = NULL;
-    if (s->first_only) {
-        pq_tensor t = {.rank=2,.dims={n,0}};
-        (void)t;
-        PQ_TRY(make_room(s, sample, n));
-        s->flags[sample][0] = 1;
-        s->count = s->count > 0 ? s->count : 1;
-    }
-    if (!(s->factor > 0) || s->count == 0 || sample >= s->flag_capacity ||
-        s->flags[sample] == NULL || s->lengths[sample] != n) {
-        return PTQC_OK;
-    }
-    float limit = find_norms(x, n, d, s->norms, s->norms + n);
+    PQ_TRY(make_room(s, n));
+    bool has_flags = s->factor > 0 && sample < s->flag_capacity &&
+                     s->flags[sample] != NULL && s->lengths[sample] == n;
+    float limit = find_norms(s, x, n, d);
     for (int64_t i = 0; i < n; i++) {
-        bool is_sink = s->flags[sample][i] != 0;
-        bool is_outlier = s->norms[i] > limit;
-        s->weights[i] = is_sink ? (float)s->factor : 1;
-        if (is_outlier && s->mode == 1) { s->weights[i] = 1; }
-        if (is_outlier && s->mode == 2) { s->weights[i] = limit / s->norms[i] * (limit / s->norms[i]); }
-        if (is_outlier && s->mode == 3) { s->weights[i] = s->weights[i] * limit / s->norms[i] * (limit / s->norms[i]); }
+        bool is_sink = has_flags && s->flags[sample][i] != 0;
+        s->outliers[i] = s->norms[i] > limit;
+        s->weights[i] =
+            is_sink && s->outliers[i] == 0 ? (float)s->factor : 1;
     }
-    *out = s->weights;
+    *out = (pq_token_weights){s->weights, s->outliers};
     return PTQC_OK;
 }

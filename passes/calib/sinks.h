@@ -12,14 +12,15 @@
 
 typedef struct pq_sinks {
     ptqc_ctx *ctx;
-    double factor; // weight of a sink; others have 1
-    uint8_t **flags;   // owned: [capacity] per sample [lengths] 1 = sink
-    int64_t *lengths;  // owned: [capacity] tokens of the sample, 0: not seen
+    double factor;    // weight of a sink; others have 1; 0: all have 1
+    uint8_t **flags;  // owned: [flag_capacity] per sample [lengths] 1 = sink
+    int64_t *lengths; // owned: [length_capacity] tokens of the sample
     uint32_t flag_capacity, length_capacity;
-    float *weights, *norms; // owned: [room] of the sample at hand
-    int64_t room;
     uint64_t count; // sinks in all samples
-    int mode; bool first_only;
+    // Of the sample at hand, owned: [room]
+    float *weights, *norms, *sorted;
+    uint8_t *outliers;
+    int64_t room;
 } pq_sinks;
 
 void pq_sinks_init(pq_sinks *s, ptqc_ctx *ctx, double factor);
@@ -28,11 +29,16 @@ void pq_sinks_deinit(pq_sinks *s);
 // sinks from now on.
 PTQC_MUST_USE ptqc_status pq_sinks_see(pq_sinks *s, uint64_t sample,
                                        const pq_tensor *t);
-// Weights of the n tokens of a sample whose products' inputs are x [n][d],
-// until the next call; NULL: all 1 (no sink is known, or the sample has
-// another number of tokens).
-PTQC_MUST_USE ptqc_status pq_sinks_weights(pq_sinks *s, uint64_t sample,
-                                           const float *x, int64_t n, int64_t d,
-                                           const float **out);
+
+// What a sample's tokens count for products whose inputs are x [n][d]; valid
+// until the next call.
+typedef struct pq_token_weights {
+    const float *weights;    // [n]
+    const uint8_t *outliers; // [n] 1 = its x stands out by its own norm
+} pq_token_weights;
+
+PTQC_MUST_USE ptqc_status pq_sinks_weigh(pq_sinks *s, uint64_t sample,
+                                         const float *x, int64_t n, int64_t d,
+                                         pq_token_weights *out);
 
 #endif
