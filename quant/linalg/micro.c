@@ -169,6 +169,42 @@ round_body(const pq_rounding *r, const float *restrict t,
     }
 }
 
+#define ERROR_LANES 16
+
+INLINE void
+add_errors(const float *restrict w, const float *restrict factors, int n,
+           float scale, float lo, float hi, float *restrict lanes)
+{
+    for (int l = 0; l < n; l++) {
+        float t = w[l] / scale;
+        float d = t - (float)pq_round_code(t, lo, hi);
+        float factor = factors != NULL ? factors[l] * d : d;
+        lanes[l] = __builtin_fmaf(factor, d, lanes[l]);
+    }
+}
+
+INLINE float
+rounding_error_body(const float *w, const float *factors, int64_t n,
+                    float scale, float lo, float hi)
+{
+    float lanes[ERROR_LANES] = {0};
+    int64_t i = 0;
+    for (; factors == NULL && i + ERROR_LANES <= n; i += ERROR_LANES) {
+        add_errors(w + i, NULL, ERROR_LANES, scale, lo, hi, lanes);
+    }
+    for (; factors != NULL && i + ERROR_LANES <= n; i += ERROR_LANES) {
+        add_errors(w + i, factors + i, ERROR_LANES, scale, lo, hi, lanes);
+    }
+    add_errors(w + i, factors != NULL ? factors + i : NULL, (int)(n - i), scale,
+               lo, hi, lanes);
+    for (int width = ERROR_LANES / 2; width > 0; width /= 2) {
+        for (int l = 0; l < width; l++) {
+            lanes[l] += lanes[l + width];
+        }
+    }
+    return lanes[0];
+}
+
 // ---- products -------------------------------------------------------------
 
 #define PLAIN_MR 4
@@ -342,18 +378,26 @@ combine_avx512(const float *x, const float *factors, ptrdiff_t step, int64_t n,
     {                                                                          \
         round_body(r, t, w, codes, e, squares);                                \
     }                                                                          \
-    static const pq_micro micro_##suffix = {#suffix,                           \
-                                            MR,                                \
-                                            NR,                                \
-                                            product_##suffix,                  \
-                                            pack_mr_##suffix,                  \
-                                            pack_nr_##suffix,                  \
-                                            add_##suffix,                      \
-                                            combine_##suffix,                  \
-                                            scale_##suffix,                    \
-                                            load_##suffix,                     \
-                                            store_##suffix,                    \
-                                            round_##suffix};
+    attributes static float rounding_error_##suffix(                           \
+        const float *w, const float *factors, int64_t n, float scale,          \
+        float lo, float hi)                                                    \
+    {                                                                          \
+        return rounding_error_body(w, factors, n, scale, lo, hi);              \
+    }                                                                          \
+    static const pq_micro micro_##suffix = {.name = #suffix,                   \
+                                            .mr = MR,                          \
+                                            .nr = NR,                          \
+                                            .product = product_##suffix,       \
+                                            .pack_mr = pack_mr_##suffix,       \
+                                            .pack_nr = pack_nr_##suffix,       \
+                                            .add = add_##suffix,               \
+                                            .combine = combine_##suffix,       \
+                                            .scale = scale_##suffix,           \
+                                            .load = load_##suffix,             \
+                                            .store = store_##suffix,           \
+                                            .round = round_##suffix,           \
+                                            .rounding_error =                  \
+                                                rounding_error_##suffix};
 
 SET(plain, , PLAIN_MR, PLAIN_NR)
 #if defined(__x86_64__)
