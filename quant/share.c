@@ -287,6 +287,20 @@ choose(const pq_share *s, const pq_scheme *scheme, pq_scale_search search)
 }
 
 pq_params
+pq_share_params_shrunk(const pq_share *s, const pq_scheme *scheme, float shrink)
+{
+    float min, max;
+    const pq_format *f = pq_format_find(scheme->format, scheme->bits);
+    range_of(s, &min, &max);
+    pq_params p = params_of(scheme, f, min * shrink, max * shrink);
+    pq_scale_choice choice = {s, scheme, p, HUGE_VAL, pq_micro_best()};
+    if (scheme->symmetric && f->bits < 8 && (min < 0 || max > 0)) {
+        try_range(&choice, f, min * shrink, max * shrink);
+    }
+    return choice.best;
+}
+
+pq_params
 pq_share_params(const pq_share *s, const pq_scheme *scheme,
                 pq_scale_search search, float least_scale)
 {
