@@ -14,7 +14,7 @@
 typedef struct pq_adaround_desc {
     const float *w; // [rows][d] target
     int64_t rows, d;
-    const float *h;      // [d][d], the lower triangle is read; any positive factor
+    const float *h; // [d][d], the lower triangle is read; any positive factor
     uint32_t iterations; // 0: 1000
     float lambda;        // 0: .01; of the loss per token
     float learning_rate; // 0: .01

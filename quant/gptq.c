@@ -163,8 +163,10 @@ solve_columns(pq_gptq *g, pq_chunk *c)
         st = pq_gemm_space_init(&space, g->ctx, NULL, c->rows, d);
         pq_columns columns = {&space, g->factor, &scales,  c->rows,
                               c->e,   c->sums,   c->codes, c->squares};
-        for (int64_t i = 0; i < c->rows * d; i++) {
-            c->e[i] = c->target[i / d * d + g->factor->order[i % d]];
+        for (int64_t i = 0; i < c->rows; i++) {
+            for (int64_t j = 0; j < d; j++) {
+                c->e[i * d + j] = c->target[i * d + g->factor->order[j]];
+            }
         }
         if (st == PTQC_OK) {
             st = pq_columns_solve(&columns);
@@ -181,10 +183,7 @@ measure(const pq_gptq *g, pq_chunk *c, double *out_loss, double *out_squares)
 {
     PQ_TRY(pq_rows_error(g->ctx, &c->view, c->scales, c->zero_points, c->codes,
                          c->e));
-    *out_squares = 0;
-    for (int64_t i = 0; i < c->rows * g->factor->d; i++) {
-        *out_squares += (double)c->e[i] * (double)c->e[i];
-    }
+    *out_squares = pq_dot(c->e, c->e, c->rows * g->factor->d);
     return pq_quadratic_loss(g->ctx, c->e, c->rows, g->desc->h, g->factor->d,
                              out_loss);
 }

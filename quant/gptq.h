@@ -62,9 +62,10 @@ typedef struct pq_factor_report {
 
 typedef struct pq_factor pq_factor;
 
-// Fewer than 4 d tokens: the damping is raised to the guard's (algorithms 1.4)
-// and a warning tells the number needed. Does not keep h.
-// Memory: d * d floats.
+// Where the number of tokens is known, the damping is at least that of a
+// shrunken covariance (Chen et al., 2010); one that was asked for is only
+// raised below 4 d tokens, and a warning then tells the number needed. Does not
+// keep h. Memory: d * d floats.
 PTQC_MUST_USE ptqc_status pq_factor_create(ptqc_ctx *ctx,
                                            const pq_factor_desc *desc,
                                            pq_factor **out);

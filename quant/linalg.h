@@ -81,6 +81,10 @@ PTQC_MUST_USE ptqc_status pq_solve_rows(ptqc_ctx *ctx, const float *r,
                                         int64_t d, pq_side side, float *b,
                                         int64_t rows);
 
+// sum of a[i] b[i] in f64: element i goes to lane i mod 16, then lanes l and
+// l + 8, l + 4, l + 2, l + 1 are combined.
+double pq_dot(const float *a, const float *b, int64_t n);
+
 // sum over the rows e of e h e', in f64 from f32 products: the squared error
 // of the outputs of a linear layer whose weights differ by e [rows][d].
 // h [d][d]: the lower triangle is read.

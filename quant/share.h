@@ -17,6 +17,11 @@ typedef struct pq_share {
 // `least_scale` (formats of 8 bits; 0: any).
 pq_params pq_share_params(const pq_share *share, const pq_scheme *scheme,
                           pq_scale_search search, float least_scale);
+// The same for the range of these elements times `shrink`: symmetric formats
+// below 8 bits have two scales, the one with the smaller squared error is
+// taken.
+pq_params pq_share_params_shrunk(const pq_share *share, const pq_scheme *scheme,
+                                 float shrink);
 // Their codes, one byte each, laid out as the elements; out goes with
 // share->w.
 void pq_share_encode(const pq_share *share, const pq_scheme *scheme,

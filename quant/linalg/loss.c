@@ -3,10 +3,13 @@
 // tr(e h e'), see linalg.h. With h = l + l' (l: the lower triangle, half of the
 // diagonal in it) it is 2 sum e_i (e l')_i: half of the products.
 
+#include <string.h>
+
 #include "base/threads.h"
 #include "quant/linalg.h"
 
 #define PANEL PQ_GEMM_BLOCK // columns of e l' at a time
+#define LANES 16            // of pq_dot
 
 typedef struct pq_loss {
     ptqc_ctx *ctx;
@@ -17,6 +20,27 @@ typedef struct pq_loss {
     double *sums;     // owned: [rows]
     int64_t first, n; // of the panel
 } pq_loss;
+
+double
+pq_dot(const float *a, const float *b, int64_t n)
+{
+    double lanes[LANES] = {0};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (int l = 0; l < LANES; l++) {
+            lanes[l] += (double)a[i + l] * (double)b[i + l];
+        }
+    }
+    for (; i < n; i++) {
+        lanes[i % LANES] += (double)a[i] * (double)b[i];
+    }
+    for (int width = LANES / 2; width > 0; width /= 2) {
+        for (int l = 0; l < width; l++) {
+            lanes[l] += lanes[l + width];
+        }
+    }
+    return lanes[0];
+}
 
 static void
 copy_diagonal(pq_loss *s)
@@ -38,12 +62,8 @@ add_rows(void *user, uint64_t begin, uint64_t end, uint32_t worker)
     for (uint64_t r = begin; r < end; r++) {
         float *product = s->products + r * PANEL;
         const float *e = s->e + (int64_t)r * s->d + s->first;
-        double sum = 0;
-        for (int64_t j = 0; j < s->n; j++) {
-            sum += (double)product[j] * (double)e[j];
-            product[j] = 0;
-        }
-        s->sums[r] += sum;
+        s->sums[r] += pq_dot(product, e, s->n);
+        memset(product, 0, (size_t)s->n * sizeof *product);
     }
 }
 

@@ -19,6 +19,69 @@
 
 // ---- bodies ---------------------------------------------------------------
 
+// out[j * out_step + l] = p[l * step + j], l and j < 4.
+INLINE void
+transpose_4(const float *p, ptrdiff_t step, float *out, ptrdiff_t out_step)
+{
+#if defined(__x86_64__)
+    __m128 a = _mm_loadu_ps(p);
+    __m128 b = _mm_loadu_ps(p + step);
+    __m128 c = _mm_loadu_ps(p + 2 * step);
+    __m128 d = _mm_loadu_ps(p + 3 * step);
+    _MM_TRANSPOSE4_PS(a, b, c, d);
+    _mm_storeu_ps(out, a);
+    _mm_storeu_ps(out + out_step, b);
+    _mm_storeu_ps(out + 2 * out_step, c);
+    _mm_storeu_ps(out + 3 * out_step, d);
+#else
+    for (int l = 0; l < 4; l++) {
+        for (int j = 0; j < 4; j++) {
+            out[j * out_step + l] = p[l * step + j];
+        }
+    }
+#endif
+}
+
+// out[j * out_step + l] = p[l * step + j], l < lanes, j < n.
+INLINE void
+transpose_body(const float *p, ptrdiff_t step, int64_t lanes, int64_t n,
+               float *out, ptrdiff_t out_step)
+{
+    int64_t fours = n / 4 * 4;
+    int64_t l = 0;
+    for (; l + 4 <= lanes; l += 4) {
+        for (int64_t j = 0; j < fours; j += 4) {
+            transpose_4(p + l * step + j, step, out + j * out_step + l,
+                        out_step);
+        }
+        for (int64_t j = fours; j < n; j++) {
+            for (int64_t i = l; i < l + 4; i++) {
+                out[j * out_step + i] = p[i * step + j];
+            }
+        }
+    }
+    for (; l < lanes; l++) {
+        for (int64_t j = 0; j < n; j++) {
+            out[j * out_step + l] = p[l * step + j];
+        }
+    }
+}
+
+INLINE void
+copy_lanes(int width, const float *p, ptrdiff_t lane_step, ptrdiff_t k_step,
+           int lanes, int64_t k, float *out)
+{
+    for (int64_t i = 0; i < k; i++, p += k_step, out += width) {
+        if (lanes == width && lane_step == 1) {
+            memcpy(out, p, (size_t)width * sizeof *out);
+            continue;
+        }
+        for (int l = 0; l < lanes; l++) {
+            out[l] = p[l * lane_step];
+        }
+    }
+}
+
 INLINE void
 pack_body(int width, const float *p, ptrdiff_t lane_step, ptrdiff_t k_step,
           int lanes, int64_t k, const float *weights, float *out)
@@ -26,20 +89,14 @@ pack_body(int width, const float *p, ptrdiff_t lane_step, ptrdiff_t k_step,
     if (lanes < width) {
         memset(out, 0, (size_t)(k * width) * sizeof *out);
     }
-    for (int64_t i = 0; i < k; i++, p += k_step, out += width) {
-        if (lanes == width && lane_step == 1) {
-            memcpy(out, p, (size_t)width * sizeof *out);
-        } else if (lanes == width) {
-            for (int l = 0; l < width; l++) {
-                out[l] = p[l * lane_step];
-            }
-        } else {
-            for (int l = 0; l < lanes; l++) {
-                out[l] = p[l * lane_step];
-            }
-        }
-        for (int l = 0; weights != NULL && l < width; l++) {
-            out[l] *= weights[i];
+    if (k_step == 1 && lane_step != 1) {
+        transpose_body(p, lane_step, lanes, k, out, width);
+    } else {
+        copy_lanes(width, p, lane_step, k_step, lanes, k, out);
+    }
+    for (int64_t i = 0; weights != NULL && i < k; i++) {
+        for (int l = 0; l < width; l++) {
+            out[i * width + l] *= weights[i];
         }
     }
 }
@@ -81,21 +138,13 @@ load_body(const float *p, ptrdiff_t ld, int lanes, int64_t cols, float *strip)
     if (lanes < PQ_LANES) {
         memset(strip, 0, (size_t)(cols * PQ_LANES) * sizeof *strip);
     }
-    for (int l = 0; l < lanes; l++, p += ld, strip++) {
-        for (int64_t j = 0; j < cols; j++) {
-            strip[j * PQ_LANES] = p[j];
-        }
-    }
+    transpose_body(p, ld, lanes, cols, strip, PQ_LANES);
 }
 
 INLINE void
 store_body(const float *strip, int lanes, int64_t cols, float *p, ptrdiff_t ld)
 {
-    for (int l = 0; l < lanes; l++, p += ld, strip++) {
-        for (int64_t j = 0; j < cols; j++) {
-            p[j] = strip[j * PQ_LANES];
-        }
-    }
+    transpose_body(strip, PQ_LANES, cols, lanes, p, ld);
 }
 
 // lanes: constant counts and no aliases make vectors of these loops.
@@ -118,6 +167,42 @@ round_body(const pq_rounding *r, const float *restrict t,
         squares[l] = __builtin_fmaf(d, d, squares[l]);
         codes[l] = (uint8_t)(q + (int32_t)zeros[l]);
     }
+}
+
+#define ERROR_LANES 16
+
+INLINE void
+add_errors(const float *restrict w, const float *restrict factors, int n,
+           float scale, float lo, float hi, float *restrict lanes)
+{
+    for (int l = 0; l < n; l++) {
+        float t = w[l] / scale;
+        float d = t - (float)pq_round_code(t, lo, hi);
+        float factor = factors != NULL ? factors[l] * d : d;
+        lanes[l] = __builtin_fmaf(factor, d, lanes[l]);
+    }
+}
+
+INLINE float
+rounding_error_body(const float *w, const float *factors, int64_t n,
+                    float scale, float lo, float hi)
+{
+    float lanes[ERROR_LANES] = {0};
+    int64_t i = 0;
+    for (; factors == NULL && i + ERROR_LANES <= n; i += ERROR_LANES) {
+        add_errors(w + i, NULL, ERROR_LANES, scale, lo, hi, lanes);
+    }
+    for (; factors != NULL && i + ERROR_LANES <= n; i += ERROR_LANES) {
+        add_errors(w + i, factors + i, ERROR_LANES, scale, lo, hi, lanes);
+    }
+    add_errors(w + i, factors != NULL ? factors + i : NULL, (int)(n - i), scale,
+               lo, hi, lanes);
+    for (int width = ERROR_LANES / 2; width > 0; width /= 2) {
+        for (int l = 0; l < width; l++) {
+            lanes[l] += lanes[l + width];
+        }
+    }
+    return lanes[0];
 }
 
 // ---- products -------------------------------------------------------------
@@ -293,18 +378,26 @@ combine_avx512(const float *x, const float *factors, ptrdiff_t step, int64_t n,
     {                                                                          \
         round_body(r, t, w, codes, e, squares);                                \
     }                                                                          \
-    static const pq_micro micro_##suffix = {#suffix,                           \
-                                            MR,                                \
-                                            NR,                                \
-                                            product_##suffix,                  \
-                                            pack_mr_##suffix,                  \
-                                            pack_nr_##suffix,                  \
-                                            add_##suffix,                      \
-                                            combine_##suffix,                  \
-                                            scale_##suffix,                    \
-                                            load_##suffix,                     \
-                                            store_##suffix,                    \
-                                            round_##suffix};
+    attributes static float rounding_error_##suffix(                           \
+        const float *w, const float *factors, int64_t n, float scale,          \
+        float lo, float hi)                                                    \
+    {                                                                          \
+        return rounding_error_body(w, factors, n, scale, lo, hi);              \
+    }                                                                          \
+    static const pq_micro micro_##suffix = {.name = #suffix,                   \
+                                            .mr = MR,                          \
+                                            .nr = NR,                          \
+                                            .product = product_##suffix,       \
+                                            .pack_mr = pack_mr_##suffix,       \
+                                            .pack_nr = pack_nr_##suffix,       \
+                                            .add = add_##suffix,               \
+                                            .combine = combine_##suffix,       \
+                                            .scale = scale_##suffix,           \
+                                            .load = load_##suffix,             \
+                                            .store = store_##suffix,           \
+                                            .round = round_##suffix,           \
+                                            .rounding_error =                  \
+                                                rounding_error_##suffix};
 
 SET(plain, , PLAIN_MR, PLAIN_NR)
 #if defined(__x86_64__)

@@ -58,6 +58,11 @@ typedef struct pq_micro {
     // squares += (root (t - what they stand for))^2.
     void (*round)(const pq_rounding *rounding, const float *t, const float *w,
                   uint8_t *codes, float *e, float *squares);
+    // sum of factors[i] (t - q)^2, t = w[i] / scale, q = rne(t) within
+    // [lo, hi], in f32: i goes to lane i mod 16, then lanes l and l + 8, l + 4,
+    // l + 2, l + 1 are combined. factors NULL: all 1.
+    float (*rounding_error)(const float *w, const float *factors, int64_t n,
+                            float scale, float lo, float hi);
 } pq_micro;
 
 // The best set of this machine.

@@ -9,6 +9,7 @@
 
 #include "quant/linalg.h"
 #include "quant/linalg/gemm.h"
+#include "quant/quantize.h"
 #include "tests/support/cmocka_test.h"
 #include "tests/support/compare.h"
 #include "tests/support/context.h"
@@ -155,6 +156,64 @@ strips_of_all_sets(void **state)
     }
     free(x);
     free(f);
+}
+
+// Codes, errors and their squares of every set; codes are those of quantize.h.
+static void
+rounding_of_all_sets(void **state)
+{
+    (void)state;
+    enum { N = 5 * 16 + 3 };
+    float *t = random_matrix(13, N);
+    float *factors = random_matrix(14, N);
+    float scales[PQ_LANES];
+    float zeros[PQ_LANES];
+    t[3] = NAN;
+    t[4] = INFINITY;
+    for (int l = 0; l < PQ_LANES; l++) {
+        scales[l] = (l % 2 == 0 ? .1f : -.03f) * (float)(l + 1);
+        zeros[l] = (float)(l % 16);
+    }
+    pq_rounding rounding = {scales, zeros, 0, 15, 1.5f};
+    const pq_micro *micro;
+    float want[2][PQ_LANES];
+    float want_sums[2];
+    for (unsigned v = 0; (micro = pq_micro_variant(v)) != NULL; v++) {
+        float e[PQ_LANES];
+        float squares[PQ_LANES] = {1};
+        uint8_t codes[PQ_LANES];
+        micro->round(&rounding, t, t, codes, e, squares);
+        t[3] = 0;
+        t[4] = 0;
+        float sums[2] = {
+            micro->rounding_error(t, NULL, N, .3f, -8, 7),
+            micro->rounding_error(t, factors, N, .3f, -8, 7),
+        };
+        t[3] = NAN;
+        t[4] = INFINITY;
+        for (int l = 0; l < PQ_LANES; l++) {
+            pq_params p = {scales[l], (int32_t)zeros[l]};
+            assert_int_equal(codes[l], pq_code_of(t[l], p, PTQC_U4));
+        }
+        e[3] = squares[3] = 0; // a NaN's bits are not defined
+        if (v == 0) {
+            memcpy(want[0], e, sizeof e);
+            memcpy(want[1], squares, sizeof e);
+            memcpy(want_sums, sums, sizeof sums);
+        }
+        assert_memory_equal(e, want[0], sizeof e);
+        assert_memory_equal(squares, want[1], sizeof e);
+        assert_memory_equal(sums, want_sums, sizeof sums);
+    }
+    double exact = 0;
+    for (int i = 0; i < N; i++) {
+        double x = i == 3 || i == 4 ? 0 : (double)t[i];
+        double q = fmin(fmax(rint(x / (double).3f), -8), 7);
+        exact += (x / (double).3f - q) * (x / (double).3f - q);
+    }
+    assert_true(fabs((double)want_sums[0] - exact) < 1e-4 * exact);
+    free(t);
+    free(factors);
 }
 
 // ---- Gram matrices --------------------------------------------------------
@@ -363,6 +422,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products),
         cmocka_unit_test(strips_of_all_sets),
+        cmocka_unit_test(rounding_of_all_sets),
         cmocka_unit_test(gram),
         cmocka_unit_test(factors),
         cmocka_unit_test(bad_factors),
