@@ -127,8 +127,7 @@ pq_method_parse(pq_str text, pq_method *out)
                    .sink = PQ_DEFAULT_SINK};
     pq_str step, rest;
     bool has_more = pq_str_split(text, '+', &step, &rest);
-    bool is_alone = !has_more;
-    if (!parse_step(step, is_alone, &m)) {
+    if (text.n > 0 && !parse_step(step, !has_more, &m)) {
         return false;
     }
     while (has_more) {

@@ -25,8 +25,8 @@ typedef struct pq_method {
     double sink;     // weight of a sink token; 0: as others
 } pq_method;
 
-// false: no such method, or a setting is unknown or out of range. out may be
-// NULL.
+// false: no such method, or a setting is unknown or out of range. No text is
+// "rtn". out may be NULL.
 bool pq_method_parse(pq_str text, pq_method *out);
 // The recipe's method; PTQC_E_USAGE when it is none.
 struct pq_graph;
