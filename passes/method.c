@@ -66,9 +66,6 @@ parse_gptq_setting(pq_str key, pq_str value, pq_method *m)
         m->polish = (uint32_t)sweeps;
         return true;
     }
-    if (pq_str_equal_z(key, "target")) {
-        return parse_number(value, 0, 1, &m->target);
-    }
     return pq_str_equal_z(key, "sink") &&
            parse_number(value, 0, 1e6, &m->sink);
 }

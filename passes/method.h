@@ -7,7 +7,7 @@
 //   smoothquant  alpha=A (0 to 1; "search": per input, the default)
 //   awq          no settings
 //   gptq         damping=D  order=group|given|diagonal  polish=SWEEPS
-//                target=BLEND  sink=FACTOR (0: sinks are tokens as others)
+//                sink=FACTOR (0: sinks are tokens as others)
 #ifndef PTQC_PASSES_METHOD_H
 #define PTQC_PASSES_METHOD_H
 
@@ -21,7 +21,6 @@ typedef struct pq_method {
     double damping; // of gptq, of the mean diagonal
     uint32_t order; // pq_column_order of quant/gptq.h
     uint32_t polish; // sweeps
-    double target;   // blend of the target on float inputs; 0: off
     double sink;     // weight of a sink token; 0: as others
 } pq_method;
 
@@ -39,6 +38,6 @@ bool pq_method_streams(pq_str text);
 // What pq_method_parse takes, for messages.
 #define PQ_METHOD_SPELLING                                                     \
     "rtn, or smoothquant, awq, gptq joined by + (gptq:damping=D:order=O:"      \
-    "polish=N:target=B:sink=F, smoothquant:alpha=A)"
+    "polish=N:sink=F, smoothquant:alpha=A)"
 
 #endif

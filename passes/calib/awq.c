@@ -18,6 +18,9 @@
 #include "passes/plan.h"
 #include "passes/registry.h"
 
+// Exponents 0, .1, ... 1: finer ones change the result less than its noise.
+enum { EXPONENT_STEPS = 10 };
+
 typedef struct pq_awq_pass {
     pq_graph *g;
     pq_pass_env *env;
@@ -110,6 +113,7 @@ search(pq_awq_pass *p, const pq_stream_group *group, pq_arena *local)
         .h = p->moments.h,
         .scheme = pq_matrix_scheme(p->g, pq_graph_op(p->g, group->ops[0])),
         .search = p->env->recipe->scale_search,
+        .steps = EXPONENT_STEPS,
         .tie = p->tie};
     PQ_TRY(pq_awq_search(pq_graph_ctx(p->g), &desc, s, &report));
     tell(p, group, &report);

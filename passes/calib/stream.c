@@ -481,6 +481,10 @@ pq_stream_run(pq_graph *g, const pq_pass_env *env, const char *phase,
                        "%s needs calibration samples", phase);
     }
     ptqc_status st = prepare(&s);
+    if (st == PTQC_OK && s.group_count == 0) {
+        pq_say(pq_graph_ctx(g), PTQC_SEVERITY_WARNING,
+               "%s: the graph has no quantized matmul that it is for", phase);
+    }
     for (uint32_t i = 0; i < s.group_count && st == PTQC_OK; i++) {
         st = run_group(&s, &s.groups[i]);
     }
