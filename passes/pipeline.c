@@ -176,13 +176,12 @@ static const char *const clean[] = {"drop-fake-quant", "dce"};
 #define PQ_RUN(list)                                                           \
     pq_pipeline_run(g, env, list, sizeof list / sizeof *list, desc)
 
-// From a scheme to codes, by the recipe's method.
+// From annotations to codes, by the recipe's method.
 static ptqc_status
 quantize(pq_graph **g, pq_pass_env *env, const pq_pipeline_desc *desc)
 {
     pq_method method;
     PQ_TRY(pq_method_of(*g, env, &method));
-    PQ_TRY(PQ_RUN(assign));
     if (method.does_smooth) {
         PQ_TRY(PQ_RUN(smooth));
     }
