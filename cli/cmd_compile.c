@@ -2,12 +2,31 @@
 //
 // ptqc compile: model in, artifact out, and a summary of what happened.
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "cli/desc.h"
 #include "cli/feed.h"
 #include "cli/subject.h"
+
+// ---- options --------------------------------------------------------------
+
+// --work-dir, else a folder beside the output; freed with free.
+static ptqc_status
+read_work_dir(cli *c, const char *output, char **out)
+{
+    const char *given = cli_get(c, CLI_WORK_DIR)->text;
+    const char *base = given != NULL ? given : output;
+    const char *end = given != NULL ? "" : ".work";
+    size_t n = strlen(base) + strlen(end) + 1;
+    *out = malloc(n);
+    if (*out == NULL) {
+        return cli_fail(c, PTQC_E_RESOURCE, "out of memory");
+    }
+    (void)snprintf(*out, n, "%s%s", base, end);
+    return PTQC_OK;
+}
 
 // ---- the output file ------------------------------------------------------
 
@@ -62,12 +81,13 @@ print_json_summary(cli *c, const ptqc_model_facts *facts, const char *path,
                    const summary *s, double ms)
 {
     return cli_print_json(
-        c, json_pack("{s:s, s:s, s:I, s:I, s:f, s:o, s:o, s:o}", "schema",
+        c, json_pack("{s:s, s:s, s:I, s:I, s:f, s:o, s:o, s:o, s:o}", "schema",
                      "ptqc.compile/1", "output", path, "bytes",
                      (json_int_t)s->bytes, "model_weight_bytes",
                      (json_int_t)facts->weight_bytes, "ms", ms, "schemes",
                      member(s, "schemes"), "programs", member(s, "programs"),
-                     "notes", member(s, "notes")));
+                     "notes", member(s, "notes"), "calibration",
+                     member(s, "calibration_facts")));
 }
 
 static json_t *
@@ -86,6 +106,29 @@ ops_by_plugin(const summary *s)
     return totals;
 }
 
+static json_int_t
+fact(const json_t *facts, const char *key)
+{
+    return json_integer_value(json_object_get(facts, key));
+}
+
+static void
+print_calibration(const summary *s)
+{
+    const json_t *f = json_object_get(s->metadata, "calibration_facts");
+    double numbers = (double)fact(f, "numbers");
+    if (f == NULL) {
+        return;
+    }
+    cli_print(
+        "  calibrated on %lld samples: %lld activations, %.4f %% of "
+        "numbers outside their ranges, %lld of %lld channels never "
+        "active\n",
+        (long long)fact(f, "samples"), (long long)fact(f, "activations"),
+        numbers > 0 ? 100 * (double)fact(f, "outside_range") / numbers : 0,
+        (long long)fact(f, "never_active"), (long long)fact(f, "channels"));
+}
+
 static ptqc_status
 print_summary(cli *c, const ptqc_model_facts *facts, const char *path,
               const summary *s, double ms)
@@ -102,6 +145,7 @@ print_summary(cli *c, const ptqc_model_facts *facts, const char *path,
                   plugin);
     }
     json_decref(ops);
+    print_calibration(s);
     return cli_finish_output(c);
 }
 
@@ -118,7 +162,6 @@ compile(cli *c, ptqc_model *model, ptqc_compile_desc *desc, const char *output)
     desc->report_user = &told;
     if (cli_given(c, CLI_CALIB)) {
         st = cli_samples_open(c, model, &samples);
-        desc->samples = cli_samples_get;
         desc->samples_user = &samples;
         desc->calibration_note = samples.note;
         desc->sample_count = samples.sample_count;
@@ -146,6 +189,7 @@ cli_compile(cli *c)
     const char *output = cli_get(c, CLI_OUTPUT)->text;
     ptqc_compile_desc desc;
     ptqc_model *model = NULL;
+    char *work_dir = NULL;
     ptqc_status st = cli_desc_read(c, &desc);
     if (st == PTQC_OK) {
         st = ptqc_compile_check_desc(c->ctx, &desc);
@@ -154,11 +198,16 @@ cli_compile(cli *c)
         st = check_output(c, path, output);
     }
     if (st == PTQC_OK) {
+        st = read_work_dir(c, output, &work_dir);
+        desc.work_dir = work_dir;
+    }
+    if (st == PTQC_OK) {
         st = ptqc_model_open(c->ctx, path, &model);
     }
     if (st == PTQC_OK) {
         st = compile(c, model, &desc, output);
     }
     ptqc_model_close(model);
+    free(work_dir);
     return st;
 }

@@ -202,6 +202,17 @@ print_recipe(const json_t *metadata)
     cli_print("\n");
 }
 
+static void
+print_calibration(const json_t *metadata)
+{
+    char text[512];
+    const char *note =
+        json_string_value(json_object_get(metadata, "calibration"));
+    if (note != NULL && note[0] != '\0') {
+        cli_print("calibration %s\n", cli_escape(note, text, sizeof text));
+    }
+}
+
 static ptqc_status
 print_document(cli *c, json_t *doc)
 {
@@ -224,6 +235,7 @@ print_document(cli *c, json_t *doc)
     print_io("output", json_object_get(doc, "outputs"));
     print_counts("ops    ", json_object_get(doc, "ops"));
     print_recipe(json_object_get(doc, "metadata"));
+    print_calibration(json_object_get(doc, "metadata"));
     print_counts("schemes", json_object_get(doc, "schemes"));
     json_decref(doc);
     return cli_finish_output(c);

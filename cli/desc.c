@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "cli/feed.h"
+
 static ptqc_status
 read_scheme(cli *c, const char **out)
 {
@@ -100,6 +102,9 @@ cli_desc_read(cli *c, ptqc_compile_desc *out)
         !cli_given(c, CLI_CALIB)) {
         st = cli_fail(c, PTQC_E_USAGE,
                       "--calib-samples: there is no --calib to take them of");
+    }
+    if (cli_given(c, CLI_CALIB)) {
+        out->samples = cli_samples_get; // opened when the model is
     }
     return st;
 }

@@ -80,18 +80,19 @@ stored_bytes(const pq_constant *c)
     return ((uint64_t)pq_element_count(c) * pq_dtype_bits(c->dtype) + 7) / 8;
 }
 
-// Codes and scales (f16 of groups, else f32) of a weight.
+// Codes and scales of a weight.
 static uint64_t
 coded_bytes(const pq_constant *w, const pq_scheme *s)
 {
     uint64_t n = (uint64_t)pq_element_count(w);
     uint64_t bytes = (n * pq_dtype_bits(s->format) + 7) / 8;
+    uint64_t scales = 1;
     if (s->granularity == PQ_GRAN_GROUP && s->group > 0) {
-        return bytes + (n + s->group - 1) / s->group * 2;
+        scales = (n + s->group - 1) / s->group;
+    } else if (s->granularity == PQ_GRAN_CHANNEL && w->rank > s->axis) {
+        scales = (uint64_t)w->dims[s->axis];
     }
-    return bytes + (s->granularity == PQ_GRAN_CHANNEL && w->rank > 0
-                        ? (uint64_t)w->dims[s->axis] * 4
-                        : 4);
+    return bytes + scales * pq_dtype_bits(pq_scheme_scale_format(s)) / 8;
 }
 
 // ---- rows -----------------------------------------------------------------

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "passes/method.h"
 
 // ptqc_observer_kind -> ours.
 static const pq_observer_kind pq_observers[] = {
@@ -31,11 +32,25 @@ add_rule(ptqc_ctx *ctx, const pq_op_rule *rule, pq_recipe *out)
     return pq_rules_add(out->rules, rule);
 }
 
-// "MATCH=SCHEME"; names may have '=', schemes have none.
+// The '=' before the scheme: names may have some, schemes have ":scale=".
+static const char *
+equals_of(const char *text)
+{
+    static const char own[] = ":scale";
+    const char *equals = strrchr(text, '=');
+    size_t n = sizeof own - 1;
+    while (equals != NULL && (size_t)(equals - text) >= n &&
+           memcmp(equals - n, own, n) == 0) {
+        equals = memrchr(text, '=', (size_t)(equals - text));
+    }
+    return equals;
+}
+
+// "MATCH=SCHEME".
 static ptqc_status
 parse_rule(ptqc_ctx *ctx, const char *text, pq_op_rule *out)
 {
-    const char *equals = strrchr(text, '=');
+    const char *equals = equals_of(text);
     if (equals == NULL || equals == text || equals[1] == '\0') {
         return PQ_FAIL(ctx, PTQC_E_USAGE,
                        "rule '%s': expected MATCH=SCHEME, as in "
@@ -84,7 +99,7 @@ set_method(ptqc_ctx *ctx, const ptqc_compile_desc *desc, pq_recipe *out)
     return pq_method_is_known(out->method)
                ? PTQC_OK
                : PQ_FAIL(ctx, PTQC_E_USAGE,
-                         "method '%s': expected one that exists: rtn",
+                         "method '%s': expected " PQ_METHOD_SPELLING,
                          desc->method);
 }
 
@@ -242,6 +257,13 @@ ptqc_status
 pq_recipe_check_use(ptqc_ctx *ctx, const ptqc_compile_desc *desc,
                     const pq_recipe *r)
 {
+    if (pq_method_streams(r->method) &&
+        (!pq_recipe_quantizes(r) || desc->samples == NULL)) {
+        return PQ_FAIL(ctx, PTQC_E_USAGE,
+                       "method '%.*s': expected a scheme and calibration "
+                       "samples",
+                       PQ_STR_ARG(r->method));
+    }
     bool does_nothing = desc->recipe != NULL && desc->scheme == NULL &&
                         !pq_recipe_quantizes(r) && r->kv == PQ_KV_AS_IS;
     return does_nothing

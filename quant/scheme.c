@@ -96,9 +96,9 @@ pq_scheme_scale_format(const pq_scheme *scheme)
 const char *
 pq_scheme_word_at(uint32_t i)
 {
-    static const char *const words[] = {"w8a8",  "w8a8:dyn", "w4a8:dyn",
-                                        "w8a16", "w4a16",    "w3a16",
-                                        "fp8",   "fp8:e5m2"};
+    static const char *const words[] = {
+        "w8a8",  "w8a8:dyn", "w4a8:dyn", "w8a16", "w7a16",    "w6a16", "w5a16",
+        "w4a16", "w3a16",    "w2a16",    "fp8",   "fp8:e5m2", "mxfp4", "nf4"};
     return i < sizeof words / sizeof *words ? words[i] : NULL;
 }
 

@@ -92,8 +92,8 @@ write_matmul(pq_lower *l, const pq_cpu_weights *w, const pq_lower_epilogue *e,
              const uint32_t *args, uint32_t out)
 {
     static const char *const FORMATS[] = {
-        "f32",  "u8s8",     "f32w8",    "f32w4", "f16",
-        "bf16", "fixed w8", "fixed w4", "e4m3",  "e5m2"};
+        "f32",      "u8s8",     "f32w8", "f32w4", "f16",  "bf16",
+        "fixed w8", "fixed w4", "e4m3",  "e5m2",  "e2m1", "nf4"};
     pq_step_begin(l, PQ_STEP_MATMUL, "matmul k%lld n%lld %s",
                   (long long)w->shape.k, (long long)w->shape.n,
                   FORMATS[w->shape.format]);

@@ -60,8 +60,7 @@ is_codes(const pq_product_desc *desc)
 static int64_t
 step_elements(const pq_product_desc *desc)
 {
-    return desc->weight == PQ_WEIGHT_W4 || desc->weight == PQ_WEIGHT_FIXED4 ? 8
-                                                                            : 4;
+    return pq_weight_is_4_bit(desc->weight) ? 8 : 4;
 }
 
 static void

@@ -112,7 +112,7 @@ static const term TERMS[] = {
      PTQC_OPERAND_SYMMETRIC,
      {16, 32, 64, 128, 256}},
     {'E',
-     BIT(F8E4M3) | BIT(F8E5M2),
+     BIT(F8E4M3) | BIT(F8E5M2) | BIT(F4E2M1) | BIT(NF4),
      GRAN(TENSOR) | GRAN(CHANNEL) | GRAN(GROUP),
      PTQC_OPERAND_SYMMETRIC,
      {16, 32, 64, 128, 256}},

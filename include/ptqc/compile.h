@@ -48,7 +48,7 @@ typedef struct ptqc_compile_desc {
     const char *recipe_text; // a recipe's text instead (of an artifact's
                              // metadata, say); NULL: none
     const char *scheme; // "w8a8", "w4a16:g128:sym", ...; NULL: stay as it is
-    const char *method; // "rtn" by default
+    const char *method; // "rtn" by default; "awq+gptq", docs/methods.md
     ptqc_observer_kind observer;
     double percentile; // default 99.99
     ptqc_scale_search scale_search;
@@ -71,6 +71,12 @@ typedef struct ptqc_compile_desc {
                     // "f32", "int8"; NULL: the model's own, f16
     ptqc_backend_dirs backends;
     uint64_t seed;
+    // Folder (made when missing) for scratch files and checkpoints of methods
+    // that take long; NULL: all stays in memory. A compile that was
+    // interrupted goes on where its checkpoints end when everything is equal
+    // that decides the result, else it is refused (PTQC_E_USAGE).
+    // ptqc_compile_file removes the checkpoints when it has succeeded.
+    const char *work_dir;
     // Provenance text about the calibration data ("calib.npy sha256:..").
     const char *calibration_note;
     // Told once, when everything is done but the file's appearance: the
@@ -84,6 +90,15 @@ typedef struct ptqc_compile_desc {
 // contradict each other.
 PTQC_API PTQC_MUST_USE ptqc_status
 ptqc_compile_check_desc(ptqc_ctx *ctx, const ptqc_compile_desc *desc);
+
+// One tensor of an ONNX test data set ("input_0.pb"). name: its name, cut to
+// the room (NULL with room 0). out->data is freed with ptqc_buffer_free.
+// PTQC_E_INPUT: malformed.
+PTQC_API PTQC_MUST_USE ptqc_status ptqc_read_onnx_tensor(ptqc_ctx *ctx,
+                                                         const char *path,
+                                                         char *name,
+                                                         size_t name_room,
+                                                         ptqc_tensor *out);
 
 // ---- recipes --------------------------------------------------------------
 

@@ -70,8 +70,8 @@ run_all(pq_sampling *s, pq_runner *runner)
                : PQ_FAIL(ctx, PTQC_E_USAGE, "calibration data holds no sample");
 }
 
-static ptqc_status
-clone_float(pq_graph *g, pq_graph **out)
+ptqc_status
+pq_clone_float(pq_graph *g, pq_graph **out)
 {
     PQ_TRY(pq_graph_clone(g, false, out));
     pq_drop_annotations(*out);
@@ -109,7 +109,7 @@ pq_run_samples(pq_graph *g, const pq_pass_env *env, const char *phase,
                pq_observe_fn observe, void *user)
 {
     pq_graph *clone = NULL;
-    ptqc_status st = clone_float(g, &clone);
+    ptqc_status st = pq_clone_float(g, &clone);
     if (st == PTQC_OK) {
         st = pq_run_graph(clone, env, phase, watched, count, observe, user);
     }

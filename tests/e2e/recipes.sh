@@ -54,6 +54,8 @@ cmp "$work/a.ptqc" "$work/b.ptqc" || fail "other bytes by the artifact's recipe"
 # What explain says of the rule, compile does.
 "$ptqc" explain $model --recipe "$work/r.yaml" >"$work/explained"
 grep -q 'matmul .* w8a16:ch:sym .*r.yaml:5:5' "$work/explained" || fail "explain: $(cat "$work/explained")"
+"$ptqc" explain $model --w8a16 --rule 're:.=w4a16:t:scale=f16' | grep -q 'w4a16:t:.*scale=f16' ||
+    fail "a scheme with '=' in a rule"
 "$ptqc" explain $model --w8a8 --op '*' --json | grep -q '"schema": "ptqc.explain/1"' || fail "explain --json"
 "$ptqc" plan $model --w8a8 --calib $calib | grep -q '100.0 % of multiply-adds' || fail "plan"
 

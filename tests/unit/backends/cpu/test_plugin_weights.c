@@ -119,7 +119,7 @@ static const plugin_case embedding_cases[] = {
     "zero_point = c2}\n"
 
 // Any bytes are weights: also NaN, and in e5m2 infinity.
-static const plugin_case float8_cases[] = {
+static const plugin_case number_cases[] = {
     {"e4m3, channels", "graph \"g\" stage quantized\nsymbol T = [1, 99]\n"
      "const c1: $f32[35]\n"
      "const c2: i32[35] = [" LIST_35("0") "]\n"
@@ -144,6 +144,28 @@ static const plugin_case float8_cases[] = {
      "input %x: f32[T, 75]\n%w: f8e4m3[36, 75] q1 = c3\n"
      "%y: f32[T, 36] = matmul(%x, %w) {trans_b = 1}\noutput %y\n",
      {20}, 1, 0},
+    {"e2m1, groups", "graph \"g\" stage quantized\nsymbol T = [1, 99]\n"
+     "const c1: $f32[36, 5]\n"
+     "const c2: i32[36, 5] = [" LIST_36("0, 0, 0, 0, 0") "]\n"
+     "const c3: $f4e2m1[36, 75]\n"
+     QUANT("q1", "f4e2m1", "1", "c1", "c2", "16")
+     "input %x: f32[T, 75]\n%w: f4e2m1[36, 75] q1 = c3\n"
+     "%y: f32[T, 36] = matmul(%x, %w) {trans_b = 1}\noutput %y\n",
+     {20}, 1, 0},
+    {"nf4, groups", "graph \"g\" stage quantized\nsymbol T = [1, 99]\n"
+     "const c1: $f32[36, 3]\n"
+     "const c2: i32[36, 3] = [" LIST_36("0, 0, 0") "]\n"
+     "const c3: $nf4[36, 74]\n"
+     QUANT("q1", "nf4", "1", "c1", "c2", "32")
+     "input %x: f32[T, 74]\n%w: nf4[36, 74] q1 = c3\n"
+     "%y: f32[T, 36] = matmul(%x, %w) {trans_b = 1}\noutput %y\n",
+     {1}, 1, 0},
+    {"nf4, channels, [k, n]", "graph \"g\" stage quantized\n"
+     "symbol T = [1, 99]\nconst c1: $f32[36]\n"
+     "const c2: i32[36] = [" LIST_36("0") "]\n"
+     "const c3: $nf4[18, 36]\n" QUANT_CHANNEL("q1", "nf4", "1")
+     "input %x: f32[T, 18]\n%w: nf4[18, 36] q1 = c3\n"
+     "%y: f32[T, 36] = matmul(%x, %w)\noutput %y\n", {13}, 1, 0},
     {"large scales", "graph \"g\" stage quantized\n"
      "const c1: f32[1] = [1e36]\nconst c2: i32[1] = [0]\n"
      "const c3: $f8e4m3[7, 9]\n"
@@ -380,10 +402,10 @@ groups(void **state)
 }
 
 static void
-float8(void **state)
+numbers(void **state)
 {
     (void)state;
-    PLUGIN_CHECK(float8_cases);
+    PLUGIN_CHECK(number_cases);
 }
 
 static void
@@ -407,7 +429,7 @@ main(void)
         cmocka_unit_test(short_weights), cmocka_unit_test(embeddings),
         cmocka_unit_test(groups),        cmocka_unit_test(half_scales),
         cmocka_unit_test(tables),        cmocka_unit_test(twins),
-        cmocka_unit_test(tokens),        cmocka_unit_test(float8),
+        cmocka_unit_test(tokens),        cmocka_unit_test(numbers),
         cmocka_unit_test(gates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
