@@ -103,6 +103,9 @@ multiply_errors(const pq_columns *c, int64_t col, int64_t n, int64_t k,
                 int64_t terms)
 {
     int64_t d = c->factor->d;
+    if (c->factor->r == NULL || n == 0) {
+        return;
+    }
     pq_gemm g = {.m = c->rows,
                  .n = n,
                  .k = terms,
@@ -110,9 +113,7 @@ multiply_errors(const pq_columns *c, int64_t col, int64_t n, int64_t k,
                  .b = {c->factor->r + k * d + col, d, 1},
                  .c = c->sums + col,
                  .c_ld = d};
-    if (c->factor->r != NULL && n > 0) {
-        pq_gemm_compute(c->space, &g);
-    }
+    pq_gemm_compute(c->space, &g);
 }
 
 static void

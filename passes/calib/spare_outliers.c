@@ -224,7 +224,7 @@ end(void *user, const pq_stream_group *group)
     pq_value *value = pq_graph_value(p->g, group->x);
     const pq_scheme scheme = pq_annotation(p->g, group->x)->scheme;
     float min, max;
-    pq_observer_range(&p->observer, &min, &max);
+    PQ_TRY(pq_observer_range(&p->observer, &min, &max));
     const pq_params params =
         pq_params_of_range(min, max, scheme.format, scheme.symmetric);
     const double errors[4] = {relative_error(p, &p->usual, &params, &scheme),
