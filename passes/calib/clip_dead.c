@@ -127,7 +127,8 @@ ptqc_status
 pq_pass_clip_dead(pq_graph *g, pq_pass_env *env)
 {
     pq_stats_set set;
-    if (env->samples == NULL || env->make_runner == NULL) {
+    if (env->samples == NULL || env->make_runner == NULL ||
+        env->recipe->equalize == PQ_EQUALIZE_OFF) {
         return PTQC_OK;
     }
     PQ_TRY(pq_stats_set_init(&set, g, env->scratch));
