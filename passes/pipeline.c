@@ -146,6 +146,7 @@ static const char *const assign[] = {"assign-schemes"};
 static const char *const smooth[] = {"smoothquant"};
 static const char *const protect[] = {"awq"};
 static const char *const solve[] = {"gptq"};
+static const char *const learn[] = {"adaround"};
 
 // Float arithmetic that codes suit better.
 static const char *const prepare[] = {"clip-dead", "equalize"};
@@ -195,6 +196,9 @@ quantize(pq_graph **g, pq_pass_env *env, const pq_pipeline_desc *desc)
     PQ_TRY(PQ_RUN(scale));
     if (method.does_gptq) {
         PQ_TRY(PQ_RUN(solve));
+    }
+    if (method.does_adaround) {
+        PQ_TRY(PQ_RUN(learn));
     }
     return PQ_RUN(encode);
 }

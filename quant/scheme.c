@@ -64,13 +64,14 @@ static const pq_scheme_word pq_scheme_words[] = {
 };
 // w4a8:static. The integer products of static activations have kernels for
 // bytes, so that the codes lie in those.
-static const pq_scheme_word pq_static_w4a8 = {
-    "w4a8", PTQC_I8, PTQC_U8, 4, PTQC_U8, 0, false, NONE};
+static const pq_scheme_word pq_static_w4a8 = {"w4a8",  PTQC_I8, PTQC_U8, 4,
+                                              PTQC_U8, 0,       false,   NONE};
 #undef NONE
 #define WORDS (sizeof pq_scheme_words / sizeof *pq_scheme_words)
 
 static const char pq_scheme_help[] =
-    "expected w8a8, w8a8:dyn, w4a8:dyn, w4a8:static, w2a16 to w8a16, fp8, fp8:e5m2, mxfp4 "
+    "expected w8a8, w8a8:dyn, w4a8:dyn, w4a8:static, w2a16 to w8a16, fp8, "
+    "fp8:e5m2, mxfp4 "
     "or nf4, with :gN (group), :ch, :t, :sym, :asym, "
     ":scale=f32|f16|bf16|e8m0";
 
@@ -101,8 +102,9 @@ const char *
 pq_scheme_word_at(uint32_t i)
 {
     static const char *const words[] = {
-        "w8a8",  "w8a8:dyn", "w4a8:dyn", "w4a8:static", "w8a16", "w7a16",    "w6a16", "w5a16",
-        "w4a16", "w3a16",    "w2a16",    "fp8",   "fp8:e5m2", "mxfp4", "nf4"};
+        "w8a8",  "w8a8:dyn", "w4a8:dyn", "w4a8:static", "w8a16",
+        "w7a16", "w6a16",    "w5a16",    "w4a16",       "w3a16",
+        "w2a16", "fp8",      "fp8:e5m2", "mxfp4",       "nf4"};
     return i < sizeof words / sizeof *words ? words[i] : NULL;
 }
 
