@@ -14,6 +14,7 @@
 #include "compiler/recipe.h"
 #include "compiler/report.h"
 #include "compiler/runner.h"
+#include "compiler/statistics.h"
 #include "passes/pipeline.h"
 
 // Everything a compile owns, so that there is one place that frees it.
@@ -27,7 +28,8 @@ typedef struct pq_compile {
     pq_placement placement;
     pq_container *container;
     pq_report report;
-    char *metadata; // in the arena
+    pq_stats *stats, *stats_out; // NULL: not asked for
+    char *metadata;              // in the arena
 } pq_compile;
 
 // ---- samples --------------------------------------------------------------
@@ -66,9 +68,25 @@ run_passes(pq_compile *c)
         .note = pq_report_note,
         .note_user = &c->report,
         .calib_facts = &c->report.calib,
+        .stats = c->stats,
+        .stats_out = c->stats_out,
     };
     PQ_TRY(pq_pipeline_compile(&c->graph, &env, NULL));
-    return c->report.st;
+    PQ_TRY(c->report.st);
+    return c->stats_out != NULL
+               ? pq_stats_write(c->ctx, c->stats_out, c->desc->stats_out,
+                                PQ_WRITE_REPLACE)
+               : PTQC_OK;
+}
+
+static ptqc_status
+open_stats(pq_compile *c)
+{
+    if (c->desc->stats != NULL) {
+        PQ_TRY(pq_stats_read(c->ctx, c->desc->stats, &c->stats));
+    }
+    return c->desc->stats_out != NULL ? pq_stats_create(c->ctx, &c->stats_out)
+                                      : PTQC_OK;
 }
 
 static ptqc_status
@@ -120,6 +138,7 @@ compile(pq_compile *c, const ptqc_model *model)
     pq_graph *graph;
     PQ_TRY(pq_recipe_of_desc(c->ctx, c->desc, &c->arena, &c->recipe));
     PQ_TRY(pq_recipe_check_use(c->ctx, c->desc, &c->recipe));
+    PQ_TRY(open_stats(c));
     PQ_TRY(pq_targets_open(c->ctx, c->desc->target, &c->desc->backends,
                            &c->targets));
     PQ_TRY(pq_model_graph(c->ctx, model->import, &graph));
@@ -147,6 +166,8 @@ compile_deinit(pq_compile *c)
     pq_graph_destroy(c->graph);
     pq_report_deinit(&c->report);
     pq_recipe_deinit(&c->recipe);
+    pq_stats_destroy(c->stats);
+    pq_stats_destroy(c->stats_out);
     pq_arena_deinit(&c->scratch);
     pq_arena_deinit(&c->arena);
 }

@@ -16,6 +16,7 @@
 #include "compiler/model.h"
 #include "compiler/recipe.h"
 #include "compiler/runner.h"
+#include "compiler/statistics.h"
 #include "compiler/targets.h"
 #include "passes/match.h"
 #include "passes/pipeline.h"
@@ -37,6 +38,7 @@ typedef struct pq_diff {
     ptqc_ctx *ctx;
     const ptqc_diff_desc *desc;
     pq_recipe recipe;
+    pq_stats *stats; // NULL: none
     pq_arena arena, scratch;
     pq_targets targets;
     pq_graph *real, *coded, *local, *compiled; // NULL: not wanted
@@ -340,7 +342,8 @@ make_graphs(pq_diff *d, const ptqc_model *model)
                        .caps = &d->targets.caps,
                        .samples = c->samples != NULL ? &samples : NULL,
                        .make_runner = pq_session_runner_make,
-                       .runner_user = &runner};
+                       .runner_user = &runner,
+                       .stats = d->stats};
     bool owns = pq_torture_flags(d->ctx) != 0; // graphs get replaced then
     PQ_TRY(pq_pipeline_assign(&d->compiled, &env, NULL));
     PQ_TRY(pq_graph_clone(d->compiled, owns, &d->real));
@@ -468,6 +471,9 @@ prepare(pq_diff *d, const ptqc_model *model)
     const ptqc_compile_desc *c = d->desc->compile;
     PQ_TRY(pq_recipe_of_desc(d->ctx, c, &d->arena, &d->recipe));
     PQ_TRY(check_artifact(d, model));
+    if (c->stats != NULL) {
+        PQ_TRY(pq_stats_read(d->ctx, c->stats, &d->stats));
+    }
     if (d->desc->only_outputs == 0 && !pq_recipe_quantizes(&d->recipe)) {
         return PQ_FAIL(d->ctx, PTQC_E_USAGE,
                        "diff: nothing becomes codes: name a scheme, a recipe "
@@ -618,6 +624,7 @@ diff_deinit(pq_diff *d)
     pq_graph_destroy(d->compiled);
     pq_targets_close(&d->targets);
     pq_recipe_deinit(&d->recipe);
+    pq_stats_destroy(d->stats);
     pq_arena_deinit(&d->scratch);
     pq_arena_deinit(&d->arena);
 }

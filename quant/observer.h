@@ -20,6 +20,7 @@ typedef struct pq_observer_desc {
     double percentile; // PERCENTILE: share of the numbers inside, in %
     ptqc_dtype format;
     bool symmetric;
+    bool keeps_histogram; // also where the rule needs none
 } pq_observer_desc;
 
 typedef struct pq_observer {
@@ -38,6 +39,7 @@ PTQC_MUST_USE ptqc_status pq_observer_take(pq_observer *o, const float *x,
 // The range, within [min, max] of what was seen, 0 included.
 void pq_observer_range(const pq_observer *o, float *out_min, float *out_max);
 const char *pq_observer_name(pq_observer_kind kind);
+bool pq_observer_needs_histogram(pq_observer_kind kind);
 
 // ---- the rules ------------------------------------------------------------
 

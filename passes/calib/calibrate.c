@@ -8,6 +8,7 @@
 
 #include "passes/calib/samples.h"
 #include "passes/calib/sanity.h"
+#include "passes/calib/stats.h"
 #include "passes/match.h"
 #include "passes/params.h"
 #include "passes/plan.h"
@@ -65,7 +66,9 @@ make_observers(pq_calibration *c)
         const pq_observer_desc desc = {.kind = settings.observer,
                                        .percentile = settings.percentile,
                                        .format = s->format,
-                                       .symmetric = s->symmetric};
+                                       .symmetric = s->symmetric,
+                                       .keeps_histogram =
+                                           c->env->stats_out != NULL};
         pq_observer_init(&c->observers[i], ctx, &desc);
     }
     return PTQC_OK;
@@ -84,6 +87,20 @@ observe(void *user, pq_value_id v, const pq_tensor *t)
                             t->bytes / sizeof(float));
 }
 
+static void
+range_of(const pq_calibration *c, uint32_t i, float *out_min, float *out_max)
+{
+    pq_str name = pq_graph_value(c->g, c->watched[i])->name;
+    const pq_stat *stat =
+        c->env->stats != NULL ? pq_stats_find(c->env->stats, name) : NULL;
+    if (stat != NULL && stat->has_range) { // said by hand
+        *out_min = stat->range_min;
+        *out_max = stat->range_max;
+        return;
+    }
+    pq_observer_range(&c->observers[i], out_min, out_max);
+}
+
 static ptqc_status
 annotate(pq_calibration *c, uint32_t i)
 {
@@ -96,11 +113,35 @@ annotate(pq_calibration *c, uint32_t i)
                "its range",
                PQ_STR_ARG(v->name), (unsigned long long)o->refused);
     }
-    pq_observer_range(o, &min, &max);
-    pq_sanity_report(&c->sanity[i], c->env, v->name, o, min, max);
+    range_of(c, i, &min, &max);
+    if (c->env->stats == NULL) {
+        pq_sanity_report(&c->sanity[i], c->env, v->name, o, min, max);
+    }
+    if (c->env->stats_out != NULL) {
+        PQ_TRY(pq_stats_keep(c->env->stats_out, v->name, o));
+    }
     pq_params p =
         pq_params_of_range(min, max, o->desc.format, o->desc.symmetric);
     return pq_annotate_params(c->g, c->watched[i], p);
+}
+
+static ptqc_status
+collect(pq_calibration *c)
+{
+    const pq_pass_env *env = c->env;
+    if (env->stats == NULL) {
+        PQ_TRY(pq_run_samples(c->g, env, "calibrate", c->watched, c->count,
+                              observe, c));
+        if (env->stats_out != NULL && c->count > 0) {
+            env->stats_out->sample_count += c->sanity[0].sample_count;
+        }
+        return PTQC_OK;
+    }
+    for (uint32_t i = 0; i < c->count; i++) {
+        pq_str name = pq_graph_value(c->g, c->watched[i])->name;
+        PQ_TRY(pq_stats_restore(env->stats, name, &c->observers[i]));
+    }
+    return PTQC_OK;
 }
 
 ptqc_status
@@ -113,7 +154,7 @@ pq_pass_calibrate(pq_graph *g, pq_pass_env *env)
         return PTQC_OK;
     }
     PQ_TRY(make_observers(&c));
-    st = pq_run_samples(g, env, "calibrate", c.watched, c.count, observe, &c);
+    st = collect(&c);
     for (uint32_t i = 0; i < c.count && st == PTQC_OK; i++) {
         st = annotate(&c, i);
     }

@@ -253,6 +253,11 @@ pq_pass_correct_bias(pq_graph *g, pq_pass_env *env)
     if (c.count == 0) {
         return PTQC_OK;
     }
+    if (env->samples == NULL) { // ranges came from statistics
+        pq_say(pq_graph_ctx(g), PTQC_SEVERITY_WARNING,
+               "biases are not corrected: that takes samples");
+        return PTQC_OK;
+    }
     PQ_TRY(pq_run_samples(g, env, "correct bias", c.watched, c.count, observe,
                           &c));
     PQ_FOR_EACH_OP(g, id)
