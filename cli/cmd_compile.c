@@ -2,12 +2,31 @@
 //
 // ptqc compile: model in, artifact out, and a summary of what happened.
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "cli/desc.h"
 #include "cli/feed.h"
 #include "cli/subject.h"
+
+// ---- options --------------------------------------------------------------
+
+// --work-dir, else a folder beside the output; freed with free.
+static ptqc_status
+read_work_dir(cli *c, const char *output, char **out)
+{
+    const char *given = cli_get(c, CLI_WORK_DIR)->text;
+    const char *base = given != NULL ? given : output;
+    const char *end = given != NULL ? "" : ".work";
+    size_t n = strlen(base) + strlen(end) + 1;
+    *out = malloc(n);
+    if (*out == NULL) {
+        return cli_fail(c, PTQC_E_RESOURCE, "out of memory");
+    }
+    (void)snprintf(*out, n, "%s%s", base, end);
+    return PTQC_OK;
+}
 
 // ---- the output file ------------------------------------------------------
 
@@ -144,7 +163,6 @@ compile(cli *c, ptqc_model *model, ptqc_compile_desc *desc, const char *output)
     desc->report_user = &told;
     if (cli_given(c, CLI_CALIB)) {
         st = cli_samples_open(c, model, &samples);
-        desc->samples = cli_samples_get;
         desc->samples_user = &samples;
         desc->calibration_note = samples.note;
     }
@@ -182,6 +200,7 @@ cli_compile(cli *c)
     const char *output = cli_get(c, CLI_OUTPUT)->text;
     ptqc_compile_desc desc;
     ptqc_model *model = NULL;
+    char *work_dir = NULL;
     ptqc_status st = cli_desc_read(c, &desc);
     if (st == PTQC_OK) {
         st = ptqc_compile_check_desc(c->ctx, &desc);
@@ -190,11 +209,16 @@ cli_compile(cli *c)
         st = check_output(c, path, output);
     }
     if (st == PTQC_OK) {
+        st = read_work_dir(c, output, &work_dir);
+        desc.work_dir = work_dir;
+    }
+    if (st == PTQC_OK) {
         st = ptqc_model_open(c->ctx, path, &model);
     }
     if (st == PTQC_OK) {
         st = compile(c, model, &desc, output);
     }
     ptqc_model_close(model);
+    free(work_dir);
     return st;
 }

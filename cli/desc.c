@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "cli/feed.h"
+
 static ptqc_status
 read_scheme(cli *c, const char **out)
 {
@@ -101,6 +103,9 @@ cli_desc_read(cli *c, ptqc_compile_desc *out)
         st = cli_fail(c, PTQC_E_USAGE,
                       "--stats-out: expected --calib, and no --stats, to keep "
                       "statistics of");
+    }
+    if (cli_given(c, CLI_CALIB)) {
+        out->samples = cli_samples_get; // opened when the model is
     }
     return st;
 }

@@ -62,6 +62,13 @@ typedef struct cli_samples {
     uint64_t sample_count;
 } cli_samples;
 
+// Whether the model takes tokens and positions, so that a text can feed it.
+bool cli_takes_text(const ptqc_model *model);
+// calib_text.c: the sequences of a text or of ids (.i32) as one array per
+// model input, the first axis counting them.
+ptqc_status cli_text_samples(cli *c, const ptqc_model *model, const char *path,
+                             cli_array *arrays);
+
 ptqc_status cli_samples_open(cli *c, const ptqc_model *model, cli_samples *out);
 // The same of the files of another option.
 ptqc_status cli_samples_open_of(cli *c, const ptqc_model *model,

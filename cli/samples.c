@@ -2,7 +2,8 @@
 //
 // Calibration samples: arrays whose first axis counts samples (each is fed as
 // a batch of one), .npz files with one array per input, and what is read one
-// sample at a time (source.c): pictures, test data sets, random numbers.
+// sample at a time (source.c): pictures, test data sets, random numbers, and
+// texts of language models (calib_text.c).
 // Several --calib follow one another.
 
 #include <stdlib.h>
@@ -26,15 +27,25 @@ add_note(cli_samples *s, const char *path)
     return PTQC_OK;
 }
 
+static bool
+ends_with(const char *path, const char *end)
+{
+    size_t n = strlen(path), k = strlen(end);
+    return n >= k && strcmp(path + n - k, end) == 0;
+}
+
 // One array per model input from each file; a .npz is asked by input name.
 static ptqc_status
 read_file(cli_samples *s, const char *path, cli_array *arrays)
 {
     uint32_t inputs = ptqc_model_input_count(s->model);
-    size_t n = strlen(path);
     ptqc_tensor_info info;
     ptqc_model_input(s->model, 0, &info);
-    if (n < 4 || strcmp(path + n - 4, ".npz") != 0) {
+    if (cli_takes_text(s->model) && !ends_with(path, ".npy") &&
+        !ends_with(path, ".npz")) {
+        return cli_text_samples(s->c, s->model, path, arrays);
+    }
+    if (!ends_with(path, ".npz")) {
         if (inputs != 1) {
             return cli_fail(s->c, PTQC_E_USAGE,
                             "--calib %s: the model has %u inputs; give a "

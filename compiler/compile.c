@@ -9,12 +9,15 @@
 
 #include "compiler/adapter.h"
 #include "compiler/build.h"
+#include "compiler/fingerprint.h"
 #include "compiler/model.h"
 #include "compiler/place.h"
 #include "compiler/recipe.h"
 #include "compiler/report.h"
 #include "compiler/runner.h"
 #include "compiler/statistics.h"
+#include "passes/calib/checkpoint.h"
+#include "passes/method.h"
 #include "passes/pipeline.h"
 
 // Everything a compile owns, so that there is one place that frees it.
@@ -29,7 +32,8 @@ typedef struct pq_compile {
     pq_container *container;
     pq_report report;
     pq_stats *stats, *stats_out; // NULL: not asked for
-    char *metadata;              // in the arena
+    char *metadata; // in the arena
+    pq_sha256 fingerprint;
 } pq_compile;
 
 // ---- samples --------------------------------------------------------------
@@ -45,8 +49,28 @@ samples_used(const ptqc_compile_desc *desc, const pq_recipe *recipe)
 
 // ---- the phases -----------------------------------------------------------
 
+// The folder for checkpoints, when a pass of this compile can use it.
 static ptqc_status
-run_passes(pq_compile *c)
+prepare_work(pq_compile *c, const ptqc_model *model, pq_pass_env *env)
+{
+    if (c->desc->work_dir == NULL || !pq_method_streams(c->recipe.method)) {
+        return PTQC_OK;
+    }
+    const pq_fingerprint_desc desc = {.model = model->import,
+                                      .recipe = &c->recipe,
+                                      .samples = env->samples,
+                                      .input_count =
+                                          pq_graph_input_count(c->graph),
+                                      .target = c->desc->target};
+    PQ_TRY(pq_make_dir(c->ctx, c->desc->work_dir));
+    PQ_TRY(pq_fingerprint(c->ctx, &desc, &c->fingerprint));
+    env->work_dir = c->desc->work_dir;
+    env->fingerprint = &c->fingerprint;
+    return PTQC_OK;
+}
+
+static ptqc_status
+run_passes(pq_compile *c, const ptqc_model *model)
 {
     pq_sample_adapter adapter;
     PQ_TRY(pq_sample_adapter_init(&adapter, &c->arena, c->desc->samples,
@@ -71,6 +95,7 @@ run_passes(pq_compile *c)
         .stats = c->stats,
         .stats_out = c->stats_out,
     };
+    PQ_TRY(prepare_work(c, model, &env));
     PQ_TRY(pq_pipeline_compile(&c->graph, &env, NULL));
     PQ_TRY(c->report.st);
     return c->stats_out != NULL
@@ -143,7 +168,7 @@ compile(pq_compile *c, const ptqc_model *model)
                            &c->targets));
     PQ_TRY(pq_model_graph(c->ctx, model->import, &graph));
     PQ_TRY(pq_graph_clone(graph, false, &c->graph));
-    PQ_TRY(run_passes(c));
+    PQ_TRY(run_passes(c, model));
     return finish(c, model);
 }
 
@@ -197,7 +222,12 @@ ptqc_compile_file(ptqc_ctx *ctx, ptqc_model *model,
                        pq_writer_offset(writer));
     }
     compile_deinit(&c);
-    return st == PTQC_OK ? pq_writer_commit(writer) : st;
+    PQ_TRY(st);
+    PQ_TRY(pq_writer_commit(writer));
+    if (desc != NULL && desc->work_dir != NULL) {
+        pq_units_remove(desc->work_dir);
+    }
+    return PTQC_OK;
 }
 
 ptqc_status

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "passes/method.h"
 
 // ptqc_observer_kind -> ours.
 static const pq_observer_kind pq_observers[] = {
@@ -95,7 +96,7 @@ set_method(ptqc_ctx *ctx, const ptqc_compile_desc *desc, pq_recipe *out)
     return pq_method_is_known(out->method)
                ? PTQC_OK
                : PQ_FAIL(ctx, PTQC_E_USAGE,
-                         "method '%s': expected one that exists: rtn",
+                         "method '%s': expected " PQ_METHOD_SPELLING,
                          desc->method);
 }
 
@@ -221,6 +222,13 @@ ptqc_status
 pq_recipe_check_use(ptqc_ctx *ctx, const ptqc_compile_desc *desc,
                     const pq_recipe *r)
 {
+    if (pq_method_streams(r->method) &&
+        (!pq_recipe_quantizes(r) || desc->samples == NULL)) {
+        return PQ_FAIL(ctx, PTQC_E_USAGE,
+                       "method '%.*s': expected a scheme and calibration "
+                       "samples",
+                       PQ_STR_ARG(r->method));
+    }
     bool does_nothing = desc->recipe != NULL && desc->scheme == NULL &&
                         !pq_recipe_quantizes(r) && r->kv == PQ_KV_AS_IS;
     return does_nothing

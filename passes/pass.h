@@ -36,6 +36,12 @@ typedef struct pq_pass_env {
     const pq_samples *samples; // NULL = none
     pq_runner_make_fn make_runner;
     void *runner_user;
+    // Folder for scratch files and for checkpoints of long passes; NULL: all
+    // stays in memory, and nothing can be resumed.
+    const char *work_dir;
+    // Of model, recipe, calibration and version: what a checkpoint must have
+    // been made of. NULL: no checkpoints.
+    const pq_sha256 *fingerprint;
     // Facts for the report, one per line: ("matmul_3", "w8a8", "why").
     void (*note)(void *user, pq_str where, const char *what, const char *why);
     void *note_user;

@@ -7,6 +7,7 @@
 #include "base/threads.h"
 #include "ir/text.h"
 #include "ir/verify.h"
+#include "passes/method.h"
 
 #if defined(NDEBUG)
 #define PQ_VERIFY_ALWAYS false
@@ -138,12 +139,24 @@ static const char *const simplify[] = {
 // When the recipe names a type of key and value states.
 static const char *const retype[] = {"kv-type"};
 
-// From a scheme to codes.
+// From a scheme to annotations.
 static const char *const assign[] = {"assign-schemes"};
-static const char *const quantize[] = {
-    "calibrate",    "propagate-params", "scale-weights",
-    "correct-bias", "insert-qdq",
+
+// When the method says so.
+static const char *const smooth[] = {"smoothquant"};
+static const char *const protect[] = {"awq"};
+static const char *const solve[] = {"gptq"};
+
+// From annotations to scales.
+static const char *const scale[] = {
+    "spare-outliers",
+    "calibrate",
+    "propagate-params",
+    "scale-weights",
 };
+
+// From scales to codes.
+static const char *const encode[] = {"correct-bias", "insert-qdq"};
 
 // Graphs with codes, ours and those that come quantized.
 static const char *const integrate[] = {
@@ -162,6 +175,25 @@ static const char *const clean[] = {"drop-fake-quant", "dce"};
 
 #define PQ_RUN(list)                                                           \
     pq_pipeline_run(g, env, list, sizeof list / sizeof *list, desc)
+
+// From annotations to codes, by the recipe's method.
+static ptqc_status
+quantize(pq_graph **g, pq_pass_env *env, const pq_pipeline_desc *desc)
+{
+    pq_method method;
+    PQ_TRY(pq_method_of(*g, env, &method));
+    if (method.does_smooth) {
+        PQ_TRY(PQ_RUN(smooth));
+    }
+    if (method.does_awq) {
+        PQ_TRY(PQ_RUN(protect));
+    }
+    PQ_TRY(PQ_RUN(scale));
+    if (method.does_gptq) {
+        PQ_TRY(PQ_RUN(solve));
+    }
+    return PQ_RUN(encode);
+}
 
 // Weights of a file that are codes already.
 static bool
@@ -207,7 +239,7 @@ ptqc_status
 pq_pipeline_encode(pq_graph **g, pq_pass_env *env, const pq_pipeline_desc *desc)
 {
     if (pq_recipe_quantizes(env->recipe)) {
-        return PQ_RUN(quantize);
+        return quantize(g, env, desc);
     }
     if (has_codes(*g)) {
         pq_graph_set_stage(*g, PQ_STAGE_QUANTIZED);

@@ -6,20 +6,14 @@
 
 #include "base/json.h"
 #include "passes/match.h"
+#include "passes/method.h"
 
 // ---- names ----------------------------------------------------------------
-
-static const char *const pq_methods[] = {"rtn"};
 
 bool
 pq_method_is_known(pq_str name)
 {
-    for (size_t i = 0; i < sizeof pq_methods / sizeof *pq_methods; i++) {
-        if (pq_str_equal_z(name, pq_methods[i])) {
-            return true;
-        }
-    }
-    return false;
+    return pq_method_parse(name, NULL);
 }
 
 static const char *const pq_kv_names[] = {

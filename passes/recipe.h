@@ -18,7 +18,7 @@ typedef enum pq_kv_type { // of key and value states
 typedef struct pq_recipe {
     bool has_scheme; // false: no scheme but what rules say
     pq_scheme_request scheme;
-    pq_str method; // "rtn"
+    pq_str method; // as method.h: "rtn"
     pq_observer_kind observer;
     pq_scale_search scale_search; // of weights
     double percentile;            // of PQ_OBSERVER_PERCENTILE, e.g. 99.99
@@ -68,7 +68,7 @@ typedef struct pq_preset {
 const pq_preset *pq_preset_at(uint32_t i); // NULL past the end
 const pq_preset *pq_preset_find(pq_str name);
 
-// Methods that exist: "rtn". For messages and --method.
+// Whether passes/method.h has such a method.
 bool pq_method_is_known(pq_str name);
 // "f16", "f32", "int8".
 bool pq_kv_type_parse(pq_str text, pq_kv_type *out);

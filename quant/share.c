@@ -16,11 +16,13 @@
 #include "base/float16.h"
 #include "base/mathfn.h"
 #include "base/narrow.h"
+#include "quant/linalg/micro.h"
 
 #define F16_MIN_NORMAL 0x1p-14f
 
-#define SEARCH_STEPS 50 // the range shrinks in fiftieths ...
-#define SEARCH_LEAST 10 // ... down to a fifth
+#define PIECE        256 // elements whose errors are summed in f32
+#define SEARCH_STEPS 50  // the range shrinks in fiftieths ...
+#define SEARCH_LEAST 10  // ... down to a fifth
 
 // ---- codes ----------------------------------------------------------------
 
@@ -33,14 +35,25 @@ typedef struct pq_coder {
     float lo, hi;            // of code - zero point
 } pq_coder;
 
+void
+pq_weight_code_range(const pq_scheme *scheme, int32_t *out_min,
+                     int32_t *out_max)
+{
+    const pq_format *f = pq_format_find(scheme->format, scheme->bits);
+    bool is_narrow = scheme->symmetric && f->bits >= 8;
+    *out_min = is_narrow ? f->narrow_min : f->min;
+    *out_max = f->max;
+}
+
 static pq_coder
 coder_of(const pq_scheme *scheme, pq_params p)
 {
     const pq_format *f = pq_format_find(scheme->format, scheme->bits);
-    bool is_narrow = scheme->symmetric && f->bits >= 8;
-    int32_t min = is_narrow ? f->narrow_min : f->min;
+    int32_t min;
+    int32_t max;
+    pq_weight_code_range(scheme, &min, &max);
     return (pq_coder){f, p, pq_narrow_of(f->dtype), (float)(min - p.zero_point),
-                      (float)(f->max - p.zero_point)};
+                      (float)(max - p.zero_point)};
 }
 
 // The byte that stores x.
@@ -76,6 +89,31 @@ pq_share_encode(const pq_share *s, const pq_scheme *scheme, pq_params p,
     }
 }
 
+static bool
+is_integer(const pq_format *f)
+{
+    return f->dtype != PTQC_F8E4M3 && f->dtype != PTQC_F8E5M2;
+}
+
+void
+pq_share_decode(const pq_scheme *scheme, pq_params p, const uint8_t *codes,
+                int64_t n, float *out)
+{
+    const pq_format *f = pq_format_find(scheme->format, scheme->bits);
+    for (int64_t i = 0; i < n && f->dtype == PTQC_F8E4M3; i++) {
+        out[i] = pq_e4m3_to_f32(codes[i]) * p.scale;
+    }
+    for (int64_t i = 0; i < n && f->dtype == PTQC_F8E5M2; i++) {
+        out[i] = pq_e5m2_to_f32(codes[i]) * p.scale;
+    }
+    // Integers, in two's complement when signed.
+    int32_t sign = f->min < 0 ? 0x80 : 0;
+    int32_t zero = p.zero_point + sign;
+    for (int64_t i = 0; i < n && is_integer(f); i++) {
+        out[i] = (float)((codes[i] ^ sign) - zero) * p.scale;
+    }
+}
+
 // ---- scales ---------------------------------------------------------------
 
 static void
@@ -99,20 +137,75 @@ typedef struct pq_scale_choice {
     const pq_scheme *scheme;
     pq_params best;
     double least; // squared error of best
+    const pq_micro *micro;
 } pq_scale_choice;
+
+// Elements of a share that lie together, or are brought together.
+typedef struct pq_piece {
+    const float *w;
+    const float *importance; // or NULL
+    int64_t n;
+    float w_copy[PIECE], importance_copy[PIECE];
+} pq_piece;
+
+// The piece that begins with element `first` (counted over all runs).
+static void
+piece_at(const pq_share *s, int64_t first, pq_piece *out)
+{
+    int64_t i = first % s->length;
+    const float *w = s->w + first / s->length * s->stride + i;
+    int64_t left = s->runs * s->length - first;
+    out->n = left < PIECE ? left : PIECE;
+    out->w = out->w_copy;
+    out->importance = s->importance != NULL ? out->importance_copy : NULL;
+    if (s->length - i >= out->n) {
+        out->w = w;
+        out->importance = s->importance != NULL ? s->importance + i : NULL;
+        return;
+    }
+    for (int64_t k = 0; k < out->n; k++) {
+        out->w_copy[k] = *w++;
+        out->importance_copy[k] = s->importance != NULL ? s->importance[i] : 1;
+        if (++i == s->length) {
+            i = 0;
+            w += s->stride - s->length;
+        }
+    }
+}
+
+// Integers, in f32 within a piece: in units of the scale nothing overflows.
+static double
+integer_error(const pq_scale_choice *choice, const pq_coder *c)
+{
+    const pq_share *s = choice->share;
+    double scale = (double)c->p.scale;
+    double sum = 0;
+    pq_piece piece;
+    for (int64_t i = 0; i < s->runs * s->length; i += piece.n) {
+        piece_at(s, i, &piece);
+        sum += (double)choice->micro->rounding_error(
+            piece.w, piece.importance, piece.n, c->p.scale, c->lo, c->hi);
+    }
+    return sum * scale * scale;
+}
 
 static double
 squared_error(const pq_scale_choice *choice, pq_params p)
 {
     const pq_share *s = choice->share;
     pq_coder c = coder_of(choice->scheme, p);
+    if (is_integer(c.format)) {
+        return integer_error(choice, &c);
+    }
     double scale = (double)p.scale;
     double sum = 0;
     for (int64_t r = 0; r < s->runs; r++) {
         const float *w = s->w + r * s->stride;
         for (int64_t i = 0; i < s->length; i++) {
             double d = (double)w[i] - scale * (double)rounded(&c, w[i]);
-            sum += d * d;
+            double factor =
+                s->importance != NULL ? (double)s->importance[i] : 1;
+            sum += factor * d * d;
         }
     }
     return sum;
@@ -218,11 +311,25 @@ choose(const pq_share *s, const pq_scheme *scheme, pq_scale_search search)
     if (!has_choice || !(min < 0 || max > 0)) {
         return p;
     }
-    pq_scale_choice choice = {s, scheme, p, HUGE_VAL};
+    pq_scale_choice choice = {s, scheme, p, HUGE_VAL, pq_micro_best()};
     int last = search == PQ_SCALE_MSE ? SEARCH_LEAST : SEARCH_STEPS;
     for (int i = SEARCH_STEPS; i >= last; i--) {
         float share = (float)i / SEARCH_STEPS;
         try_range(&choice, f, min * share, max * share);
+    }
+    return choice.best;
+}
+
+pq_params
+pq_share_params_shrunk(const pq_share *s, const pq_scheme *scheme, float shrink)
+{
+    float min, max;
+    const pq_format *f = pq_format_find(scheme->format, scheme->bits);
+    range_of(s, &min, &max);
+    pq_params p = params_of(scheme, f, min * shrink, max * shrink);
+    pq_scale_choice choice = {s, scheme, p, HUGE_VAL, pq_micro_best()};
+    if (scheme->symmetric && f->bits < 8 && (min < 0 || max > 0)) {
+        try_range(&choice, f, min * shrink, max * shrink);
     }
     return choice.best;
 }

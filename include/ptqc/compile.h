@@ -45,7 +45,7 @@ typedef struct ptqc_compile_desc {
     const char *recipe_text; // a recipe's text instead (of an artifact's
                              // metadata, say); NULL: none
     const char *scheme; // "w8a8", "w4a16:g128:sym", ...; NULL: stay as it is
-    const char *method; // "rtn" by default
+    const char *method; // "rtn" by default; "awq+gptq", docs/methods.md
     ptqc_observer_kind observer;
     double percentile; // default 99.99
     ptqc_scale_search scale_search;
@@ -67,6 +67,12 @@ typedef struct ptqc_compile_desc {
     // come from `stats` instead of samples; what samples show is written to
     // `stats_out`, which may be replaced. NULL: none.
     const char *stats, *stats_out;
+    // Folder (made when missing) for scratch files and checkpoints of methods
+    // that take long; NULL: all stays in memory. A compile that was
+    // interrupted goes on where its checkpoints end when everything is equal
+    // that decides the result, else it is refused (PTQC_E_USAGE).
+    // ptqc_compile_file removes the checkpoints when it has succeeded.
+    const char *work_dir;
     // Provenance text about the calibration data ("calib.npy sha256:..").
     const char *calibration_note;
     // Told once, when everything is done but the file's appearance: the

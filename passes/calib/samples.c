@@ -70,8 +70,8 @@ run_all(pq_sampling *s, pq_runner *runner)
                : PQ_FAIL(ctx, PTQC_E_USAGE, "calibration data holds no sample");
 }
 
-static ptqc_status
-clone_float(pq_graph *g, pq_graph **out)
+ptqc_status
+pq_clone_float(pq_graph *g, pq_graph **out)
 {
     PQ_TRY(pq_graph_clone(g, false, out));
     pq_drop_annotations(*out);
@@ -99,7 +99,7 @@ pq_run_samples(pq_graph *g, const pq_pass_env *env, const char *phase,
     for (uint32_t i = 0; i < count; i++) {
         s.is_watched[watched[i].index] = true;
     }
-    PQ_TRY_OR(done, clone_float(g, &clone));
+    PQ_TRY_OR(done, pq_clone_float(g, &clone));
     PQ_TRY_OR(done, env->make_runner(env->runner_user, clone, watched, count,
                                      &runner));
     st = run_all(&s, runner);
