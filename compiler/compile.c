@@ -32,7 +32,7 @@ typedef struct pq_compile {
     pq_container *container;
     pq_report report;
     pq_stats *stats, *stats_out; // NULL: not asked for
-    char *metadata; // in the arena
+    char *metadata;              // in the arena
     pq_sha256 fingerprint;
 } pq_compile;
 
@@ -45,6 +45,19 @@ samples_used(const ptqc_compile_desc *desc, const pq_recipe *recipe)
     uint64_t limit = recipe->sample_limit;
     uint64_t count = desc->sample_count;
     return count > 0 && (limit == 0 || limit > count) ? count : limit;
+}
+
+// Whether something of this compile looks at samples.
+static bool
+uses_samples(const pq_compile *c)
+{
+    const pq_rules *rules = c->recipe.rules;
+    bool has_method = pq_method_streams(c->recipe.method);
+    for (uint32_t i = 0; rules != NULL && i < rules->count; i++) {
+        has_method |= (rules->rules[i].sets & PQ_SETS_METHOD) != 0;
+    }
+    return has_method || c->stats_out != NULL ||
+           pq_recipe_is_static(&c->recipe);
 }
 
 // ---- the phases -----------------------------------------------------------
@@ -96,6 +109,10 @@ run_passes(pq_compile *c, const ptqc_model *model)
         .stats_out = c->stats_out,
     };
     PQ_TRY(prepare_work(c, model, &env));
+    if (env.samples != NULL && !uses_samples(c)) {
+        pq_say(c->ctx, PTQC_SEVERITY_WARNING,
+               "calibration samples are not used: no activations are static");
+    }
     PQ_TRY(pq_pipeline_compile(&c->graph, &env, NULL));
     PQ_TRY(c->report.st);
     return c->stats_out != NULL

@@ -16,6 +16,10 @@ add_squares(pq_stats *s, const char *path, pq_str name, const uint8_t *p,
             int64_t n, double rows, double divisor)
 {
     pq_stat *stat;
+    char own[256]; // our op's name: models of both namings have it
+    if (pq_llm_op_name(name, own, sizeof own)) {
+        name = pq_str_of(own);
+    }
     if (pq_stats_find(s, name) != NULL) {
         return PQ_FAIL(s->ctx, PTQC_E_INPUT, "%s: '%.*s' is there twice", path,
                        PQ_STR_ARG(name));

@@ -6,6 +6,7 @@
 // annotations, whose value ids are the same. What observers count does not
 // depend on the number of threads.
 
+#include "passes/calib/columns.h"
 #include "passes/calib/samples.h"
 #include "passes/calib/sanity.h"
 #include "passes/calib/stats.h"
@@ -21,7 +22,8 @@ typedef struct pq_calibration {
     pq_observer *observers; // [count], owned
     pq_sanity *sanity;      // [count]
     uint32_t count;
-    uint32_t *slot_of; // [values] index into watched + 1; 0 = not watched
+    uint32_t *slot_of;  // [values] index into watched + 1; 0 = not watched
+    pq_columns columns; // when statistics are kept
 } pq_calibration;
 
 static ptqc_status
@@ -79,6 +81,9 @@ observe(void *user, pq_value_id v, const pq_tensor *t)
 {
     pq_calibration *c = user;
     uint32_t slot = c->slot_of[v.index];
+    if (c->env->stats_out != NULL) {
+        (void)pq_columns_take(&c->columns, v, t);
+    }
     if (slot == 0 || t->dtype != PTQC_F32) {
         return PTQC_OK;
     }
@@ -125,23 +130,43 @@ annotate(pq_calibration *c, uint32_t i)
     return pq_annotate_params(c->g, c->watched[i], p);
 }
 
+// Everything that is looked at: values to be codes, then columns.
+static ptqc_status
+run_samples(pq_calibration *c)
+{
+    uint32_t n = c->count;
+    pq_value_id *all = pq_arena_array(
+        c->env->scratch, (size_t)n + c->columns.count + 1, sizeof *all);
+    PQ_TRY_ALLOC(all);
+    for (uint32_t i = 0; i < n; i++) {
+        all[i] = c->watched[i];
+    }
+    for (uint32_t i = 0; i < c->columns.count; i++) {
+        if (c->slot_of[c->columns.watched[i].index] == 0) {
+            all[n++] = c->columns.watched[i];
+        }
+    }
+    return pq_run_samples(c->g, c->env, "calibrate", all, n, observe, c);
+}
+
 static ptqc_status
 collect(pq_calibration *c)
 {
     const pq_pass_env *env = c->env;
-    if (env->stats == NULL) {
-        PQ_TRY(pq_run_samples(c->g, env, "calibrate", c->watched, c->count,
-                              observe, c));
-        if (env->stats_out != NULL && c->count > 0) {
-            env->stats_out->sample_count += c->sanity[0].sample_count;
-        }
-        return PTQC_OK;
-    }
-    for (uint32_t i = 0; i < c->count; i++) {
+    for (uint32_t i = 0; env->stats != NULL && i < c->count; i++) {
         pq_str name = pq_graph_value(c->g, c->watched[i])->name;
         PQ_TRY(pq_stats_restore(env->stats, name, &c->observers[i]));
     }
-    return PTQC_OK;
+    if (env->stats != NULL) {
+        return PTQC_OK;
+    }
+    PQ_TRY(run_samples(c));
+    if (env->stats_out == NULL) {
+        return PTQC_OK;
+    }
+    env->stats_out->sample_count +=
+        c->count > 0 ? c->sanity[0].sample_count : c->columns.sample_count;
+    return pq_columns_keep(&c->columns, c->g, env->stats_out);
 }
 
 ptqc_status
@@ -150,7 +175,10 @@ pq_pass_calibrate(pq_graph *g, pq_pass_env *env)
     pq_calibration c = {.g = g, .env = env};
     ptqc_status st = PTQC_OK;
     PQ_TRY(find_watched(&c));
-    if (c.count == 0) {
+    if (env->stats_out != NULL) {
+        PQ_TRY(pq_columns_init(&c.columns, g, env->scratch));
+    }
+    if (c.count + c.columns.count == 0) {
         return PTQC_OK;
     }
     PQ_TRY(make_observers(&c));

@@ -14,11 +14,38 @@
 
 // ---- writing --------------------------------------------------------------
 
+// The number of a well-formed character of n bytes.
+static uint32_t
+code_point(const char *p, size_t n)
+{
+    static const uint8_t masks[5] = {0, 0x7f, 0x1f, 0x0f, 0x07};
+    uint32_t c = (uint8_t)p[0] & masks[n];
+    for (size_t i = 1; i < n; i++) {
+        c = c << 6 | ((uint8_t)p[i] & 0x3f);
+    }
+    return c;
+}
+
+// In double quotes. Bytes that are not UTF-8, which YAML lacks, become the
+// text \xNN.
 static void
 print_name(pq_str name, pq_strbuf *out)
 {
     pq_strbuf_add_z(out, "  - name: \"");
-    pq_strbuf_add_escaped(out, name);
+    for (size_t i = 0, n; i < name.n; i += n) {
+        pq_str rest = {name.p + i, name.n - i};
+        n = pq_str_printable(rest);
+        if (n > 0) {
+            bool is_special = *rest.p == '"' || *rest.p == '\\';
+            pq_strbuf_add_z(out, is_special ? "\\" : "");
+            pq_strbuf_add(out, (pq_str){rest.p, n});
+        } else if ((n = pq_str_utf8(rest)) > 0) {
+            pq_strbuf_addf(out, "\\U%08x", code_point(rest.p, n));
+        } else {
+            n = 1;
+            pq_strbuf_addf(out, "\\\\x%02x", (uint8_t)*rest.p);
+        }
+    }
     pq_strbuf_add_z(out, "\"\n");
 }
 

@@ -57,8 +57,8 @@ make_dat(dat_file *f)
 static void
 check(const pq_stats *s, double rows)
 {
-    const pq_stat *q = pq_stats_find(s, PQ_STR("blk.0.attn_q.weight"));
-    const pq_stat *k = pq_stats_find(s, PQ_STR("blk.0.attn_k.weight"));
+    const pq_stat *q = pq_stats_find(s, PQ_STR("layers.0.q"));
+    const pq_stat *k = pq_stats_find(s, PQ_STR("layers.0.k"));
     static const float expected[3] = {0.5f, 0, 2};
     static const float ones[3] = {1, 1, 1};
     assert_non_null(q);
@@ -209,6 +209,31 @@ other_gguf(void **state)
     ptqc_ctx_destroy(ctx);
 }
 
+static void
+op_names(void **state)
+{
+    (void)state;
+    static const char *const pairs[][2] = {
+        {"blk.12.ffn_down.weight", "layers.12.down"},
+        {"model.layers.3.self_attn.q_proj.weight", "layers.3.q"},
+        {"token_embd.weight", "embedding"},
+        {"lm_head.weight", "output"},
+        {"blk.x.attn_q.weight", NULL},
+        {"blk.1.attn_q.bias", NULL},
+        {"blk..attn_q.weight", NULL},
+        {"blk.1.attn_q", NULL},
+        {"", NULL},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        char out[64];
+        bool is_known = pq_llm_op_name(pq_str_of(pairs[i][0]), out, sizeof out);
+        assert_int_equal(is_known, pairs[i][1] != NULL);
+        if (is_known) {
+            assert_string_equal(out, pairs[i][1]);
+        }
+    }
+}
+
 static ptqc_status
 sweep_body(ptqc_ctx *ctx, void *user)
 {
@@ -239,9 +264,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(older_kind),          cmocka_unit_test(refused_dat),
-        cmocka_unit_test(newer_kind),          cmocka_unit_test(other_gguf),
-        cmocka_unit_test(failing_allocations),
+        cmocka_unit_test(older_kind), cmocka_unit_test(refused_dat),
+        cmocka_unit_test(newer_kind), cmocka_unit_test(other_gguf),
+        cmocka_unit_test(op_names),   cmocka_unit_test(failing_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,7 +34,10 @@ stats_of(ptqc_ctx *ctx, uint64_t seed, float scale)
     pq_observer o;
     assert_int_equal(pq_stats_create(ctx, &s), PTQC_OK);
     observe(ctx, &o, seed, scale);
-    assert_int_equal(pq_stats_keep(s, PQ_STR("relu \"a\"\n"), &o), PTQC_OK);
+    assert_int_equal(
+        pq_stats_keep(s, PQ_STR("relu \"a\"\n\xc2\x89\xe2\x80\xae\xc3\xa9"),
+                      &o),
+        PTQC_OK);
     pq_observer_deinit(&o);
     s->sample_count = 4;
     return s;
@@ -63,8 +66,10 @@ round_trip(void **state)
                      PTQC_OK);
     pq_stats_print(again, &b);
     assert_string_equal(a.p, b.p);
-    const pq_stat *x = pq_stats_find(s, PQ_STR("relu \"a\"\n"));
-    const pq_stat *y = pq_stats_find(again, PQ_STR("relu \"a\"\n"));
+    const pq_stat *x =
+        pq_stats_find(s, PQ_STR("relu \"a\"\n\xc2\x89\xe2\x80\xae\xc3\xa9"));
+    const pq_stat *y = pq_stats_find(
+        again, PQ_STR("relu \"a\"\n\xc2\x89\xe2\x80\xae\xc3\xa9"));
     assert_int_equal(x->histogram.count, y->histogram.count);
     assert_int_equal(x->histogram.others, y->histogram.others);
     assert_int_equal(x->histogram.zeros, y->histogram.zeros);
@@ -90,8 +95,10 @@ restored(void **state)
     observe(ctx, &first, 1, 3);
     const pq_observer_desc desc = first.desc;
     pq_observer_init(&second, ctx, &desc);
-    assert_int_equal(pq_stats_restore(s, PQ_STR("relu \"a\"\n"), &second),
-                     PTQC_OK);
+    assert_int_equal(
+        pq_stats_restore(s, PQ_STR("relu \"a\"\n\xc2\x89\xe2\x80\xae\xc3\xa9"),
+                         &second),
+        PTQC_OK);
     pq_observer_range(&first, &a[0], &a[1]);
     pq_observer_range(&second, &b[0], &b[1]);
     assert_memory_equal(a, b, sizeof a);
