@@ -346,6 +346,9 @@ make_graphs(pq_diff *d, const ptqc_model *model)
                        .stats = d->stats};
     bool owns = pq_torture_flags(d->ctx) != 0; // graphs get replaced then
     PQ_TRY(pq_pipeline_assign(&d->compiled, &env, NULL));
+    if (d->desc->only_outputs == 0) {
+        PQ_TRY(pq_pipeline_prepare(&d->compiled, &env, NULL));
+    }
     PQ_TRY(pq_graph_clone(d->compiled, owns, &d->real));
     pq_drop_annotations(d->real);
     pq_graph_set_stage(d->real, PQ_STAGE_FLOAT);
