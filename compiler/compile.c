@@ -51,12 +51,7 @@ samples_used(const ptqc_compile_desc *desc, const pq_recipe *recipe)
 static bool
 uses_samples(const pq_compile *c)
 {
-    const pq_rules *rules = c->recipe.rules;
-    bool has_method = pq_method_streams(c->recipe.method);
-    for (uint32_t i = 0; rules != NULL && i < rules->count; i++) {
-        has_method |= (rules->rules[i].sets & PQ_SETS_METHOD) != 0;
-    }
-    return has_method || c->stats_out != NULL ||
+    return pq_recipe_streams(&c->recipe) || c->stats_out != NULL ||
            pq_recipe_is_static(&c->recipe);
 }
 
@@ -66,7 +61,7 @@ uses_samples(const pq_compile *c)
 static ptqc_status
 prepare_work(pq_compile *c, const ptqc_model *model, pq_pass_env *env)
 {
-    if (c->desc->work_dir == NULL || !pq_method_streams(c->recipe.method)) {
+    if (c->desc->work_dir == NULL || !pq_recipe_streams(&c->recipe)) {
         return PTQC_OK;
     }
     const pq_fingerprint_desc desc = {.model = model->import,

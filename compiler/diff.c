@@ -502,7 +502,7 @@ prepare(pq_diff *d, const ptqc_model *model)
 #define PQ_RANGE_RATIO  50.0
 
 static const char *
-advice(const pq_layer *layer, double weight_db, double local_db,
+advice(const pq_layer *layer, bool is_solved, double weight_db, double local_db,
        double cumulative_db)
 {
     const pq_scheme *s = &layer->scheme;
@@ -528,7 +528,9 @@ advice(const pq_layer *layer, double weight_db, double local_db,
         return "channels of very different ranges: one scale per channel (:ch)";
     }
     if (pq_dtype_bits(s->format) < 8) {
-        return s->granularity == PQ_GRAN_GROUP
+        return !is_solved ? "its weights lose most: --method gptq, smaller "
+                            "groups, or 8 bits"
+               : s->granularity == PQ_GRAN_GROUP
                    ? "its weights lose most: smaller groups, or 8 bits"
                : s->granularity == PQ_GRAN_TENSOR
                    ? "its weights lose most: one scale per channel, or 8 bits"
@@ -564,7 +566,11 @@ tell_layer(pq_diff *d, uint32_t i, ptqc_diff_layer_fn fn, void *user)
         .weight_count = l->weight_count,
         .value_count = d->cumulative[i].count,
     };
-    out.advice = advice(l, out.weight_db, out.local_db, out.cumulative_db);
+    const pq_settings s = pq_recipe_settings(&d->recipe, d->real, op);
+    bool is_solved =
+        op->code != PQ_OP_MATMUL || !pq_str_equal_z(s.method, "rtn");
+    out.advice =
+        advice(l, is_solved, out.weight_db, out.local_db, out.cumulative_db);
     ptqc_status st =
         out.name == NULL || scheme.failed ? PTQC_E_RESOURCE : PTQC_OK;
     if (st == PTQC_OK) {

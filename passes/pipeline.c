@@ -234,16 +234,14 @@ pq_pipeline_prepare(pq_graph **g, pq_pass_env *env,
 ptqc_status
 pq_pipeline_encode(pq_graph **g, pq_pass_env *env, const pq_pipeline_desc *desc)
 {
-    pq_method method;
     if (!pq_recipe_quantizes(env->recipe)) {
         if (has_codes(*g)) {
             pq_graph_set_stage(*g, PQ_STAGE_QUANTIZED);
         }
         return PTQC_OK;
     }
-    PQ_TRY(pq_method_of(*g, env, &method));
     PQ_TRY(PQ_RUN(scale));
-    if (method.does_gptq) {
+    if (pq_recipe_solves(env->recipe)) {
         PQ_TRY(PQ_RUN(solve));
     }
     return PQ_RUN(encode);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "base/file.h"
+#include "passes/method.h"
 #include "passes/recipe.h"
 #include "passes/yaml.h"
 
@@ -164,8 +165,14 @@ read_method(pq_recipe_reader *rd, const pq_yaml *node)
 {
     pq_str text;
     PQ_TRY(read_text(rd, node, &text));
+    // Steps that move scales concern several ops at once.
+    bool is_single =
+        pq_str_equal_z(text, "rtn") || pq_str_equal_z(text, "gptq");
+    if (rd->rule != NULL && !is_single) {
+        return expected(rd, node, "rtn or gptq, in a rule");
+    }
     if (!pq_method_is_known(text)) {
-        return expected(rd, node, "a method that exists: rtn");
+        return expected(rd, node, PQ_METHOD_SPELLING);
     }
     if (rd->rule == NULL) {
         rd->r->method = text;
