@@ -314,6 +314,11 @@ pq_pass_correct_bias(pq_graph *g, pq_pass_env *env)
     if (c.count == 0) {
         return PTQC_OK;
     }
+    if (env->samples == NULL) { // ranges came from statistics
+        pq_say(pq_graph_ctx(g), PTQC_SEVERITY_WARNING,
+               "biases are not corrected: that takes samples");
+        return PTQC_OK;
+    }
     return env->recipe->bias_correction == PQ_BIAS_SEQUENTIAL
                ? correct_in_sequence(&c, env)
                : correct_empirically(&c, env);

@@ -45,7 +45,10 @@ static bool
 wants(void *user, const pq_op *op)
 {
     const pq_gptq_pass *p = user;
-    return pq_is_matrix_product(p->g, op) &&
+    const pq_settings s = pq_recipe_settings(p->env->recipe, p->g, op);
+    pq_method method;
+    return pq_method_parse(s.method, &method) && method.does_gptq &&
+           pq_is_matrix_product(p->g, op) &&
            !pq_dtype_is_float(
                pq_annotation(p->g, op->inputs[1])->scheme.format);
 }
@@ -109,7 +112,7 @@ solve(pq_gptq_pass *p, pq_op_id id, const pq_factor *factor,
         .rows = size.rows,
         .h = p->moments.h,
         .scheme = pq_matrix_scheme(p->g, op),
-        .search = p->env->recipe->scale_search,
+        .search = pq_recipe_settings(p->env->recipe, p->g, op).scale_search,
         .polish_sweeps = p->method.polish,
     };
     PQ_TRY_ALLOC(desc.name);
