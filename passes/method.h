@@ -17,9 +17,9 @@
 
 typedef struct pq_method {
     bool does_smooth, does_awq, does_gptq;
-    double alpha;   // of smoothquant; PQ_ALPHA_SEARCH
-    double damping; // of gptq, of the mean diagonal
-    uint32_t order; // pq_column_order of quant/gptq.h
+    double alpha;    // of smoothquant; PQ_ALPHA_SEARCH
+    double damping;  // of gptq, of the mean diagonal
+    uint32_t order;  // pq_column_order of quant/gptq.h
     uint32_t polish; // sweeps
     double sink;     // weight of a sink token; 0: as others
 } pq_method;

@@ -20,10 +20,10 @@
 #include "quant/awq.h"
 
 typedef struct pq_migration {
-    pq_graph *g;       // borrowed
-    pq_arena *arena;   // borrowed
-    double **columns;  // [ops] factors of a product's columns, NULL: none
-    double **rows;     // [ops] factors of a product's rows, or of a norm
+    pq_graph *g;      // borrowed
+    pq_arena *arena;  // borrowed
+    double **columns; // [ops] factors of a product's columns, NULL: none
+    double **rows;    // [ops] factors of a product's rows, or of a norm
 } pq_migration;
 
 PTQC_MUST_USE ptqc_status pq_migration_init(pq_migration *m, pq_graph *g,

@@ -79,8 +79,8 @@ make_graph(ptqc_ctx *ctx)
         add_numbers(&text, i + 1, shapes[i][0], shapes[i][1], &r);
     }
     pq_strbuf_add_z(&text, body);
-    assert_int_equal(
-        pq_graph_parse(ctx, "test", (pq_str){text.p, text.n}, &g), PTQC_OK);
+    assert_int_equal(pq_graph_parse(ctx, "test", (pq_str){text.p, text.n}, &g),
+                     PTQC_OK);
     pq_strbuf_deinit(&text);
     return g;
 }
@@ -238,10 +238,10 @@ test_homes(void **state)
     pq_graph *graphs[2] = {before, after};
     for (int k = 0; k < 2; k++) {
         const pq_op *op = find_op(graphs[k], "o");
-        o[k] = pq_graph_constant(
-                   graphs[k],
-                   pq_graph_value(graphs[k], op->inputs[1])->constant)
-                   ->p;
+        o[k] =
+            pq_graph_constant(
+                graphs[k], pq_graph_value(graphs[k], op->inputs[1])->constant)
+                ->p;
     }
     for (int k = 0; k < 4; k++) { // channel k of both heads
         assert_float_equal(o[1][k] / o[0][k], o[1][4 + k] / o[0][4 + k], 1e-5);
