@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 
+#include "base/dtype.h"
 #include "passes/calib/matrix.h"
 #include "passes/calib/migrate.h"
 #include "passes/calib/moments.h"
@@ -36,7 +37,9 @@ static bool
 wants(void *user, const pq_op *op)
 {
     const pq_awq_pass *p = user;
-    return pq_is_matrix_product(p->g, op);
+    return pq_is_matrix_product(p->g, op) &&
+           !pq_dtype_is_float(
+               pq_annotation(p->g, op->inputs[1])->scheme.format);
 }
 
 static ptqc_status

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/dtype.h"
 #include "passes/calib/matrix.h"
 #include "passes/calib/migrate.h"
 #include "passes/calib/moments.h"
@@ -45,7 +46,9 @@ wants(void *user, const pq_op *op)
 {
     const pq_smooth_pass *p = user;
     return pq_is_matrix_product(p->g, op) &&
-           pq_annotation(p->g, op->inputs[0]) != NULL;
+           pq_annotation(p->g, op->inputs[0]) != NULL &&
+           !pq_dtype_is_float(
+               pq_annotation(p->g, op->inputs[1])->scheme.format);
 }
 
 static ptqc_status
