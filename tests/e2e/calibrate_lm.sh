@@ -77,7 +77,8 @@ awk "BEGIN { exit !($gptq < $rtn) }" || fail "gptq $gptq, rtn $rtn"
 # Interrupted by Ctrl-C and by a kill, then resumed.
 for signal in INT KILL; do
     # shellcheck disable=SC2086
-    compile "$work/cut.ptqc" --method gptq $text 2>/dev/null &
+    "$ptqc" compile $model -q --scheme w4a16:ch -o "$work/cut.ptqc" \
+        --method gptq $text 2>/dev/null &
     pid=$!
     i=0
     while [ $i -lt 600 ] && [ ! -e "$work/cut.ptqc.work/gptq-00004.unit" ]; do
