@@ -175,6 +175,14 @@ pq_migration_find(const pq_migration *m, const pq_stream_group *group,
     return found;
 }
 
+bool
+pq_migration_is_norm(const pq_migration *m, const pq_stream_group *group)
+{
+    pq_scale_home home;
+    return find_home(m->g, group, &home) &&
+           !pq_is_product(pq_graph_op(m->g, home.op)->code);
+}
+
 // Channel of the home that input channel i comes from.
 static int64_t
 home_channel(const pq_tie *tie, int64_t i)

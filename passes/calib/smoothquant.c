@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // SmoothQuant over a whole model (quant/smooth.h has the mathematics): for
-// each value that products with 8-bit activations read and whose producer can
-// take scales (calib/migrate.h), the channels' scales by the largest numbers
-// of the value in the float model; tokens that stand out (calib/sinks.h) do
-// not count, they would hide the others. alpha is the method's, or per value
-// the one with the least output error on some of the tokens.
+// each value that a norm makes and products with 8-bit activations read, the
+// channels' scales by the largest numbers of the value in the float model.
+// alpha is the method's, or per value the one with the least output error on
+// some of the tokens.
+//
+// Other values than those of norms are left alone, as by the reference: what a
+// gated product makes may hold one huge number of one token (a sink), which a
+// scale that suits the other tokens would move into a column of weights too
+// small to be rounded well. Measured (SmolLM2, w8a8:dyn): 22.2 perplexity with
+// those, 20.1 without.
 
 #include <stdio.h>
 #include <string.h>
@@ -71,8 +76,9 @@ begin(void *user, const pq_stream_group *group, bool *out_shows)
     *out_shows = p->is_searched = false;
     pq_arena_deinit(&p->arena);
     pq_arena_init(&p->arena, pq_graph_ctx(p->g));
-    if (!pq_migration_find(&p->migration, group, &p->tie)) {
-        tell(p, group, "nothing before it takes scales");
+    if (!pq_migration_find(&p->migration, group, &p->tie) ||
+        !pq_migration_is_norm(&p->migration, group)) {
+        tell(p, group, "no norm before it takes scales");
         return PTQC_OK;
     }
     ptqc_status st =
@@ -113,11 +119,9 @@ take(void *user, uint64_t sample, const pq_tensor *t)
     PQ_TRY(pq_sinks_weigh(&p->sinks, sample, x, n, p->d, &w));
     for (int64_t i = 0; i < n; i++) {
         const float *row = x + i * p->d;
-        if (w.outliers[i] != 0) {
-            continue;
-        }
         pq_absmax_add(row, p->d, p->absmax);
-        if (i % step == step - 1 && p->row_count < ROWS_LIMIT) {
+        if (w.outliers[i] == 0 && i % step == step - 1 &&
+            p->row_count < ROWS_LIMIT) {
             memcpy(p->rows + p->row_count++ * p->d, row,
                    (size_t)p->d * sizeof *row);
         }
