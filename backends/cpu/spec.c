@@ -199,6 +199,7 @@ typedef ptqc_be_status (*prepare_fn)(const pq_prep *prep, pq_op *op);
 static const prepare_fn PREPARE[PQ_STEP_KIND_COUNT] = {
 #define STEP(NAME, text, fn, ins_min, ins_max, outs, params_min)               \
     [PQ_STEP_##NAME] = pq_prepare_##fn,
+#define STEP_KGEN(NAME, text, fn, ins_min, ins_max, outs, params_min)
 #include "backends/kgen/steps.def"
 #undef STEP
 };
@@ -267,6 +268,7 @@ prepare_step(ptqc_call *call, ptqc_spec *spec, const int64_t *dims,
         .dims = dims,
         .dim_count = e->dim_count,
     };
+    PQ_NEED(&prep, PREPARE[step->kind] != NULL);
     return PREPARE[step->kind](&prep, &s->op);
 }
 

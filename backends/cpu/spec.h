@@ -87,6 +87,7 @@ bool pq_prep_dim(const pq_prep *prep, uint32_t i, int64_t *out);
 
 #define STEP(NAME, text, fn, ins_min, ins_max, outs, params_min)               \
     ptqc_be_status pq_prepare_##fn(const pq_prep *prep, pq_op *op);
+#define STEP_KGEN(NAME, text, fn, ins_min, ins_max, outs, params_min)
 #include "backends/kgen/steps.def"
 #undef STEP
 

@@ -310,7 +310,7 @@ is_integer(uint32_t dtype)
 static uint32_t
 integer_bound(pq_chain *c, uint32_t dtype, float bound)
 {
-    unsigned bits = 8 * pq_kg_dtype_bytes(dtype);
+    unsigned bits = 8 * pq_kg_element_bytes(dtype);
     bool is_signed = dtype == PTQC_I8 || dtype == PTQC_I16 ||
                      dtype == PTQC_I32 || dtype == PTQC_I64;
     if (bits >= 64 && dtype == PTQC_U64) {

@@ -156,7 +156,7 @@ uint32_t
 pq_kv_dims(pq_lower *l, const ptqc_gb_value *v, pq_kv_layout layout,
            uint32_t *out)
 {
-    int64_t bytes = pq_kg_dtype_bytes(v->dtype), d = 1;
+    int64_t bytes = pq_kg_element_bytes(v->dtype), d = 1;
     uint32_t tokens = pq_gv_dim(l, v, 2);
     int64_t line =
         layout == PQ_KV_SCALES ? PQ_KV_SCALE_TOKENS : pq_kv_line(bytes);
