@@ -157,8 +157,7 @@ add_line(pq_kg_module *m, pq_kg_text *t, const char *line, size_t n)
     }
     bool is_hook = indent < n && line[indent] == '@';
     if (is_hook) {
-        const char *text =
-            find_hook(m, line + indent + 1, n - indent - 1);
+        const char *text = find_hook(m, line + indent + 1, n - indent - 1);
         if (text == NULL) {
             pq_kg_module_decline(m, "skeleton with an unknown hook");
             return;
@@ -227,10 +226,13 @@ pq_kg_module_finish(pq_kg_module *m)
         return m->st;
     }
     pq_kg_text_add(&t, "%s\n%s", texts[0], pq_kg_text_access);
-    uint32_t uses = (m->uses & PQ_KG_USES_MATH) != 0 ? UINT32_MAX : m->uses;
+    uint32_t uses = m->uses;
+    if ((uses & PQ_KG_USES_MATH) != 0) {
+        uses |= PQ_KG_USES_VALUES | PQ_KG_USES_EXACT;
+    }
     const char *const libraries[] = {pq_kg_text_values, pq_kg_text_exact,
-                                     pq_kg_text_math};
-    for (uint32_t i = 0; i < 3; i++) {
+                                     pq_kg_text_math, pq_kg_text_blocks};
+    for (uint32_t i = 0; i < 4; i++) {
         if ((uses >> i & 1) != 0) {
             pq_kg_text_add(&t, "\n%s", libraries[i]);
         }

@@ -21,13 +21,14 @@
 
 #define PQ_KG_USES_VALUES 1u // values.kg
 #define PQ_KG_USES_EXACT  2u // exact.kg
-#define PQ_KG_USES_MATH   4u // math.kg, which uses the others
+#define PQ_KG_USES_MATH   4u // math.kg, which uses these
+#define PQ_KG_USES_BLOCKS 8u // blocks.kg
 
 #define PQ_KG_READS  0u
 #define PQ_KG_WRITES 1u
 #define PQ_KG_WIDE   2u // also as <name>4, of four words each
 
-#define PQ_KG_HOOKS_MAX 8u
+#define PQ_KG_HOOKS_MAX 12u
 
 typedef struct pq_kg_hook {
     const char *name, *text;

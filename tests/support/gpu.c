@@ -219,8 +219,8 @@ create_instance(pq_test_gpu *gpu, bool validates)
         return false;
     }
 #define LOAD(name)                                                             \
-    gpu->name = (PFN_vk##name)gpu->GetInstanceProcAddr(gpu->instance,          \
-                                                       "vk" #name);            \
+    gpu->name =                                                                \
+        (PFN_vk##name)gpu->GetInstanceProcAddr(gpu->instance, "vk" #name);     \
     if (gpu->name == NULL) {                                                   \
         return false;                                                          \
     }
@@ -365,10 +365,10 @@ pq_test_gpu_buffer_create(pq_test_gpu *gpu, size_t bytes,
         return false;
     }
     gpu->GetBufferMemoryRequirements(gpu->device, buffer, &needs);
-    VkMemoryAllocateInfo allocate = {
-        .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
-        .allocationSize = needs.size,
-        .memoryTypeIndex = gpu->memory_type};
+    VkMemoryAllocateInfo allocate = {.sType =
+                                         VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+                                     .allocationSize = needs.size,
+                                     .memoryTypeIndex = gpu->memory_type};
     out->buffer = buffer;
     out->bytes = bytes;
     if (gpu->AllocateMemory(gpu->device, &allocate, NULL, &memory) !=
@@ -535,8 +535,8 @@ record(pq_test_gpu_kernel *k, const pq_test_gpu_desc *d, VkDescriptorSet set)
                                k->layout, 0, 1, &set, 0, NULL);
     if (d->word_count > 0) {
         gpu->CmdPushConstants(k->command, k->layout,
-                              VK_SHADER_STAGE_COMPUTE_BIT, 0,
-                              4 * d->word_count, d->words);
+                              VK_SHADER_STAGE_COMPUTE_BIT, 0, 4 * d->word_count,
+                              d->words);
     }
     gpu->CmdDispatch(k->command, d->groups[0], d->groups[1], d->groups[2]);
     return gpu->EndCommandBuffer(k->command) == VK_SUCCESS;

@@ -136,16 +136,14 @@ kernel_map(uint32_t rank, uint32_t y_rank)
 static inline size_t
 kernel_bytes(const pq_kg_tensor *t)
 {
-    size_t n = t->dtype == PTQC_F64 || t->dtype == PTQC_I64 ||
-                       t->dtype == PTQC_U64
-                   ? 8
-               : t->dtype == PTQC_F32 || t->dtype == PTQC_I32 ||
-                       t->dtype == PTQC_U32
-                   ? 4
-               : t->dtype == PTQC_F16 || t->dtype == PTQC_BF16 ||
-                       t->dtype == PTQC_I16 || t->dtype == PTQC_U16
-                   ? 2
-                   : 1;
+    size_t n =
+        t->dtype == PTQC_F64 || t->dtype == PTQC_I64 || t->dtype == PTQC_U64 ? 8
+        : t->dtype == PTQC_F32 || t->dtype == PTQC_I32 || t->dtype == PTQC_U32
+            ? 4
+        : t->dtype == PTQC_F16 || t->dtype == PTQC_BF16 ||
+                t->dtype == PTQC_I16 || t->dtype == PTQC_U16
+            ? 2
+            : 1;
     for (uint32_t i = 0; i < t->rank; i++) {
         n *= (size_t)t->dims[i];
     }
@@ -202,7 +200,7 @@ kernel_compile(const char *text, const char *name)
         skip();
     }
     if (m->spirv == NULL) {
-        print_error("%s\n%s: %s\n", text, name, why);
+        (void)fprintf(stderr, "%s\n%s: %s\n", text, name, why);
         fail();
     }
     m->text = strdup(text);

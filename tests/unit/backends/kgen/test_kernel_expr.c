@@ -11,9 +11,9 @@
 static uint8_t INPUTS[3][COUNT_MAX * 8];
 static uint8_t GOT[COUNT_MAX * 8], WANT[COUNT_MAX * 8];
 
-static const uint8_t KERNEL_TYPES[] = {
-    PTQC_F32, PTQC_F16, PTQC_BF16, PTQC_I8,  PTQC_U8,
-    PTQC_I16, PTQC_U16, PTQC_I32,  PTQC_U32, PTQC_BOOL};
+static const uint8_t KERNEL_TYPES[] = {PTQC_F32, PTQC_F16, PTQC_BF16, PTQC_I8,
+                                       PTQC_U8,  PTQC_I16, PTQC_U16,  PTQC_I32,
+                                       PTQC_U32, PTQC_BOOL};
 #define TYPE_COUNT (sizeof KERNEL_TYPES)
 
 // Elements of a type: special values, small values, any bits.
@@ -79,8 +79,8 @@ add_desc(kernel_step *s, const pq_expr_desc *d, uint32_t rank)
     kernel_param(s, rank);
     for (uint32_t i = 0; i < d->op_count; i++) {
         const pq_expr_op *op = &d->ops[i];
-        kernel_param(s, kernel_op(op->code, op->dtype, op->a, op->b, op->c,
-                                  op->index));
+        kernel_param(
+            s, kernel_op(op->code, op->dtype, op->a, op->b, op->c, op->index));
     }
     for (uint32_t i = 0; i < d->param_count; i++) {
         kernel_param(s, d->params[i].integer);
@@ -134,6 +134,13 @@ check_op(const pq_expr_desc *d, int64_t n)
     for (uint32_t i = 0; i < d->input_count; i++) {
         uint32_t t = d->ops[i].dtype;
         fill(t, INPUTS[i], n, 77 + i);
+        if (i == 2 && code >= PQ_EXPR_QUANTIZE) { // zero points
+            for (int64_t k = 0; k < n; k++) {
+                int32_t zero =
+                    (int32_t)(k % 256) - (result == PTQC_U8 ? 0 : 128);
+                memcpy(INPUTS[i] + 4 * k, &zero, sizeof zero);
+            }
+        }
         kernel_in(&s, t, KERNEL_DIMS(n), INPUTS[i]);
     }
     kernel_out(&s, result, KERNEL_DIMS(n), GOT);
@@ -157,9 +164,8 @@ check_op(const pq_expr_desc *d, int64_t n)
         if (!is_far && !is_same(result, code, got, want, exponent)) {
             ref_value v = ref_load(result, got), w = ref_load(result, want);
             ref_value x = ref_load(d->ops[0].dtype, in[0]);
-            ref_value y = d->input_count > 1
-                              ? ref_load(d->ops[1].dtype, in[1])
-                              : (ref_value){0};
+            ref_value y = d->input_count > 1 ? ref_load(d->ops[1].dtype, in[1])
+                                             : (ref_value){0};
             fail_msg("%s %u -> %u of %.9g %.9g (%lld): got %.9g (%lld), want "
                      "%.9g (%lld)",
                      pq_expr_name((pq_expr_code)code), d->ops[0].dtype, result,
@@ -197,11 +203,10 @@ test_ops(void **state)
             uint32_t r = KERNEL_TYPES[i % TYPE_COUNT];
             const uint32_t mixes[3][3] = {
                 {a, a, a}, {PTQC_BOOL, r, r}, {a, PTQC_F32, PTQC_I32}};
-            uint32_t mix = code == PQ_EXPR_WHERE ? 1
-                           : code >= PQ_EXPR_QUANTIZE &&
-                                   code <= PQ_EXPR_DEQUANTIZE
-                               ? 2
-                               : 0;
+            uint32_t mix =
+                code == PQ_EXPR_WHERE                                    ? 1
+                : code >= PQ_EXPR_QUANTIZE && code <= PQ_EXPR_DEQUANTIZE ? 2
+                                                                         : 0;
             if (arg_counts[code] == 0 || !is_tried(code, a, r) ||
                 (mix == 1 && a != PTQC_BOOL)) {
                 continue;
@@ -269,8 +274,8 @@ check_chain(int64_t b, int64_t r, int64_t c)
             uint8_t *out[1] = {WANT + i};
             ref_element(&d, in, out);
         }
-        assert_true(pq_test_same_u8("chain", GOT, WANT, (size_t)(b * r * c),
-                                    0));
+        assert_true(
+            pq_test_same_u8("chain", GOT, WANT, (size_t)(b * r * c), 0));
     }
 }
 
