@@ -36,13 +36,12 @@ read_counts(const pq_kg_job *job, uint32_t at, pq_kg_expression *e)
     int64_t result = pq_kg_i64(job, at + 2), rank = pq_kg_i64(job, at + 3);
     if (ops <= 0 || ops > PQ_EXPR_MAX_OPS || params < 0 ||
         params > PQ_EXPR_MAX_PARAMS || result < 0 || result >= ops ||
-        rank < 0 || rank > PTQC_MAX_RANK ||
-        e->first_input > job->input_count) {
+        rank < 0 || rank > PTQC_MAX_RANK || e->first_input > job->input_count) {
         return false;
     }
     uint32_t operands = job->input_count - e->first_input;
-    uint64_t all = (uint64_t)at + HEADER + (uint64_t)ops + (uint64_t)params +
-                   operands;
+    uint64_t all =
+        (uint64_t)at + HEADER + (uint64_t)ops + (uint64_t)params + operands;
     e->d.op_count = (uint32_t)ops;
     e->d.param_count = (uint32_t)params;
     e->d.input_count = operands + e->sums;
@@ -98,9 +97,9 @@ pq_kg_expression_read(const pq_kg_job *job, uint32_t at, uint32_t sum,
         }
     }
     const char *why = pq_expr_check(&out->d);
-    return why != NULL                   ? why
+    return why != NULL                 ? why
            : !has_types(job, out, sum) ? "expression: types"
-                                         : NULL;
+                                       : NULL;
 }
 
 uint32_t
@@ -274,11 +273,11 @@ add_cast(pq_kg_text *t, uint32_t from, uint32_t to, uint32_t r)
     bool is_real = pq_kg_is_float(from), is_bool = from == PTQC_BOOL;
     int32_t low, high;
     if (to == PTQC_BOOL) {
-        pq_kg_text_add(t, is_bool   ? "r%u"
-                          : is_real ? "r%u != 0.0f"
-                          : pq_expr_dtype_is_signed(from)
-                              ? "r%u != 0"
-                              : "r%u != 0u",
+        pq_kg_text_add(t,
+                       is_bool                         ? "r%u"
+                       : is_real                       ? "r%u != 0.0f"
+                       : pq_expr_dtype_is_signed(from) ? "r%u != 0"
+                                                       : "r%u != 0u",
                        r);
     } else if (pq_kg_is_float(to)) {
         pq_kg_text_add(t, to == PTQC_F16    ? "f16_to_f32(f32_to_f16("
@@ -287,21 +286,21 @@ add_cast(pq_kg_text *t, uint32_t from, uint32_t to, uint32_t r)
         pq_kg_text_add(t, is_bool ? "r%u ? 1.0f : 0.0f" : "F32(r%u)", r);
         pq_kg_text_add(t, "))");
     } else if (is_bool) {
-        pq_kg_text_add(t, pq_expr_dtype_is_signed(to) ? "r%u ? 1 : 0"
-                                                      : "r%u ? 1u : 0u",
-                       r);
+        pq_kg_text_add(
+            t, pq_expr_dtype_is_signed(to) ? "r%u ? 1 : 0" : "r%u ? 1u : 0u",
+            r);
     } else if (is_real && is_code_dtype(to)) {
         code_range(to, &low, &high);
         pq_kg_text_add(t, "%s(f32_to_small(r%u, %d, %d))",
                        pq_expr_dtype_is_signed(to) ? "I32" : "U32", r, low,
                        high);
     } else if (is_real) {
-        pq_kg_text_add(t, pq_expr_dtype_is_signed(to) ? "f32_to_i32(r%u)"
-                                                      : "f32_to_u32(r%u)",
+        pq_kg_text_add(t,
+                       pq_expr_dtype_is_signed(to) ? "f32_to_i32(r%u)"
+                                                   : "f32_to_u32(r%u)",
                        r);
     } else {
-        pq_kg_text_add(t, pq_expr_dtype_is_signed(to) ? "I32(r%u)"
-                                                      : "U32(r%u)",
+        pq_kg_text_add(t, pq_expr_dtype_is_signed(to) ? "I32(r%u)" : "U32(r%u)",
                        r);
     }
 }
@@ -316,10 +315,8 @@ add_quantize(pq_kg_module *m, pq_kg_text *t, const pq_expr_op *op)
     }
     pq_kg_text_add(t, "%s(code_of(",
                    pq_expr_dtype_is_signed(op->dtype) ? "I32" : "U32");
-    add_operands(t,
-                 op->code == PQ_EXPR_QUANTIZE ? "div_exact($a, $b)"
-                                              : "$a * $b",
-                 op);
+    add_operands(
+        t, op->code == PQ_EXPR_QUANTIZE ? "div_exact($a, $b)" : "$a * $b", op);
     pq_kg_text_add(t, ", %d, %d, r%u))", low, high, op->c);
 }
 
@@ -348,11 +345,7 @@ add_function(pq_kg_module *m, pq_kg_text *t, const pq_expr_op *op,
 {
     m->uses |= PQ_KG_USES_MATH;
     pq_kg_text_add(t, "%s_f32(", function_of(op->code));
-    add_operands(t,
-                 args == 1   ? "$a"
-                 : args == 2 ? "$a, $b"
-                             : "$a, $b, $c",
-                 op);
+    add_operands(t, args == 1 ? "$a" : args == 2 ? "$a, $b" : "$a, $b, $c", op);
     pq_kg_text_add(t, ")");
 }
 
@@ -414,8 +407,8 @@ add_op(pq_kg_module *m, pq_kg_text *t, const pq_kg_expression *e, uint32_t i,
     bool is_int = pq_expr_dtype_is_int(op->dtype) != 0;
     bool wraps = is_int && bits < 32 && op->code != PQ_EXPR_LOAD;
     bool is_signed = pq_expr_dtype_is_signed(op->dtype) != 0;
-    pq_kg_text_add(t, "%s%s r%u = ",
-                   strcmp(type, "f32") == 0 ? "PRECISE " : "", type, i);
+    pq_kg_text_add(t, "%s%s r%u = ", strcmp(type, "f32") == 0 ? "PRECISE " : "",
+                   type, i);
     if (wraps) {
         pq_kg_text_add(t, is_signed ? "BITS_I(U32(" : "(U32(");
     }
@@ -425,8 +418,8 @@ add_op(pq_kg_module *m, pq_kg_text *t, const pq_kg_expression *e, uint32_t i,
             pq_kg_text_add(t, "%s", sum);
         } else {
             uint32_t k = op->index - e->sums;
-            pq_kg_text_add(t, "LD_%s(e%u, at%u)",
-                           pq_kg_dtype_name(op->dtype), k, k);
+            pq_kg_text_add(t, "LD_%s(e%u, at%u)", pq_kg_dtype_name(op->dtype),
+                           k, k);
         }
         break;
     case PQ_EXPR_PARAM:

@@ -62,8 +62,8 @@ dtype_of(uint32_t dtype)
                             U8 = {"u8", "u32", 1}, I16 = {"i16", "i32", 2},
                             U16 = {"u16", "u32", 2}, I32 = {"i32", "i32", 4},
                             U32 = {"u32", "u32", 4}, I64 = {"i64", "i32", 8},
-                            U64 = {"u64", "u32", 8},
-                            BOOL = {"bool", "bool", 1}, NONE = {NULL, NULL, 0};
+                            U64 = {"u64", "u32", 8}, BOOL = {"bool", "bool", 1},
+                            NONE = {NULL, NULL, 0};
     switch (dtype) {
     case PTQC_F32:
         return &F32;
@@ -304,9 +304,8 @@ pq_kg_has_kernel(uint32_t kind)
 }
 
 ptqc_be_status
-pq_kg_source_of(pq_mem *mem, const pq_kg_job *job,
-                const pq_kg_dialect *dialect, pq_kg_source *out,
-                const char **out_why)
+pq_kg_source_of(pq_mem *mem, const pq_kg_job *job, const pq_kg_dialect *dialect,
+                pq_kg_source *out, const char **out_why)
 {
     const family *f = family_of(job->kind);
     if (f == NULL || dialect->language != PQ_KG_GLSL) {
@@ -320,8 +319,7 @@ pq_kg_source_of(pq_mem *mem, const pq_kg_job *job,
         texts[i]->mem = mem;
     }
     f->source(&m);
-    ptqc_be_status st =
-        m.st == PTQC_BE_OK ? pq_kg_module_finish(&m) : m.st;
+    ptqc_be_status st = m.st == PTQC_BE_OK ? pq_kg_module_finish(&m) : m.st;
     *out_why = m.why;
     return st;
 }
@@ -358,8 +356,7 @@ pq_kg_launch_of(pq_mem *mem, const pq_kg_job *job, const pq_kg_limits *limits,
         return PTQC_BE_INVALID;
     }
     memset(out, 0, sizeof *out);
-    pq_kg_launcher l = {
-        .mem = mem, .job = job, .limits = limits, .out = out};
+    pq_kg_launcher l = {.mem = mem, .job = job, .limits = limits, .out = out};
     out->specs[0] = 1;
     out->specs[1] = limits->is_cpu ? 0 : 1;
     out->spec_count = 2;

@@ -2,9 +2,9 @@
 //
 // EXPR and LOOKUP steps (skeletons/expr.kg). The iteration space is collapsed
 // at launch, so most chains divide no index.
-#include "expr_text.h"
-
 #include <stdio.h>
+
+#include "expr_text.h"
 
 // Statements for each operand, `format` with its number three times.
 static const char *
@@ -54,8 +54,7 @@ void
 pq_kg_source_expr(pq_kg_module *m)
 {
     pq_kg_expression e;
-    const char *why =
-        pq_kg_expression_read(m->job, 0, PTQC_DTYPE_NONE, 0, &e);
+    const char *why = pq_kg_expression_read(m->job, 0, PTQC_DTYPE_NONE, 0, &e);
     if (why != NULL) {
         pq_kg_module_decline(m, why);
         return;
@@ -118,8 +117,7 @@ pq_kg_launch_expr(pq_kg_launcher *l)
     const pq_kg_tensor *y = pq_kg_out(l->job, 0);
     space s = {0};
     int64_t strides[PQ_EXPR_MAX_INPUTS][PTQC_MAX_RANK], count;
-    const char *why =
-        pq_kg_expression_read(l->job, 0, PTQC_DTYPE_NONE, 0, &e);
+    const char *why = pq_kg_expression_read(l->job, 0, PTQC_DTYPE_NONE, 0, &e);
     if (!pq_kg_launch_need(l, why == NULL, why)) {
         return;
     }

@@ -157,8 +157,7 @@ add_line(pq_kg_module *m, pq_kg_text *t, const char *line, size_t n)
     }
     bool is_hook = indent < n && line[indent] == '@';
     if (is_hook) {
-        const char *text =
-            find_hook(m, line + indent + 1, n - indent - 1);
+        const char *text = find_hook(m, line + indent + 1, n - indent - 1);
         if (text == NULL) {
             pq_kg_module_decline(m, "skeleton with an unknown hook");
             return;
