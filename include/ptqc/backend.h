@@ -201,6 +201,7 @@ typedef struct ptqc_device {
 } ptqc_device;
 
 // Bindings of submit are plain host memory; buf_* are not needed.
+// Without this flag the host keeps bindings in buffers of the device.
 #define PTQC_DEVICE_HOST_MEMORY 1u
 
 typedef struct ptqc_target {
@@ -386,6 +387,10 @@ typedef struct ptqc_plugin_vt {
     // Runs to completion. Must not allocate.
     ptqc_be_status (*submit)(ptqc_call *call, ptqc_spec *spec,
                              const ptqc_submit *submit);
+    // Memory of a device without PTQC_DEVICE_HOST_MEMORY, filled with zeros.
+    // Bindings and the workspace of its programs lie in such buffers
+    // (ptqc_binding.buf); the host writes and reads them by the functions
+    // below, while no submit of theirs runs. bytes may be 0.
     ptqc_be_status (*buf_alloc)(ptqc_call *call, ptqc_instance *inst,
                                 ptqc_str device, uint64_t bytes, uint64_t align,
                                 ptqc_buffer **out);
