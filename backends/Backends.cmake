@@ -9,8 +9,9 @@ string(TOLOWER ${CMAKE_SYSTEM_PROCESSOR} ptqc_arch)
 string(REPLACE "x86_64" "amd64" ptqc_arch ${ptqc_arch})
 set(PTQC_PLATFORM linux_${ptqc_arch})
 
-# The parts of base/ that plugins may use: the SDK, installed as libptqc_sdk.a
-# (target ptqc::sdk) with its headers below ptqc/sdk/.
+# The parts of base/ that plugins may use and backends/kgen/ (kgen.cmake): the
+# SDK, installed as libptqc_sdk.a (target ptqc::sdk) with its headers below
+# ptqc/sdk/.
 file(GLOB ptqc_sdk_sources CONFIGURE_DEPENDS
   ${CMAKE_SOURCE_DIR}/base/graph_block.c
   ${CMAKE_SOURCE_DIR}/base/float16.c)

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "backends/kgen/say.h"
 #include "emit_attention.h"
 #include "emit_row.h"
 #include "gemm.h"
@@ -176,8 +177,8 @@ pq_attention_prepare(pq_jit *jit, ptqc_call *call,
     *out = NULL;
     pq_attention *op = host->vt->alloc(host->self, sizeof *op, 64);
     if (op == NULL) {
-        return pq_cpu_fail(host, call, PTQC_BE_RESOURCE,
-                           "cpu: out of memory for attention");
+        return pq_kg_fail(host, call, PTQC_BE_RESOURCE,
+                          "cpu: out of memory for attention");
     }
     *op = (pq_attention){.host = host, .d = *desc};
     set_sizes(op, pq_jit_isa(jit));

@@ -15,8 +15,8 @@
 
 #include <stdint.h>
 
+#include "backends/kgen/worker.h"
 #include "jit.h"
-#include "step.h"
 
 // Where the rows of an operand lie, in bytes.
 typedef struct pq_attention_strides {

@@ -7,7 +7,7 @@
 
 // Bytes of an operand: of the workspace, or of a binding.
 typedef struct place {
-    uint32_t binding; // PQ_CPU_NONE: the workspace
+    uint32_t binding; // PQ_KG_NONE: the workspace
     uint64_t begin, end;
 } place;
 
@@ -15,18 +15,18 @@ typedef struct place {
 static bool
 place_of(const ptqc_spec *spec, uint32_t value, place *out)
 {
-    const pq_cpu_entry *e = spec->entry;
-    if (value == PQ_CPU_NONE) {
+    const pq_kg_entry *e = spec->entry;
+    if (value == PQ_KG_NONE) {
         return false;
     }
-    uint32_t root = pq_entry_root(e, value);
-    const pq_cpu_value *v = &e->values[root];
+    uint32_t root = pq_kg_root(e, value);
+    const pq_kg_value *v = &e->values[root];
     if (v->place == PQ_PLACE_CONSTANT) {
         return false;
     }
     bool is_binding = v->place == PQ_PLACE_BINDING;
     uint64_t begin = is_binding ? 0 : spec->offsets[root];
-    *out = (place){is_binding ? v->index : PQ_CPU_NONE, begin,
+    *out = (place){is_binding ? v->index : PQ_KG_NONE, begin,
                    begin + (uint64_t)spec->shapes[root].bytes};
     return true;
 }
@@ -39,7 +39,7 @@ overlap(const place *a, const place *b)
 
 // Whether `a` writes what `b` touches.
 static bool
-writes_into(const ptqc_spec *spec, const pq_cpu_step *a, const pq_cpu_step *b)
+writes_into(const ptqc_spec *spec, const pq_kg_step *a, const pq_kg_step *b)
 {
     const uint32_t *args = spec->entry->args;
     for (uint32_t i = 0; i < a->output_count; i++) {

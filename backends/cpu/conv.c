@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "backends/kgen/say.h"
 #include "conv_shape.h"
 #include "depthwise.h"
 #include "product.h"
@@ -209,8 +210,8 @@ prepare_product(pq_conv *op, pq_jit *jit, ptqc_call *call)
     }
     return alloc_tables(op)
                ? PTQC_BE_OK
-               : pq_cpu_fail(op->host, call, PTQC_BE_RESOURCE,
-                             "cpu: out of memory for a convolution");
+               : pq_kg_fail(op->host, call, PTQC_BE_RESOURCE,
+                            "cpu: out of memory for a convolution");
 }
 
 ptqc_be_status
@@ -221,12 +222,12 @@ pq_conv_prepare(pq_jit *jit, ptqc_call *call, const pq_conv_desc *desc,
     const char *why;
     *out = NULL;
     if (!pq_conv_is_supported(desc, &why)) {
-        return pq_cpu_fail(host, call, PTQC_BE_UNSUPPORTED, "cpu: %s", why);
+        return pq_kg_fail(host, call, PTQC_BE_UNSUPPORTED, "cpu: %s", why);
     }
     pq_conv *op = host->vt->alloc(host->self, sizeof *op, 64);
     if (op == NULL) {
-        return pq_cpu_fail(host, call, PTQC_BE_RESOURCE,
-                           "cpu: out of memory for a convolution");
+        return pq_kg_fail(host, call, PTQC_BE_RESOURCE,
+                          "cpu: out of memory for a convolution");
     }
     *op = (pq_conv){.host = host, .desc = *desc};
     op->method = choose_method(desc);

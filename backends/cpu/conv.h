@@ -14,10 +14,10 @@
 
 #include <stdint.h>
 
+#include "backends/kgen/worker.h"
 #include "epilogue.h"
 #include "gemm.h"
 #include "jit.h"
-#include "step.h"
 
 typedef struct pq_conv_desc {
     int64_t batch, groups;

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "backends/kgen/say.h"
 #include "conv_shape.h"
 #include "depthwise_kernel.h"
 #include "product.h"
@@ -313,8 +314,8 @@ pq_depthwise_prepare(pq_jit *jit, ptqc_call *call, const pq_conv_desc *desc,
     *out = NULL;
     pq_depthwise *op = host->vt->alloc(host->self, sizeof *op, 64);
     if (op == NULL) {
-        return pq_cpu_fail(host, call, PTQC_BE_RESOURCE,
-                           "cpu: out of memory for a convolution");
+        return pq_kg_fail(host, call, PTQC_BE_RESOURCE,
+                          "cpu: out of memory for a convolution");
     }
     *op = (pq_depthwise){.host = host, .desc = *desc};
     int is_u8 = desc->weight == PQ_WEIGHT_S8;
@@ -328,8 +329,8 @@ pq_depthwise_prepare(pq_jit *jit, ptqc_call *call, const pq_conv_desc *desc,
     op->padding = host->vt->alloc(host->self, bytes, 64);
     ptqc_be_status st = PTQC_BE_OK;
     if (op->padding == NULL) {
-        st = pq_cpu_fail(host, call, PTQC_BE_RESOURCE,
-                         "cpu: out of memory for a convolution");
+        st = pq_kg_fail(host, call, PTQC_BE_RESOURCE,
+                        "cpu: out of memory for a convolution");
     } else {
         memset(op->padding, is_u8 ? (int)desc->pad_value : 0, bytes);
     }

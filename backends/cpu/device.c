@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backends/kgen/say.h"
+#include "lowering.h"
 #include "plugin.h"
 #include "spec.h"
 
@@ -41,33 +43,34 @@ fill_exe(ptqc_call *call, const ptqc_instance *inst, ptqc_bytes blob,
          ptqc_exe *exe)
 {
     const char *why = "";
-    ptqc_be_status st =
-        pq_cpu_program_read(&exe->mem, blob, &exe->program, &why);
+    ptqc_be_status st = pq_kg_program_read(&exe->mem, &pq_cpu_format, blob,
+                                           &exe->program, &why);
     if (st != PTQC_BE_OK) {
-        return pq_cpu_fail(inst->host, call, st, "cpu: program: %s", why);
+        return pq_kg_fail(inst->host, call, st, "cpu: program: %s", why);
     }
     if (constant_count != exe->program.constant_count) {
-        return pq_cpu_fail(inst->host, call, PTQC_BE_INVALID,
-                           "cpu: %llu constants given, the program has %u",
-                           (unsigned long long)constant_count,
-                           exe->program.constant_count);
+        return pq_kg_fail(inst->host, call, PTQC_BE_INVALID,
+                          "cpu: %llu constants given, the program has %u",
+                          (unsigned long long)constant_count,
+                          exe->program.constant_count);
     }
     exe->constants =
         pq_mem_array(&exe->mem, constant_count, sizeof *exe->constants);
     if (exe->constants == NULL) {
-        return pq_cpu_fail(inst->host, call, PTQC_BE_RESOURCE,
-                           "cpu: out of memory");
+        return pq_kg_fail(inst->host, call, PTQC_BE_RESOURCE,
+                          "cpu: out of memory");
     }
     for (uint64_t i = 0; i < constant_count; i++) {
         exe->constants[i] = constants[i];
         if (((uintptr_t)constants[i].p & 63) != 0) {
-            return pq_cpu_fail(inst->host, call, PTQC_BE_INVALID,
-                               "cpu: constant %llu is not 64-byte aligned",
-                               (unsigned long long)i);
+            return pq_kg_fail(inst->host, call, PTQC_BE_INVALID,
+                              "cpu: constant %llu is not 64-byte aligned",
+                              (unsigned long long)i);
         }
     }
     pq_isa isa = (pq_isa)inst->detected;
-    isa = exe->program.cap < isa ? exe->program.cap : isa;
+    pq_isa made_for = (pq_isa)exe->program.cap; // read: a level
+    isa = made_for < isa ? made_for : isa;
     isa = cap < isa ? cap : isa;
     return pq_jit_create(call, inst->host, isa, &exe->jit);
 }
@@ -94,19 +97,19 @@ pq_cpu_load(ptqc_call *call, ptqc_instance *inst, ptqc_str device,
     *out = NULL;
     pq_isa cap;
     if (!read_device(device, &cap)) {
-        return pq_cpu_fail(inst->host, call, PTQC_BE_INVALID,
-                           "cpu: no device '%.*s'",
-                           device.n < 64 ? (int)device.n : 64, device.p);
+        return pq_kg_fail(inst->host, call, PTQC_BE_INVALID,
+                          "cpu: no device '%.*s'",
+                          device.n < 64 ? (int)device.n : 64, device.p);
     }
     if (inst->detected < 0) {
-        return pq_cpu_fail(inst->host, call, PTQC_BE_UNSUPPORTED,
-                           "cpu: this processor has no AVX2 with FMA");
+        return pq_kg_fail(inst->host, call, PTQC_BE_UNSUPPORTED,
+                          "cpu: this processor has no AVX2 with FMA");
     }
     pq_mem mem = {inst->host, NULL};
     ptqc_exe *exe = pq_mem_alloc(&mem, sizeof *exe);
     if (exe == NULL) {
-        return pq_cpu_fail(inst->host, call, PTQC_BE_RESOURCE,
-                           "cpu: out of memory");
+        return pq_kg_fail(inst->host, call, PTQC_BE_RESOURCE,
+                          "cpu: out of memory");
     }
     exe->mem = mem;
     exe->host = inst->host;
@@ -137,7 +140,7 @@ pq_cpu_needs(ptqc_call *call, ptqc_spec *spec, ptqc_sink *sink)
 {
     (void)call;
     const ptqc_host *host = spec->exe->host;
-    const pq_cpu_entry *e = spec->entry;
+    const pq_kg_entry *e = spec->entry;
     ptqc_needs needs = {
         .h = {.size = sizeof needs, .type = PTQC_REC_NEEDS},
         .workspace_bytes = spec->workspace_bytes,
@@ -150,7 +153,7 @@ pq_cpu_needs(ptqc_call *call, ptqc_spec *spec, ptqc_sink *sink)
             .align = 64,
         };
         for (uint32_t i = 0; i < e->value_count; i++) {
-            const pq_cpu_value *v = &e->values[i];
+            const pq_kg_value *v = &e->values[i];
             uint64_t bytes = (uint64_t)spec->shapes[i].bytes;
             if (v->place == PQ_PLACE_BINDING && v->index == b &&
                 bytes > n.bytes) {

@@ -30,7 +30,7 @@ find_uniform(expr_emit *x)
 {
     static const uint8_t arg_counts[] = {
 #define EXPR(NAME, text, args, check) args,
-#include "expr_ops.def"
+#include "backends/kgen/expr_ops.def"
 #undef EXPR
     };
     for (uint32_t i = 0; i < x->key->op_count; i++) {

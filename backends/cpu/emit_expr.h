@@ -33,9 +33,4 @@ typedef void (*pq_expr_kernel)(const pq_expr_args *args);
 
 extern const pq_kernel_class pq_expr_class;
 
-// Bytes of a stored element of a register type; 0 when there is none.
-uint32_t pq_expr_dtype_bytes(uint32_t dtype);
-int pq_expr_dtype_is_signed(uint32_t dtype); // of integers
-int pq_expr_dtype_is_int(uint32_t dtype);    // not bool
-
 #endif

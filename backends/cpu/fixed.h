@@ -14,8 +14,8 @@
 
 #include <stdint.h>
 
+#include "backends/kgen/worker.h"
 #include "jit.h"
-#include "step.h"
 
 typedef struct pq_fixed_shape {
     int64_t k;

@@ -37,9 +37,10 @@
 
 #include <stdint.h>
 
+#include "backends/kgen/weight_source.h"
+#include "backends/kgen/worker.h"
 #include "epilogue.h"
 #include "jit.h"
-#include "step.h"
 
 #define PQ_WEIGHT_F32  0u // activations f32
 #define PQ_WEIGHT_S8   1u // activations u8
@@ -92,21 +93,6 @@ typedef struct pq_weight_shape {
     uint32_t half_scales; // FIXED8, FIXED4: every scale is exactly an f16
     uint32_t reserved;
 } pq_weight_shape;
-
-// Where element (k, n) of the source lies: at k * k_stride + n * n_stride
-// (elements). One of the strides is 1. Codes of 4 bits are dense, first
-// element in the low bits, every row (the axis whose stride is 1) starting
-// on a byte: the other stride is then in elements of the padded row.
-typedef struct pq_weight_source {
-    const void *data; // f32, f16, bf16, s8, or codes: e4m3, e5m2, u8, u4, s8
-                      // and s4 (two's complement) when is_signed
-    int64_t k_stride, n_stride;
-    uint32_t is_signed; // codes are two's complement
-    uint32_t reserved;
-    const float *scales;  // (group g, n) at g * scale_g_stride +
-    const int32_t *zeros; // n * scale_n_stride; zeros: NULL = 0, as the codes
-    int64_t scale_g_stride, scale_n_stride;
-} pq_weight_source;
 
 // Bytes of the packed weights; a multiple of 64. 0 when the shape is not
 // supported or overflows.

@@ -10,13 +10,13 @@
 #include <llvm-c/Target.h>
 #include <llvm/Config/llvm-config.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "backends/kgen/say.h"
 #include "code.h"
 #include "emit.h"
 
@@ -38,25 +38,6 @@ struct pq_jit {
     kernel *bucket[BUCKET_COUNT];
     char version[32]; // "LLVM 19.1.7"
 };
-
-ptqc_be_status
-pq_cpu_fail(const ptqc_host *host, ptqc_call *call, ptqc_be_status status,
-            const char *format, ...)
-{
-    char text[512];
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    size_t bytes = n < 0 ? 0 : (size_t)n;
-    ptqc_diag diag = {
-        .h = {.size = sizeof diag, .type = PTQC_REC_DIAG},
-        .severity = PTQC_SEV_ERROR,
-        .text = {text, bytes < sizeof text ? bytes : sizeof text - 1},
-    };
-    host->vt->diag(call, &diag);
-    return status;
-}
 
 const char *
 pq_jit_llvm_version(void)
@@ -83,8 +64,8 @@ pq_jit_create(ptqc_call *call, const ptqc_host *host, pq_isa isa, pq_jit **out)
 {
     pq_jit *jit = host->vt->alloc(host->self, sizeof *jit, 64);
     if (jit == NULL) {
-        return pq_cpu_fail(host, call, PTQC_BE_RESOURCE,
-                           "cpu: out of memory for the kernel cache");
+        return pq_kg_fail(host, call, PTQC_BE_RESOURCE,
+                          "cpu: out of memory for the kernel cache");
     }
     memset(jit, 0, sizeof *jit);
     jit->host = host;
@@ -95,8 +76,8 @@ pq_jit_create(ptqc_call *call, const ptqc_host *host, pq_isa isa, pq_jit **out)
              patch);
     if (pthread_mutex_init(&jit->mutex, NULL) != 0) {
         host->vt->free(host->self, jit);
-        return pq_cpu_fail(host, call, PTQC_BE_RESOURCE,
-                           "cpu: no mutex for the kernel cache");
+        return pq_kg_fail(host, call, PTQC_BE_RESOURCE,
+                          "cpu: no mutex for the kernel cache");
     }
     init_targets();
     *out = jit;
@@ -266,9 +247,9 @@ pq_jit_object(pq_jit *jit, ptqc_call *call, pq_isa isa,
     }
     return st == PTQC_BE_OK
                ? st
-               : pq_cpu_fail(host, call, st,
-                             "cpu: kernel %s (%s) cannot be made: %s",
-                             cls->name, pq_isa_name(isa), text);
+               : pq_kg_fail(host, call, st,
+                            "cpu: kernel %s (%s) cannot be made: %s", cls->name,
+                            pq_isa_name(isa), text);
 }
 
 // Code from the host's cache; a damaged entry counts as absent.
@@ -300,8 +281,8 @@ make_code(pq_jit *jit, ptqc_call *call, const pq_kernel_class *cls,
     }
     st = pq_code_load(object, out, &why);
     if (st != PTQC_BE_OK) {
-        pq_cpu_fail(host, call, st, "cpu: kernel %s cannot be loaded: %s",
-                    cls->name, why);
+        pq_kg_fail(host, call, st, "cpu: kernel %s cannot be loaded: %s",
+                   cls->name, why);
     } else if (host->vt->cache_put != NULL) {
         host->vt->cache_put(host->self, key, object);
     }
@@ -327,8 +308,8 @@ pq_jit_get(pq_jit *jit, ptqc_call *call, const pq_kernel_class *cls,
         k = store(jit, key, &code);
         if (k == NULL) {
             pq_code_unload(&code);
-            return pq_cpu_fail(jit->host, call, PTQC_BE_RESOURCE,
-                               "cpu: out of memory for a kernel");
+            return pq_kg_fail(jit->host, call, PTQC_BE_RESOURCE,
+                              "cpu: out of memory for a kernel");
         }
     }
     *out = k->code.entry;

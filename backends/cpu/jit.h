@@ -72,10 +72,4 @@ ptqc_be_status pq_jit_object(pq_jit *jit, ptqc_call *call, pq_isa isa,
 // One line of LLVM and version, static storage: "LLVM 19.1.7".
 const char *pq_jit_llvm_version(void);
 
-// Says one error through the call and returns `status`; `status` is the
-// caller's return value. printf-like.
-__attribute__((format(printf, 4, 5))) ptqc_be_status
-pq_cpu_fail(const ptqc_host *host, ptqc_call *call, ptqc_be_status status,
-            const char *format, ...);
-
 #endif

@@ -1,20 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Rows into the layouts of kv.h.
+// Rows into the layouts of kgen/kv_layout.h.
 #include "kv.h"
 
 #include <string.h>
 
-#include "ptqc/types.h"
-
 #include "base/checked.h"
-
-bool
-pq_kv_is_dtype(uint32_t dtype)
-{
-    return dtype == PTQC_F32 || dtype == PTQC_F16 || dtype == PTQC_BF16 ||
-           dtype == PTQC_I8;
-}
 
 bool
 pq_kv_head_bytes(const pq_kv_head *h, int64_t *out)

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "backends/kgen/say.h"
 #include "emit_kv.h"
 #include "kv.h"
 
@@ -220,8 +221,8 @@ pq_kv_attention_prepare(pq_jit *jit, ptqc_call *call,
     *out = NULL;
     pq_kv_attention *op = host->vt->alloc(host->self, sizeof *op, 64);
     if (op == NULL) {
-        return pq_cpu_fail(host, call, PTQC_BE_RESOURCE,
-                           "cpu: out of memory for attention");
+        return pq_kg_fail(host, call, PTQC_BE_RESOURCE,
+                          "cpu: out of memory for attention");
     }
     *op = (pq_kv_attention){.host = host, .d = *desc};
     set_sizes(op, pq_jit_isa(jit));

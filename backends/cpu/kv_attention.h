@@ -13,8 +13,8 @@
 #include <stdint.h>
 
 #include "attention.h"
+#include "backends/kgen/worker.h"
 #include "jit.h"
-#include "step.h"
 
 typedef struct pq_kv_attention_desc {
     int64_t batch, heads, kv_heads, tq, tk, d, dv; // heads % kv_heads == 0

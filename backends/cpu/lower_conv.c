@@ -12,8 +12,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backends/kgen/lower_epilogue.h"
 #include "conv.h"
-#include "lower_epilogue.h"
+#include "lowering.h"
 
 // Attribute over the spatial axes, into the last of the three.
 static void
@@ -108,13 +109,13 @@ emit_channels(pq_lower *l, const pq_conv_desc *d, const void *values,
               uint32_t dtype)
 {
     if (values == NULL || !pq_lower_ok(l)) {
-        return PQ_CPU_NONE;
+        return PQ_KG_NONE;
     }
     int64_t count = pq_conv_channel_count(d);
     void *packed = pq_mem_array(l->mem, (size_t)count, 4);
     if (packed == NULL) {
         pq_lower_no_memory(l);
-        return PQ_CPU_NONE;
+        return PQ_KG_NONE;
     }
     pq_conv_channel_pack(d, values, packed);
     return pq_emit_array(l, dtype, packed, (uint32_t)count);
@@ -139,7 +140,7 @@ emit_weights(pq_lower *l, const pq_conv_desc *d, const void *codes)
     int64_t bytes = pq_conv_weight_bytes(d);
     if (bytes <= 0) {
         pq_decline(l, "weights cannot be packed");
-        return PQ_CPU_NONE;
+        return PQ_KG_NONE;
     }
     // equal bytes may be weights of another shape or type
     char layout[PQ_LAYOUT_MAX];
@@ -152,14 +153,14 @@ emit_weights(pq_lower *l, const pq_conv_desc *d, const void *codes)
         (long long)d->kernel[2], (long long)d->dilation[1],
         (long long)d->dilation[2]);
     uint32_t found = pq_find_packed(l, c, layout);
-    if (found != PQ_CPU_NONE) {
+    if (found != PQ_KG_NONE) {
         return found;
     }
     void *packed = NULL;
     if (!l->dry) {
         packed = aligned_temp(l, bytes);
         if (packed == NULL) {
-            return PQ_CPU_NONE;
+            return PQ_KG_NONE;
         }
         pq_conv_weight_pack(d, codes, packed);
     }
@@ -174,7 +175,7 @@ emit_init(pq_lower *l, const pq_conv_desc *d, const int8_t *codes,
     int32_t *init = pq_mem_array(l->mem, (size_t)count, sizeof *init);
     if (init == NULL) {
         pq_lower_no_memory(l);
-        return PQ_CPU_NONE;
+        return PQ_KG_NONE;
     }
     if (!l->dry) {
         pq_conv_init_pack(d, codes, bias, init);
@@ -237,7 +238,7 @@ read_weights(pq_lower *l, pq_conv_desc *d, pq_lower_epilogue *e)
 }
 
 void
-pq_lower_conv(pq_lower *l)
+pq_cpu_lower_conv(pq_lower *l)
 {
     pq_conv_desc d = {0};
     uint32_t spatial;
@@ -263,7 +264,7 @@ pq_lower_conv(pq_lower *l)
         e.is_integer ? pq_use(l, pq_in_index(l, 0), perm).value
                      : pq_use_real(l, pq_in_index(l, 0), perm).value,
         emit_weights(l, &d, weights),
-        e.is_integer ? emit_init(l, &d, weights, e.bias_acc) : PQ_CPU_NONE,
+        e.is_integer ? emit_init(l, &d, weights, e.bias_acc) : PQ_KG_NONE,
         emit_channels(l, &d, e.mult, PTQC_F32),
         emit_channels(l, &d, e.bias, PTQC_F32),
         pq_use(l, pq_in_index(l, 3), perm).value,

@@ -8,49 +8,14 @@
 //     [0] k  [1] n  [2] weight format  [3] asymmetric  [4] group
 //     [5] half scales
 #include "lower_weights.h"
-
-// Whether a matmul of the block reads the constant as [N][K] weights.
-static bool
-is_tied(const pq_lower *l, const ptqc_gb_value *table)
-{
-    for (uint32_t i = 0; i < ptqc_gb_count(l->g, PTQC_GB_NODES); i++) {
-        const ptqc_gb_node *n = ptqc_gb_node_at(l->g, i);
-        if (!ptqc_gb_text_is(l->g, n->op, "matmul") || n->input_count < 2) {
-            continue;
-        }
-        uint32_t gv = ptqc_gb_input(l->g, n, 1);
-        const ptqc_gb_value *w =
-            gv != PTQC_GB_NONE ? pq_lower_weights_of(l, gv) : NULL;
-        if (w != NULL && w->constant == table->constant &&
-            w->quant == table->quant && w->dtype == table->dtype &&
-            ptqc_gb_attr_i64(l->g, n, "trans_b", 0) != 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool
-is_packed(const pq_lower *l, const ptqc_gb_value *table)
-{
-    if (table == NULL || table->constant == PTQC_GB_NONE || table->rank != 2) {
-        return false;
-    }
-    if (table->quant == PTQC_GB_NONE) {
-        return (table->dtype == PTQC_F32 || table->dtype == PTQC_F16 ||
-                table->dtype == PTQC_BF16) &&
-               is_tied(l, table);
-    }
-    uint32_t granularity = ptqc_gb_quant_at(l->g, table->quant)->granularity;
-    return granularity == PTQC_GRAN_GROUP || granularity == PTQC_GRAN_CHANNEL;
-}
+#include "lowering.h"
 
 static void
-write_embed(pq_lower *l, const pq_lower_weights *w)
+write_embed(pq_lower *l, const pq_cpu_weights *w)
 {
     uint8_t perm[PTQC_MAX_RANK];
     pq_perm_identity(perm, PTQC_MAX_RANK);
-    uint32_t packed = pq_lower_weights_emit(l, w);
+    uint32_t packed = pq_cpu_weights_emit(l, w);
     pq_ref ids = pq_use_identity(l, pq_in_index(l, 1));
     pq_ref y = pq_define(l, pq_out_index(l, 0), perm);
     pq_step_begin(l, PQ_STEP_EMBED, "embedding k%lld n%lld",
@@ -67,22 +32,22 @@ write_embed(pq_lower *l, const pq_lower_weights *w)
 }
 
 bool
-pq_lower_embedding(pq_lower *l)
+pq_cpu_lower_embedding(pq_lower *l)
 {
     const ptqc_gb_value *table = pq_in(l, 0), *ids = pq_in(l, 1);
-    if (!is_packed(l, table) || pq_attr_i64(l, "axis", 0) != 0 ||
+    if (!pq_lower_is_packed_table(l, table) || pq_attr_i64(l, "axis", 0) != 0 ||
         pq_attr_i64(l, "batch_dims", 0) != 0) {
         return false;
     }
-    pq_lower_weights w;
+    pq_cpu_weights w;
     if (ids == NULL || (ids->dtype != PTQC_I32 && ids->dtype != PTQC_I64)) {
         pq_decline(l, "indices have to be i32 or i64");
         return true;
     }
-    if (!pq_lower_weights_open(l, pq_in_index(l, 0), true, &w)) {
+    if (!pq_cpu_weights_open(l, pq_in_index(l, 0), true, &w)) {
         return true;
     }
-    pq_lower_weights_read(l, false, false, &w);
+    pq_cpu_weights_read(l, false, false, &w);
     if (table->quant != PTQC_GB_NONE && !pq_weight_is_fixed(w.shape.format)) {
         pq_decline(l, "type of the codes");
     }

@@ -5,6 +5,7 @@
 // before its tiles (gemm.h).
 #include <string.h>
 
+#include "backends/kgen/say.h"
 #include "gemm.h"
 #include "product.h"
 
@@ -36,8 +37,8 @@ pq_matmul_prepare(pq_jit *jit, ptqc_call *call, const pq_matmul_desc *desc,
     };
     pq_matmul *op = host->vt->alloc(host->self, sizeof *op, 64);
     if (op == NULL) {
-        return pq_cpu_fail(host, call, PTQC_BE_RESOURCE,
-                           "cpu: out of memory for a matmul");
+        return pq_kg_fail(host, call, PTQC_BE_RESOURCE,
+                          "cpu: out of memory for a matmul");
     }
     op->host = host;
     ptqc_be_status st = pq_product_prepare(jit, call, &product, &op->product);
@@ -108,13 +109,13 @@ pq_bmm_prepare(pq_jit *jit, ptqc_call *call, const pq_bmm_desc *desc,
     *out = NULL;
     if (desc->batch_rank > PQ_BMM_RANK_MAX ||
         (desc->b_k_stride != 4 && desc->b_n_stride != 4)) {
-        return pq_cpu_fail(host, call, PTQC_BE_INTERNAL,
-                           "cpu: invalid batched matmul");
+        return pq_kg_fail(host, call, PTQC_BE_INTERNAL,
+                          "cpu: invalid batched matmul");
     }
     pq_bmm *op = host->vt->alloc(host->self, sizeof *op, 64);
     if (op == NULL) {
-        return pq_cpu_fail(host, call, PTQC_BE_RESOURCE,
-                           "cpu: out of memory for a batched matmul");
+        return pq_kg_fail(host, call, PTQC_BE_RESOURCE,
+                          "cpu: out of memory for a batched matmul");
     }
     op->host = host;
     op->desc = *desc;

@@ -4,6 +4,7 @@
 // step that writes it to the last that reads it; large ones are placed first,
 // each at the lowest offset where nothing alive at the same time lies. An
 // output may take over the place of an input that ends with its step.
+#include "backends/kgen/say.h"
 #include "base/checked.h"
 #include "spec.h"
 
@@ -20,7 +21,7 @@ typedef struct item {
 } item;
 
 typedef struct plan {
-    const pq_cpu_entry *e;
+    const pq_kg_entry *e;
     ptqc_spec *spec;
     item *items;
     uint32_t count;
@@ -30,7 +31,7 @@ typedef struct plan {
 static void
 note_use(plan *p, uint32_t value, uint32_t step)
 {
-    uint32_t root = pq_entry_root(p->e, value);
+    uint32_t root = pq_kg_root(p->e, value);
     if (p->e->values[root].place != PQ_PLACE_TEMP) {
         return;
     }
@@ -49,11 +50,11 @@ static void
 collect(plan *p)
 {
     for (uint32_t i = 0; i < p->e->step_count; i++) {
-        const pq_cpu_step *s = &p->e->steps[i];
+        const pq_kg_step *s = &p->e->steps[i];
         uint32_t args = s->input_count + s->output_count;
         for (uint32_t j = 0; j < args; j++) {
             uint32_t v = p->e->args[s->first_arg + j];
-            if (v != PQ_CPU_NONE) {
+            if (v != PQ_KG_NONE) {
                 note_use(p, v, i);
             }
         }
@@ -64,10 +65,10 @@ static item *
 item_at(plan *p, uint32_t arg)
 {
     uint32_t v = p->e->args[arg];
-    if (v == PQ_CPU_NONE) {
+    if (v == PQ_KG_NONE) {
         return NULL;
     }
-    uint32_t k = p->item_of[pq_entry_root(p->e, v)];
+    uint32_t k = p->item_of[pq_kg_root(p->e, v)];
     return k > 0 ? &p->items[k - 1] : NULL;
 }
 
@@ -84,7 +85,7 @@ head_of(plan *p, item *it)
 // Whether every operand of the step that lies where `in` does may be
 // overwritten.
 static bool
-all_may_go(plan *p, const pq_cpu_step *s, uint32_t mask, const item *in)
+all_may_go(plan *p, const pq_kg_step *s, uint32_t mask, const item *in)
 {
     for (uint32_t j = 0; j < s->input_count; j++) {
         if (item_at(p, s->first_arg + j) == in &&
@@ -98,7 +99,7 @@ all_may_go(plan *p, const pq_cpu_step *s, uint32_t mask, const item *in)
 static void
 merge_step(plan *p, uint32_t index)
 {
-    const pq_cpu_step *s = &p->e->steps[index];
+    const pq_kg_step *s = &p->e->steps[index];
     uint32_t mask = p->spec->steps[index].op.inplace;
     if (mask == 0 || s->output_count == 0) {
         return;
@@ -190,8 +191,8 @@ pq_spec_plan(ptqc_call *call, ptqc_spec *spec)
     p.items = pq_mem_array(&spec->mem, p.e->value_count, sizeof *p.items);
     p.item_of = pq_mem_array(&spec->mem, p.e->value_count, sizeof *p.item_of);
     if (p.items == NULL || p.item_of == NULL) {
-        return pq_cpu_fail(spec->exe->host, call, PTQC_BE_RESOURCE,
-                           "cpu: out of memory");
+        return pq_kg_fail(spec->exe->host, call, PTQC_BE_RESOURCE,
+                          "cpu: out of memory");
     }
     collect(&p);
     for (uint32_t i = 0; i < p.e->step_count; i++) {

@@ -5,6 +5,7 @@
 
 #include <llvm/Config/llvm-config.h>
 
+#include "backends/kgen/say.h"
 #include "spec.h"
 
 #ifndef PTQC_PLUGIN_VERSION
@@ -18,7 +19,7 @@ create(ptqc_call *call, const ptqc_host *host, ptqc_instance **out)
 {
     ptqc_instance *inst = host->vt->alloc(host->self, sizeof *inst, 16);
     if (inst == NULL) {
-        return pq_cpu_fail(host, call, PTQC_BE_RESOURCE, "cpu: out of memory");
+        return pq_kg_fail(host, call, PTQC_BE_RESOURCE, "cpu: out of memory");
     }
     inst->host = host;
     inst->detected = pq_isa_detect();

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "backends/kgen/say.h"
 #include "emit_pool.h"
 
 // Window of one output index along one axis.
@@ -64,7 +65,7 @@ pq_pooling_prepare(pq_jit *jit, ptqc_call *call, const pq_pooling_desc *desc,
     const ptqc_host *host = pq_jit_host(jit);
     const char *why = check(desc);
     if (why != NULL) {
-        return pq_cpu_fail(host, call, PTQC_BE_UNSUPPORTED, "cpu: %s", why);
+        return pq_kg_fail(host, call, PTQC_BE_UNSUPPORTED, "cpu: %s", why);
     }
     pq_pooling_key key = {
         .kind = desc->kind,
@@ -82,7 +83,7 @@ pq_pooling_prepare(pq_jit *jit, ptqc_call *call, const pq_pooling_desc *desc,
     pq_pooling *pool = host->vt->alloc(
         host->self, sizeof *pool + windows * sizeof(window), 64);
     if (pool == NULL) {
-        return pq_cpu_fail(host, call, PTQC_BE_RESOURCE, "cpu: out of memory");
+        return pq_kg_fail(host, call, PTQC_BE_RESOURCE, "cpu: out of memory");
     }
     *pool = (pq_pooling){.host = host,
                          .kernel = (pq_pooling_kernel)code,

@@ -14,18 +14,13 @@
 
 #include "ptqc/types.h"
 
+#include "backends/kgen/params.h"
+#include "backends/kgen/worker.h"
 #include "jit.h"
-#include "step.h"
 
 #define PQ_POOL_DIMS 3 // depth, height, width
 
 // ---- pooling -------------------------------------------------------------
-
-typedef enum pq_pooling_kind {
-    PQ_POOL_MAX, // NaN when a tap is NaN; a window without taps gives
-                 // -infinity (u8, i8: the lowest code)
-    PQ_POOL_AVG,
-} pq_pooling_kind;
 
 // f32 average: sum over the window's taps inside the input in row-major
 // order (d, h, w), one add each from 0, then sum / f32(n). n counts the taps
@@ -67,27 +62,6 @@ void pq_pooling_run(const pq_pooling *pool, const void *in, void *out,
 // order of reductions (16 lanes), use pq_reduce over [N][DHW][C] instead.
 
 // ---- resize --------------------------------------------------------------
-
-typedef enum pq_resize_kind {
-    PQ_RESIZE_NEAREST,
-    PQ_RESIZE_LINEAR,
-    PQ_RESIZE_CUBIC,
-} pq_resize_kind;
-
-// ONNX coordinate_transformation_mode. Coordinates are computed in f32.
-typedef enum pq_resize_coordinates {
-    PQ_COORDINATES_HALF_PIXEL,         // (x + 0.5) / scale - 0.5
-    PQ_COORDINATES_PYTORCH_HALF_PIXEL, // the same, 0 when out size is 1
-    PQ_COORDINATES_ASYMMETRIC,         // x / scale
-    PQ_COORDINATES_ALIGN_CORNERS,      // x * ((in - 1) / (out - 1)), 0 for 1
-} pq_resize_coordinates;
-
-typedef enum pq_resize_rounding {
-    PQ_ROUNDING_PREFER_FLOOR, // ceil(x - 0.5)
-    PQ_ROUNDING_PREFER_CEIL,  // floor(x + 0.5)
-    PQ_ROUNDING_FLOOR,
-    PQ_ROUNDING_CEIL,
-} pq_resize_rounding;
 
 // nearest: any dtype of 1, 2, 4 or 8 bytes. linear: f32; x clamped to
 // [0, in - 1], x0 = floor(x), w = x - x0; lerp(a, b) = fma(w, b - a, a) along

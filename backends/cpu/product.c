@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "backends/kgen/say.h"
 #include "fixed.h"
 #include "gemm.h"
 
@@ -219,8 +220,8 @@ pq_product_prepare(pq_jit *jit, ptqc_call *call, const pq_product_desc *desc,
 {
     *out = (pq_product){.desc = *desc};
     if (!is_valid(desc)) {
-        return pq_cpu_fail(pq_jit_host(jit), call, PTQC_BE_INTERNAL,
-                           "cpu: invalid matrix product");
+        return pq_kg_fail(pq_jit_host(jit), call, PTQC_BE_INTERNAL,
+                          "cpu: invalid matrix product");
     }
     int64_t step = step_elements(desc);
     int64_t lines = desc->weight == PQ_WEIGHT_S8 || desc->is_tapped

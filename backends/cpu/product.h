@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 #include "amx.h"
+#include "backends/kgen/worker.h"
 #include "jit.h"
-#include "step.h"
 #include "tile.h"
 
 typedef struct pq_product_desc {

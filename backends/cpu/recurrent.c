@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "backends/kgen/say.h"
 #include "emit_recurrent.h"
 
 #define LANES 16
@@ -183,12 +184,12 @@ pq_recurrent_prepare(pq_jit *jit, ptqc_call *call,
     if (desc->kind > PQ_RECURRENT_RNN || desc->direction > 2 ||
         desc->steps < 0 || desc->batch < 0 ||
         pq_recurrent_weight_bytes(desc) == 0) {
-        return pq_cpu_fail(host, call, PTQC_BE_UNSUPPORTED,
-                           "cpu: recurrent cell with these sizes");
+        return pq_kg_fail(host, call, PTQC_BE_UNSUPPORTED,
+                          "cpu: recurrent cell with these sizes");
     }
     pq_recurrent *r = host->vt->alloc(host->self, sizeof *r, 64);
     if (r == NULL) {
-        return pq_cpu_fail(host, call, PTQC_BE_RESOURCE, "cpu: out of memory");
+        return pq_kg_fail(host, call, PTQC_BE_RESOURCE, "cpu: out of memory");
     }
     *r = (pq_recurrent){.host = host,
                         .desc = *desc,

@@ -25,14 +25,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "backends/kgen/params.h"
+#include "backends/kgen/worker.h"
 #include "jit.h"
-#include "step.h"
-
-typedef enum pq_recurrent_kind {
-    PQ_RECURRENT_LSTM,
-    PQ_RECURRENT_GRU,
-    PQ_RECURRENT_RNN,
-} pq_recurrent_kind;
 
 typedef struct pq_recurrent_desc {
     uint32_t kind;                       // pq_recurrent_kind

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "backends/kgen/say.h"
 #include "emit_expr.h"
 #include "emit_resize.h"
 #include "pool.h"
@@ -205,7 +206,7 @@ pq_resize_prepare(pq_jit *jit, ptqc_call *call, const pq_resize_desc *desc,
     const ptqc_host *host = pq_jit_host(jit);
     const char *why = check(desc);
     if (why != NULL) {
-        return pq_cpu_fail(host, call, PTQC_BE_UNSUPPORTED, "cpu: %s", why);
+        return pq_kg_fail(host, call, PTQC_BE_UNSUPPORTED, "cpu: %s", why);
     }
     pq_resize_key key;
     for (uint32_t i = 0; i < PQ_POOL_DIMS; i++) {
@@ -225,7 +226,7 @@ pq_resize_prepare(pq_jit *jit, ptqc_call *call, const pq_resize_desc *desc,
     }
     pq_resize *r = allocate(host, desc);
     if (r == NULL) {
-        return pq_cpu_fail(host, call, PTQC_BE_RESOURCE, "cpu: out of memory");
+        return pq_kg_fail(host, call, PTQC_BE_RESOURCE, "cpu: out of memory");
     }
     r->host = host;
     r->kernel = (pq_resize_kernel)code;

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "backends/kgen/say.h"
 #include "emit_row.h"
 #include "row_plain.h"
 
@@ -58,7 +59,7 @@ plan_make(pq_jit *jit, ptqc_call *call, const pq_row_key *key,
     const ptqc_host *host = pq_jit_host(jit);
     row_plan *plan = host->vt->alloc(host->self, bytes, 64);
     if (plan == NULL) {
-        return pq_cpu_fail(host, call, PTQC_BE_RESOURCE, "cpu: out of memory");
+        return pq_kg_fail(host, call, PTQC_BE_RESOURCE, "cpu: out of memory");
     }
     memset(plan, 0, bytes);
     plan->host = host;
@@ -147,9 +148,9 @@ pq_reduce_prepare(pq_jit *jit, ptqc_call *call, const pq_reduce_desc *desc,
 {
     int is_int = pq_reduce_int_has(desc->op, desc->dtype);
     if (desc->op >= PQ_REDUCE_COUNT || (desc->dtype != PTQC_F32 && !is_int)) {
-        return pq_cpu_fail(pq_jit_host(jit), call, PTQC_BE_UNSUPPORTED,
-                           "cpu: reduction %u of element type %u", desc->op,
-                           desc->dtype);
+        return pq_kg_fail(pq_jit_host(jit), call, PTQC_BE_UNSUPPORTED,
+                          "cpu: reduction %u of element type %u", desc->op,
+                          desc->dtype);
     }
     pq_row_key key = {.what = PQ_ROW_REDUCE + desc->op,
                       .is_column = (uint32_t)is_column(&desc->shape)};
@@ -197,8 +198,8 @@ pq_softmax_prepare(pq_jit *jit, ptqc_call *call, const pq_softmax_desc *desc,
                    pq_softmax **out)
 {
     if (desc->mask && is_column(&desc->shape)) {
-        return pq_cpu_fail(pq_jit_host(jit), call, PTQC_BE_UNSUPPORTED,
-                           "cpu: softmax with a mask over an outer axis");
+        return pq_kg_fail(pq_jit_host(jit), call, PTQC_BE_UNSUPPORTED,
+                          "cpu: softmax with a mask over an outer axis");
     }
     pq_row_key key = {.what = desc->log ? PQ_ROW_LOG_SOFTMAX : PQ_ROW_SOFTMAX,
                       .is_column = (uint32_t)is_column(&desc->shape),
@@ -301,8 +302,8 @@ pq_norm_prepare(pq_jit *jit, ptqc_call *call, const pq_norm_desc *desc,
 {
     const char *why = check_norm(desc);
     if (why != NULL) {
-        return pq_cpu_fail(pq_jit_host(jit), call, PTQC_BE_UNSUPPORTED,
-                           "cpu: %s", why);
+        return pq_kg_fail(pq_jit_host(jit), call, PTQC_BE_UNSUPPORTED,
+                          "cpu: %s", why);
     }
     pq_row_key key = {.what = desc->kind == PQ_NORM_RMS ? PQ_ROW_RMS_NORM
                                                         : PQ_ROW_LAYER_NORM,
@@ -352,8 +353,8 @@ pq_lp_norm_prepare(pq_jit *jit, ptqc_call *call, const pq_lp_norm_desc *desc,
                    pq_lp_norm **out)
 {
     if (desc->p != 1 && desc->p != 2) {
-        return pq_cpu_fail(pq_jit_host(jit), call, PTQC_BE_UNSUPPORTED,
-                           "cpu: lp norm with p = %u", desc->p);
+        return pq_kg_fail(pq_jit_host(jit), call, PTQC_BE_UNSUPPORTED,
+                          "cpu: lp norm with p = %u", desc->p);
     }
     pq_row_key key = {.what = PQ_ROW_LP_NORM,
                       .is_column = (uint32_t)is_column(&desc->shape),
@@ -399,8 +400,8 @@ pq_row_quantize_prepare(pq_jit *jit, ptqc_call *call,
     pq_row_key key = {.what = PQ_ROW_QUANTIZE,
                       .flags = desc->biased ? PQ_ROW_BIASED : 0};
     if (desc->code_stride < desc->length) {
-        return pq_cpu_fail(pq_jit_host(jit), call, PTQC_BE_INVALID,
-                           "cpu: rows of codes overlap");
+        return pq_kg_fail(pq_jit_host(jit), call, PTQC_BE_INVALID,
+                          "cpu: rows of codes overlap");
     }
     void *made = NULL;
     ptqc_be_status st =

@@ -24,29 +24,15 @@
 
 #include "ptqc/types.h"
 
+#include "backends/kgen/params.h"
+#include "backends/kgen/worker.h"
 #include "jit.h"
-#include "step.h"
 
 typedef struct pq_row_shape {
     int64_t outer, length, inner; // >= 0
 } pq_row_shape;
 
 // ---- reductions: [outer][length][inner] -> [outer][inner] ----------------
-
-typedef enum pq_reduce_op {
-    PQ_REDUCE_SUM,         // sum(x)
-    PQ_REDUCE_MEAN,        // sum(x) / f32(length); integers: truncated
-    PQ_REDUCE_MAX,         // empty row: -infinity; integers: lowest value
-    PQ_REDUCE_MIN,         // empty row: infinity; integers: highest value
-    PQ_REDUCE_PROD,        // lanes start at 1
-    PQ_REDUCE_L1,          // sum(|x|)
-    PQ_REDUCE_L2,          // sqrt(sum of squares)
-    PQ_REDUCE_SUM_SQUARE,  // lane = fma(x, x, lane)
-    PQ_REDUCE_LOG_SUM,     // log(sum(x))
-    PQ_REDUCE_LOG_SUM_EXP, // m = max(x), 0 when not finite;
-                           // m + log(sum(exp(x - m)))
-    PQ_REDUCE_COUNT
-} pq_reduce_op;
 
 // f32: all ops. i32, i64, i8, u8: SUM to SUM_SQUARE but L2, computed in i64
 // and wrapped to the type (MAX and MIN of codes with one scale are those of
@@ -99,11 +85,6 @@ void pq_softmax_run(const pq_softmax *softmax, const float *in,
 // fma(d, d, lane); inv = 1 / sqrt(var + eps); t = d * inv.
 // RMS: inv = 1 / sqrt(sum(x^2) / n + eps); t = x * inv.
 // y = fma(t, scale, bias), t * scale, t + bias or t.
-typedef enum pq_norm_kind {
-    PQ_NORM_LAYER,
-    PQ_NORM_RMS,
-} pq_norm_kind;
-
 // segments 0: scale and bias have `length` elements, one per element of a row
 // (layer norm). segments S > 0: a row is S equal runs, one scale and bias per
 // run; the run's channel is (row mod groups) * S + run, the arrays have
@@ -180,9 +161,6 @@ void pq_row_quantize_run(const pq_row_quantize *q, const float *in, void *codes,
 // Index of the largest (or smallest) element of each row as i64: the first,
 // or the last with PQ_ARG_LAST; a NaN wins either way. f32, i32, i64, u8, i8;
 // rows must not be empty.
-#define PQ_ARG_MIN  1u
-#define PQ_ARG_LAST 2u
-int pq_arg_reduce_has_dtype(uint32_t dtype);
 void pq_arg_reduce_run(const pq_row_shape *shape, uint32_t dtype,
                        uint32_t flags, const void *in, int64_t *out,
                        const pq_worker *worker);
@@ -190,9 +168,6 @@ void pq_arg_reduce_run(const pq_row_shape *shape, uint32_t dtype,
 // Running sums along rows in ascending k (descending when REVERSE), each one
 // f32 add from 0; EXCLUSIVE leaves out the element itself. f32, i32, i64
 // (wrapping).
-#define PQ_CUMSUM_EXCLUSIVE 1u
-#define PQ_CUMSUM_REVERSE   2u
-int pq_cumsum_has_dtype(uint32_t dtype);
 void pq_cumsum_run(const pq_row_shape *shape, uint32_t dtype, uint32_t flags,
                    const void *in, void *out, const pq_worker *worker);
 

@@ -140,12 +140,6 @@ pq_reduce_int_run(const pq_row_shape *shape, uint32_t op, uint32_t dtype,
 
 // ---- arg max, arg min ----------------------------------------------------
 
-int
-pq_arg_reduce_has_dtype(uint32_t dtype)
-{
-    return dtype == PTQC_F32 || is_int_type(dtype);
-}
-
 static int64_t
 arg_f32(const float *x, int64_t length, int64_t step, uint32_t flags)
 {
@@ -195,12 +189,6 @@ pq_arg_reduce_run(const pq_row_shape *shape, uint32_t dtype, uint32_t flags,
 }
 
 // ---- running sums --------------------------------------------------------
-
-int
-pq_cumsum_has_dtype(uint32_t dtype)
-{
-    return dtype == PTQC_F32 || dtype == PTQC_I32 || dtype == PTQC_I64;
-}
 
 static void
 cumsum_f32(const float *x, float *y, int64_t length, int64_t step,

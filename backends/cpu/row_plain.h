@@ -6,8 +6,8 @@
 
 #include <stdint.h>
 
+#include "backends/kgen/worker.h"
 #include "row.h"
-#include "step.h"
 
 // Whether the op (pq_reduce_op) exists for the integer type.
 int pq_reduce_int_has(uint32_t op, uint32_t dtype);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backends/kgen/say.h"
 #include "spec.h"
 
 typedef struct region_args {
@@ -74,27 +75,27 @@ check_bindings(ptqc_call *call, const ptqc_spec *spec,
                const ptqc_submit *submit)
 {
     const ptqc_host *host = spec->exe->host;
-    const pq_cpu_entry *e = spec->entry;
+    const pq_kg_entry *e = spec->entry;
     if (submit->binding_count != e->binding_count) {
-        return pq_cpu_fail(host, call, PTQC_BE_INVALID,
-                           "cpu: %llu bindings given, the entry has %u",
-                           (unsigned long long)submit->binding_count,
-                           e->binding_count);
+        return pq_kg_fail(host, call, PTQC_BE_INVALID,
+                          "cpu: %llu bindings given, the entry has %u",
+                          (unsigned long long)submit->binding_count,
+                          e->binding_count);
     }
     if (submit->workspace.bytes < spec->workspace_bytes ||
         (submit->workspace.host == NULL && spec->workspace_bytes > 0)) {
-        return pq_cpu_fail(host, call, PTQC_BE_INVALID,
-                           "cpu: workspace of %llu bytes, %llu needed",
-                           (unsigned long long)submit->workspace.bytes,
-                           (unsigned long long)spec->workspace_bytes);
+        return pq_kg_fail(host, call, PTQC_BE_INVALID,
+                          "cpu: workspace of %llu bytes, %llu needed",
+                          (unsigned long long)submit->workspace.bytes,
+                          (unsigned long long)spec->workspace_bytes);
     }
     for (uint32_t i = 0; i < e->value_count; i++) {
-        const pq_cpu_value *v = &e->values[i];
+        const pq_kg_value *v = &e->values[i];
         uint64_t bytes = (uint64_t)spec->shapes[i].bytes;
         if (v->place == PQ_PLACE_BINDING &&
             (submit->bindings[v->index].bytes < bytes ||
              (submit->bindings[v->index].host == NULL && bytes > 0))) {
-            return pq_cpu_fail(
+            return pq_kg_fail(
                 host, call, PTQC_BE_INVALID,
                 "cpu: binding %u has %llu bytes, %llu needed", v->index,
                 (unsigned long long)submit->bindings[v->index].bytes,
@@ -107,10 +108,10 @@ check_bindings(ptqc_call *call, const ptqc_spec *spec,
 static void
 fill_pointers(ptqc_spec *spec, const ptqc_submit *submit)
 {
-    const pq_cpu_entry *e = spec->entry;
+    const pq_kg_entry *e = spec->entry;
     uint8_t *workspace = submit->workspace.host;
     for (uint32_t i = 0; i < e->value_count; i++) {
-        const pq_cpu_value *v = &e->values[i];
+        const pq_kg_value *v = &e->values[i];
         switch ((pq_place)v->place) {
         case PQ_PLACE_TEMP:
             spec->pointers[i] = workspace + spec->offsets[i];
@@ -130,12 +131,11 @@ fill_pointers(ptqc_spec *spec, const ptqc_submit *submit)
         }
     }
     for (uint32_t i = 0; i < e->step_count; i++) {
-        const pq_cpu_step *s = &e->steps[i];
+        const pq_kg_step *s = &e->steps[i];
         uint32_t count = s->input_count + s->output_count;
         for (uint32_t j = 0; j < count; j++) {
             uint32_t v = e->args[s->first_arg + j];
-            spec->steps[i].args[j] =
-                v != PQ_CPU_NONE ? spec->pointers[v] : NULL;
+            spec->steps[i].args[j] = v != PQ_KG_NONE ? spec->pointers[v] : NULL;
         }
     }
 }
@@ -195,8 +195,8 @@ pq_spec_run(ptqc_call *call, ptqc_spec *spec, const ptqc_submit *submit)
         host->vt->pool_run(host->self, region_body, &a);
     }
     if (atomic_load(&a.failed) != 0) {
-        return pq_cpu_fail(host, call, PTQC_BE_INVALID,
-                           "cpu: an index in the data is out of range");
+        return pq_kg_fail(host, call, PTQC_BE_INVALID,
+                          "cpu: an index in the data is out of range");
     }
     return PTQC_BE_OK;
 }

@@ -7,6 +7,7 @@
 
 #include "ptqc/graph_block.h"
 
+#include "backends/kgen/say.h"
 #include "base/bits.h"
 #include "base/checked.h"
 
@@ -18,15 +19,15 @@
 ptqc_be_status
 pq_prep_refuse(const pq_prep *prep, const char *what)
 {
-    return pq_cpu_fail(prep->host, prep->call, PTQC_BE_CORRUPT,
-                       "cpu: damaged program: not %s", what);
+    return pq_kg_fail(prep->host, prep->call, PTQC_BE_CORRUPT,
+                      "cpu: damaged program: not %s", what);
 }
 
 ptqc_be_status
 pq_prep_no_memory(const pq_prep *prep)
 {
-    return pq_cpu_fail(prep->host, prep->call, PTQC_BE_RESOURCE,
-                       "cpu: out of memory");
+    return pq_kg_fail(prep->host, prep->call, PTQC_BE_RESOURCE,
+                      "cpu: out of memory");
 }
 
 int64_t
@@ -56,7 +57,7 @@ pq_prep_dim(const pq_prep *prep, uint32_t i, int64_t *out)
 // ---- dims ------------------------------------------------------------------
 
 static bool
-eval_dim(const pq_cpu_dim *d, const int64_t *symbols, const int64_t *done,
+eval_dim(const pq_kg_dim *d, const int64_t *symbols, const int64_t *done,
          int64_t *out)
 {
     int64_t a = d->op > PTQC_GB_DIM_SYMBOL ? done[d->a] : 0;
@@ -97,28 +98,28 @@ static ptqc_be_status
 eval_dims(ptqc_call *call, ptqc_spec *spec, const int64_t *symbols,
           uint64_t symbol_count, int64_t *out)
 {
-    const pq_cpu_entry *e = spec->entry;
+    const pq_kg_entry *e = spec->entry;
     const ptqc_host *host = spec->exe->host;
     if (symbol_count != e->symbol_count) {
-        return pq_cpu_fail(host, call, PTQC_BE_INVALID,
-                           "cpu: %llu dims given, the entry has %u",
-                           (unsigned long long)symbol_count, e->symbol_count);
+        return pq_kg_fail(host, call, PTQC_BE_INVALID,
+                          "cpu: %llu dims given, the entry has %u",
+                          (unsigned long long)symbol_count, e->symbol_count);
     }
     for (uint32_t i = 0; i < e->symbol_count; i++) {
-        const pq_cpu_symbol *s = &e->symbols[i];
+        const pq_kg_symbol *s = &e->symbols[i];
         if (symbols[i] < s->min || symbols[i] > s->max ||
             symbols[i] % s->multiple != 0) {
-            return pq_cpu_fail(host, call, PTQC_BE_INVALID,
-                               "cpu: dim %u is %lld, out of its range", i,
-                               (long long)symbols[i]);
+            return pq_kg_fail(host, call, PTQC_BE_INVALID,
+                              "cpu: dim %u is %lld, out of its range", i,
+                              (long long)symbols[i]);
         }
     }
     for (uint32_t i = 0; i < e->dim_count; i++) {
         if (!eval_dim(&e->dims[i], symbols, out, &out[i])) {
-            return pq_cpu_fail(host, call, PTQC_BE_INVALID,
-                               "cpu: dimension %u overflows or divides by "
-                               "zero for these dims",
-                               i);
+            return pq_kg_fail(host, call, PTQC_BE_INVALID,
+                              "cpu: dimension %u overflows or divides by "
+                              "zero for these dims",
+                              i);
         }
     }
     return PTQC_BE_OK;
@@ -141,7 +142,7 @@ dtype_bytes(uint32_t dtype)
 }
 
 static bool
-make_shape(const pq_cpu_value *v, const int64_t *dims, pq_shape *out)
+make_shape(const pq_kg_value *v, const int64_t *dims, pq_shape *out)
 {
     out->dtype = v->dtype;
     out->rank = v->rank;
@@ -162,27 +163,18 @@ make_shape(const pq_cpu_value *v, const int64_t *dims, pq_shape *out)
     return true;
 }
 
-uint32_t
-pq_entry_root(const pq_cpu_entry *entry, uint32_t value)
-{
-    while (entry->values[value].place == PQ_PLACE_VIEW) {
-        value = entry->values[value].index;
-    }
-    return value;
-}
-
 static ptqc_be_status
 make_shapes(ptqc_call *call, ptqc_spec *spec, const int64_t *dims)
 {
-    const pq_cpu_entry *e = spec->entry;
+    const pq_kg_entry *e = spec->entry;
     const ptqc_exe *exe = spec->exe;
     for (uint32_t i = 0; i < e->value_count; i++) {
-        const pq_cpu_value *v = &e->values[i];
+        const pq_kg_value *v = &e->values[i];
         if (!make_shape(v, dims, &spec->shapes[i])) {
-            return pq_cpu_fail(exe->host, call, PTQC_BE_INVALID,
-                               "cpu: value %u has a negative or too large "
-                               "dimension",
-                               i);
+            return pq_kg_fail(exe->host, call, PTQC_BE_INVALID,
+                              "cpu: value %u has a negative or too large "
+                              "dimension",
+                              i);
         }
         int64_t bytes = spec->shapes[i].bytes;
         bool fits = v->place == PQ_PLACE_CONSTANT
@@ -191,10 +183,10 @@ make_shapes(ptqc_call *call, ptqc_spec *spec, const int64_t *dims)
                         ? bytes <= spec->shapes[v->index].bytes
                         : true;
         if (!fits) {
-            return pq_cpu_fail(exe->host, call, PTQC_BE_CORRUPT,
-                               "cpu: damaged program: value %u exceeds its "
-                               "storage",
-                               i);
+            return pq_kg_fail(exe->host, call, PTQC_BE_CORRUPT,
+                              "cpu: damaged program: value %u exceeds its "
+                              "storage",
+                              i);
         }
     }
     return PTQC_BE_OK;
@@ -207,7 +199,8 @@ typedef ptqc_be_status (*prepare_fn)(const pq_prep *prep, pq_op *op);
 static const prepare_fn PREPARE[PQ_STEP_KIND_COUNT] = {
 #define STEP(NAME, text, fn, ins_min, ins_max, outs, params_min)               \
     [PQ_STEP_##NAME] = pq_prepare_##fn,
-#include "steps.def"
+#define STEP_KGEN(NAME, text, fn, ins_min, ins_max, outs, params_min)
+#include "backends/kgen/steps.def"
 #undef STEP
 };
 
@@ -233,23 +226,23 @@ static ptqc_be_status
 prepare_step(ptqc_call *call, ptqc_spec *spec, const int64_t *dims,
              pq_spec_step *s)
 {
-    const pq_cpu_entry *e = spec->entry;
-    const pq_cpu_step *step = s->step;
+    const pq_kg_entry *e = spec->entry;
+    const pq_kg_step *step = s->step;
     uint32_t count = step->input_count + step->output_count;
     const pq_shape **shapes = pq_mem_array(&spec->mem, count, sizeof *shapes);
     const void **bytes = pq_mem_array(&spec->mem, count, sizeof *bytes);
     s->args = pq_mem_array(&spec->mem, count, sizeof *s->args);
     if (shapes == NULL || bytes == NULL || s->args == NULL) {
-        return pq_cpu_fail(spec->exe->host, call, PTQC_BE_RESOURCE,
-                           "cpu: out of memory");
+        return pq_kg_fail(spec->exe->host, call, PTQC_BE_RESOURCE,
+                          "cpu: out of memory");
     }
     for (uint32_t i = 0; i < count; i++) {
         uint32_t v = e->args[step->first_arg + i];
-        if (v == PQ_CPU_NONE) {
+        if (v == PQ_KG_NONE) {
             continue;
         }
         shapes[i] = &spec->shapes[v];
-        uint32_t root = pq_entry_root(e, v);
+        uint32_t root = pq_kg_root(e, v);
         if (e->values[root].place == PQ_PLACE_CONSTANT) {
             bytes[i] = spec->exe->constants[e->values[root].index].p;
         }
@@ -275,13 +268,14 @@ prepare_step(ptqc_call *call, ptqc_spec *spec, const int64_t *dims,
         .dims = dims,
         .dim_count = e->dim_count,
     };
+    PQ_NEED(&prep, PREPARE[step->kind] != NULL);
     return PREPARE[step->kind](&prep, &s->op);
 }
 
 static ptqc_be_status
 prepare_steps(ptqc_call *call, ptqc_spec *spec, const int64_t *dims)
 {
-    const pq_cpu_entry *e = spec->entry;
+    const pq_kg_entry *e = spec->entry;
     for (uint32_t i = 0; i < e->step_count; i++) {
         spec->steps[i].step = &e->steps[i];
         ptqc_be_status st = prepare_step(call, spec, dims, &spec->steps[i]);
@@ -323,7 +317,7 @@ static ptqc_be_status
 fill_spec(ptqc_call *call, ptqc_spec *spec, const int64_t *symbols,
           uint64_t symbol_count)
 {
-    const pq_cpu_entry *e = spec->entry;
+    const pq_kg_entry *e = spec->entry;
     const ptqc_host *host = spec->exe->host;
     int64_t *dims = pq_mem_array(&spec->mem, e->dim_count, sizeof *dims);
     spec->shapes =
@@ -335,7 +329,7 @@ fill_spec(ptqc_call *call, ptqc_spec *spec, const int64_t *symbols,
         pq_mem_array(&spec->mem, e->value_count, sizeof *spec->pointers);
     if (dims == NULL || spec->shapes == NULL || spec->steps == NULL ||
         spec->offsets == NULL || spec->pointers == NULL) {
-        return pq_cpu_fail(host, call, PTQC_BE_RESOURCE, "cpu: out of memory");
+        return pq_kg_fail(host, call, PTQC_BE_RESOURCE, "cpu: out of memory");
     }
     spec->width = host->vt->pool_width(host->self);
     ptqc_be_status st = eval_dims(call, spec, symbols, symbol_count, dims);
@@ -346,8 +340,8 @@ fill_spec(ptqc_call *call, ptqc_spec *spec, const int64_t *symbols,
         pq_spec_barriers(spec);
     }
     if (st == PTQC_BE_OK && !place_scratch(spec)) {
-        st = pq_cpu_fail(host, call, PTQC_BE_RESOURCE,
-                         "cpu: workspace too large");
+        st = pq_kg_fail(host, call, PTQC_BE_RESOURCE,
+                        "cpu: workspace too large");
     }
     return st;
 }
@@ -358,14 +352,14 @@ pq_spec_create(ptqc_call *call, ptqc_exe *exe, uint32_t entry,
 {
     *out = NULL;
     if (entry >= exe->program.entry_count) {
-        return pq_cpu_fail(exe->host, call, PTQC_BE_INVALID, "cpu: no entry %u",
-                           entry);
+        return pq_kg_fail(exe->host, call, PTQC_BE_INVALID, "cpu: no entry %u",
+                          entry);
     }
     pq_mem mem = {exe->host, NULL};
     ptqc_spec *spec = pq_mem_alloc(&mem, sizeof *spec);
     if (spec == NULL) {
-        return pq_cpu_fail(exe->host, call, PTQC_BE_RESOURCE,
-                           "cpu: out of memory");
+        return pq_kg_fail(exe->host, call, PTQC_BE_RESOURCE,
+                          "cpu: out of memory");
     }
     spec->mem = mem;
     spec->exe = exe;

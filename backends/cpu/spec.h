@@ -14,10 +14,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "backends/kgen/mem.h"
+#include "backends/kgen/program.h"
+#include "backends/kgen/worker.h"
 #include "jit.h"
-#include "mem.h"
-#include "program.h"
-#include "step.h"
 
 // A value with known dims, dense and row-major.
 typedef struct pq_shape {
@@ -87,7 +87,8 @@ bool pq_prep_dim(const pq_prep *prep, uint32_t i, int64_t *out);
 
 #define STEP(NAME, text, fn, ins_min, ins_max, outs, params_min)               \
     ptqc_be_status pq_prepare_##fn(const pq_prep *prep, pq_op *op);
-#include "steps.def"
+#define STEP_KGEN(NAME, text, fn, ins_min, ins_max, outs, params_min)
+#include "backends/kgen/steps.def"
 #undef STEP
 
 // ---- executable and specialization ----------------------------------------
@@ -96,22 +97,22 @@ struct ptqc_exe {
     pq_mem mem; // owns what follows; the exe itself lives in it
     const ptqc_host *host;
     pq_jit *jit; // owned
-    pq_cpu_program program;
+    pq_kg_program program;
     ptqc_bytes *constants; // [program.constant_count], bytes borrowed
 };
 
 typedef struct pq_spec_step {
     pq_op op;
-    const pq_cpu_step *step; // borrowed from the exe
-    bool barrier;            // workers meet after it
-    uint64_t bytes;          // of its operands
-    void **args;             // [inputs + outputs], filled by submit
+    const pq_kg_step *step; // borrowed from the exe
+    bool barrier;           // workers meet after it
+    uint64_t bytes;         // of its operands
+    void **args;            // [inputs + outputs], filled by submit
 } pq_spec_step;
 
 struct ptqc_spec {
     pq_mem mem;
     ptqc_exe *exe;
-    const pq_cpu_entry *entry;
+    const pq_kg_entry *entry;
     pq_shape *shapes; // [value_count]
     pq_spec_step *steps;
     uint64_t *offsets; // workspace offset of each root temporary
@@ -127,8 +128,6 @@ ptqc_be_status pq_spec_create(ptqc_call *call, ptqc_exe *exe, uint32_t entry,
 void pq_spec_destroy(ptqc_spec *spec);
 ptqc_be_status pq_spec_run(ptqc_call *call, ptqc_spec *spec,
                            const ptqc_submit *submit);
-// Index of the value whose storage `value` shares.
-uint32_t pq_entry_root(const pq_cpu_entry *entry, uint32_t value);
 // Sets pq_spec_step.barrier; after pq_spec_plan.
 void pq_spec_barriers(ptqc_spec *spec);
 // Assigns workspace offsets; sets temp_bytes.

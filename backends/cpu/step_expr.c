@@ -4,6 +4,7 @@
 // u8 and a table of 256 bytes.
 #include <string.h>
 
+#include "backends/kgen/say.h"
 #include "expr.h"
 #include "spec.h"
 
@@ -102,10 +103,10 @@ read_view(const pq_prep *prep, uint32_t i, const pq_shape *out,
         uint32_t axis = (uint32_t)(map >> (4 * j)) & 15u;
         PQ_NEED(prep, axis < out->rank && (seen >> axis & 1) == 0);
         if (in->dims[j] != out->dims[axis] && in->dims[j] != 1) {
-            return pq_cpu_fail(prep->host, prep->call, PTQC_BE_INVALID,
-                               "cpu: sizes %lld and %lld do not broadcast",
-                               (long long)in->dims[j],
-                               (long long)out->dims[axis]);
+            return pq_kg_fail(prep->host, prep->call, PTQC_BE_INVALID,
+                              "cpu: sizes %lld and %lld do not broadcast",
+                              (long long)in->dims[j],
+                              (long long)out->dims[axis]);
         }
         seen |= 1u << axis;
         view->strides[axis] = in->dims[j] == 1 ? 0 : stride;

@@ -4,6 +4,7 @@
 // lower_matmul.c write them.
 #include <string.h>
 
+#include "backends/kgen/say.h"
 #include "conv.h"
 #include "fixed.h"
 #include "gemm.h"
@@ -166,8 +167,8 @@ check_conv(const pq_prep *prep, const pq_conv_desc *d)
     PQ_NEED(prep, prep->ins[0]->dtype == (codes ? PTQC_U8 : PTQC_F32));
     PQ_NEED(prep, is_out_type(&d->epilogue, prep->outs[0]));
     if (!pq_conv_is_supported(d, &why)) {
-        return pq_cpu_fail(prep->host, prep->call, PTQC_BE_UNSUPPORTED,
-                           "cpu: conv of these sizes: %s", why);
+        return pq_kg_fail(prep->host, prep->call, PTQC_BE_UNSUPPORTED,
+                          "cpu: conv of these sizes: %s", why);
     }
     int64_t bytes = pq_conv_weight_bytes(d);
     int64_t channels = pq_conv_channel_count(d);

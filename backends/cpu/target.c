@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lower.h"
+#include "backends/kgen/say.h"
+#include "lowering.h"
 #include "plugin.h"
 
 ptqc_str
@@ -41,10 +42,10 @@ pq_cpu_target(const ptqc_host *host, ptqc_call *call, ptqc_str target,
             return PTQC_BE_OK;
         }
     }
-    return pq_cpu_fail(host, call, PTQC_BE_UNSUPPORTED,
-                       "cpu: no target '%.*s' (cpu, cpu;avx2, cpu;avx512, "
-                       "cpu;vnni, cpu;amx)",
-                       target.n < 64 ? (int)target.n : 64, target.p);
+    return pq_kg_fail(host, call, PTQC_BE_UNSUPPORTED,
+                      "cpu: no target '%.*s' (cpu, cpu;avx2, cpu;avx512, "
+                      "cpu;vnni, cpu;amx)",
+                      target.n < 64 ? (int)target.n : 64, target.p);
 }
 
 ptqc_be_status
@@ -207,9 +208,10 @@ check_node(ptqc_call *call, const ptqc_host *host, const ptqc_gb *g,
            uint32_t node, ptqc_sink *sink)
 {
     pq_mem mem = {host, NULL};
-    pq_cpu_entry entry = {0};
+    pq_kg_entry entry = {0};
     pq_lower_constants pool = {0};
     pq_lower l = {
+        .device = &pq_cpu_device,
         .host = host,
         .call = call,
         .mem = &mem,
@@ -241,13 +243,13 @@ pq_cpu_check(ptqc_call *call, ptqc_instance *inst, ptqc_str target,
     const char *why = "";
     ptqc_be_status st = pq_cpu_target(inst->host, call, target, &cap);
     if (st == PTQC_BE_OK && !ptqc_gb_open(graph.p, graph.n, &g, &why)) {
-        st = pq_cpu_fail(inst->host, call, PTQC_BE_INVALID,
-                         "cpu: graph block: %s", why);
+        st = pq_kg_fail(inst->host, call, PTQC_BE_INVALID,
+                        "cpu: graph block: %s", why);
     }
     for (uint64_t i = 0; i < node_count && st == PTQC_BE_OK; i++) {
         if (nodes[i] >= ptqc_gb_count(&g, PTQC_GB_NODES)) {
-            return pq_cpu_fail(inst->host, call, PTQC_BE_INVALID,
-                               "cpu: no node %u", nodes[i]);
+            return pq_kg_fail(inst->host, call, PTQC_BE_INVALID,
+                              "cpu: no node %u", nodes[i]);
         }
         st = check_node(call, inst->host, &g, nodes[i], sink);
     }

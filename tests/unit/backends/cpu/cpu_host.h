@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "backends/cpu/jit.h"
-#include "backends/cpu/step.h"
+#include "backends/kgen/worker.h"
 #include "tests/support/cmocka_test.h"
 
 static char cpu_host_message[512];

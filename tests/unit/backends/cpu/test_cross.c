@@ -84,7 +84,7 @@ create_jit(void)
 
 static const uint8_t arg_counts[PQ_EXPR_CODE_COUNT] = {
 #define EXPR(NAME, text, args, check) args,
-#include "backends/cpu/expr_ops.def"
+#include "backends/kgen/expr_ops.def"
 #undef EXPR
 };
 

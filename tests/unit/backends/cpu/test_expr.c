@@ -170,7 +170,7 @@ check_desc(pq_jit *jit, const pq_expr_desc *d, uint32_t workers)
 
 static const uint8_t arg_counts[PQ_EXPR_CODE_COUNT] = {
 #define EXPR(NAME, text, args, check) args,
-#include "backends/cpu/expr_ops.def"
+#include "backends/kgen/expr_ops.def"
 #undef EXPR
 };
 

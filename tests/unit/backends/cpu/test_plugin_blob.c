@@ -5,7 +5,7 @@
 // allocated while running (the test host checks that on every run).
 #include "ptqc/graph_block.h"
 
-#include "backends/cpu/program.h"
+#include "backends/cpu/lowering.h"
 #include "base/bits.h"
 #include "tests/unit/backends/cpu/cpu_host.h"
 #include "tests/unit/backends/cpu/plugin_check.h"
@@ -217,7 +217,7 @@ try_program(fixture *f, uint8_t *bytes, uint64_t n, int is_summed,
             uint64_t seed)
 {
     if (is_summed) { // what is behind the sum must hold
-        pq_store_le64(bytes + 8, pq_cpu_program_sum(bytes + 16, n - 16));
+        pq_store_le64(bytes + 8, pq_kg_program_sum(bytes + 16, n - 16));
     }
     ptqc_be_status st = pq_test_plugin_load(f->plugin, (ptqc_bytes){bytes, n},
                                             f->run.c->symbols, 1);
@@ -275,26 +275,27 @@ test_extremes(void **state)
 
 // The compiled program, its dims with room for one that nothing else uses.
 // -> the dims, to be freed
-static pq_cpu_dim *
-open_program(fixture *f, pq_mem *mem, pq_cpu_program *out)
+static pq_kg_dim *
+open_program(fixture *f, pq_mem *mem, pq_kg_program *out)
 {
     const char *why;
     ptqc_bytes blob = pq_test_plugin_blob(f->plugin);
-    assert_int_equal(pq_cpu_program_read(mem, blob, out, &why), PTQC_BE_OK);
-    pq_cpu_entry *e = &out->entries[0];
-    pq_cpu_dim *dims = calloc(e->dim_count + 1, sizeof *dims);
+    assert_int_equal(pq_kg_program_read(mem, &pq_cpu_format, blob, out, &why),
+                     PTQC_BE_OK);
+    pq_kg_entry *e = &out->entries[0];
+    pq_kg_dim *dims = calloc(e->dim_count + 1, sizeof *dims);
     assert_non_null(dims);
     memcpy(dims, e->dims, e->dim_count * sizeof *dims);
-    dims[e->dim_count] = (pq_cpu_dim){.op = PTQC_GB_DIM_CONST};
+    dims[e->dim_count] = (pq_kg_dim){.op = PTQC_GB_DIM_CONST};
     e->dims = dims;
     return dims;
 }
 
 static ptqc_be_status
-try_changed(fixture *f, pq_mem *mem, const pq_cpu_program *program,
+try_changed(fixture *f, pq_mem *mem, const pq_kg_program *program,
             uint64_t seed)
 {
-    ptqc_bytes bytes = pq_cpu_program_write(mem, program);
+    ptqc_bytes bytes = pq_kg_program_write(mem, &pq_cpu_format, program);
     uint8_t *copy = malloc(bytes.n);
     assert_non_null(copy);
     memcpy(copy, bytes.p, bytes.n);
@@ -310,9 +311,9 @@ test_parameters(void **state)
 {
     fixture *f = need_fixture(state);
     pq_mem mem = {&cpu_host, NULL};
-    pq_cpu_program program;
-    pq_cpu_dim *dims = open_program(f, &mem, &program);
-    pq_cpu_entry *e = &program.entries[0];
+    pq_kg_program program;
+    pq_kg_dim *dims = open_program(f, &mem, &program);
+    pq_kg_entry *e = &program.entries[0];
     uint32_t own = e->dim_count++, refused = 0, rounds = 2 * e->param_count;
     pq_test_random r = pq_test_random_seed(6);
     for (uint32_t i = 0; i < rounds; i++) {
@@ -344,12 +345,12 @@ test_capacity(void **state)
                                     1 << 20};
     fixture *f = need_fixture(state);
     pq_mem mem = {&cpu_host, NULL};
-    pq_cpu_program program;
-    pq_cpu_dim *dims = open_program(f, &mem, &program);
-    pq_cpu_entry *e = &program.entries[0];
+    pq_kg_program program;
+    pq_kg_dim *dims = open_program(f, &mem, &program);
+    pq_kg_entry *e = &program.entries[0];
     uint32_t own = e->dim_count++, tried = 0;
     for (uint32_t i = 0; i < e->step_count; i++) {
-        const pq_cpu_step *s = &e->steps[i];
+        const pq_kg_step *s = &e->steps[i];
         if (s->kind != PQ_STEP_KV_UPDATE && s->kind != PQ_STEP_KV_ATTENTION) {
             continue;
         }

@@ -2,20 +2,15 @@
 //
 // Moving elements of 1, 2, 4 or 8 bytes: one strided copy serves transpose,
 // slice, concatenation, expand and tile.
-#ifndef PTQC_BACKENDS_CPU_MOVE_H
-#define PTQC_BACKENDS_CPU_MOVE_H
+#ifndef PTQC_BACKENDS_KGEN_MOVE_H
+#define PTQC_BACKENDS_KGEN_MOVE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "ptqc/types.h"
 
-#include "step.h"
-
-// First parameter of a MOVE step.
-#define PQ_MOVE_PERMUTE 0 // then: input axis of every output axis
-#define PQ_MOVE_SLICE   1 // then, per axis: dim expression of the start, step
-#define PQ_MOVE_REPEAT  2 // broadcast or tile, axes aligned at the end
+#include "worker.h"
 
 #define PQ_MOVE_RANK 16u
 
@@ -33,10 +28,10 @@ typedef struct pq_move {
 } pq_move;
 
 // Bytes of an element; 0 for types of less than 8 bits and unknown ones.
-uint32_t pq_cpu_dtype_bytes(uint32_t dtype);
+uint32_t pq_kg_element_bytes(uint32_t dtype);
 // Byte strides of a dense row-major array.
-void pq_cpu_strides(const int64_t *dims, uint32_t rank, int64_t element,
-                    int64_t *out);
+void pq_move_strides(const int64_t *dims, uint32_t rank, int64_t element,
+                     int64_t *out);
 
 // Drops and merges axes and picks the loop order. Call it once dims, strides
 // and offsets are set.

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "lower.h"
-#include "row.h"
+#include "params.h"
 
 // Order of the value as it is, or the graph's when it is not there yet.
 static void
@@ -268,7 +268,7 @@ typedef struct along {
 static along
 begin_along(pq_lower *l, int64_t axis)
 {
-    along a = {{.value = PQ_CPU_NONE}, {.value = PQ_CPU_NONE}, 0};
+    along a = {{.value = PQ_KG_NONE}, {.value = PQ_KG_NONE}, 0};
     if (!has_operand(l, 1)) {
         return a;
     }
@@ -364,11 +364,11 @@ use_parameter(pq_lower *l, uint32_t i)
 {
     const ptqc_gb_value *v = pq_in(l, i);
     if (v == NULL) {
-        return PQ_CPU_NONE;
+        return PQ_KG_NONE;
     }
     if (v->dtype != PTQC_F32 || pq_gv_is_quantized(l, v)) {
         pq_decline(l, "scale and bias have to be f32");
-        return PQ_CPU_NONE;
+        return PQ_KG_NONE;
     }
     return pq_use_identity(l, pq_in_index(l, i)).value;
 }

@@ -2,8 +2,8 @@
 //
 // An arena over the host's allocator: everything made while compiling, in an
 // executable or in a specialization lives in one and ends with it.
-#ifndef PTQC_BACKENDS_CPU_MEM_H
-#define PTQC_BACKENDS_CPU_MEM_H
+#ifndef PTQC_BACKENDS_KGEN_MEM_H
+#define PTQC_BACKENDS_KGEN_MEM_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -68,7 +68,7 @@ pq_ref
 pq_define_real(pq_lower *l, uint32_t gv, const uint8_t *perm)
 {
     if (!pq_lower_ok(l) || gv == PTQC_GB_NONE) {
-        return (pq_ref){.value = PQ_CPU_NONE};
+        return (pq_ref){.value = PQ_KG_NONE};
     }
     const ptqc_gb_value *v = ptqc_gb_value_at(l->g, gv);
     if (is_plain_f32(l, v)) {

@@ -5,13 +5,10 @@
 
 #include "lower_expr.h"
 #include "lower_kv.h"
+#include "lower_weights.h"
+#include "params.h"
 
-typedef struct lower_op {
-    const char *name;
-    pq_lower_fn fn;
-} lower_op;
-
-static const lower_op OPS[] = {
+static const pq_lower_op OPS[] = {
 #define LOWER(op, fn) {op, pq_lower_##fn},
 #include "lower_ops.def"
 #undef LOWER
@@ -22,7 +19,7 @@ static const lower_op OPS[] = {
 static void
 copy_dims(pq_lower *l)
 {
-    pq_cpu_entry *e = l->entry;
+    pq_kg_entry *e = l->entry;
     uint32_t symbols = ptqc_gb_count(l->g, PTQC_GB_SYMBOLS);
     uint32_t dims = ptqc_gb_count(l->g, PTQC_GB_DIMS);
     e->symbols = pq_mem_array(l->mem, symbols, sizeof *e->symbols);
@@ -36,11 +33,11 @@ copy_dims(pq_lower *l)
     e->dim_count = dims;
     for (uint32_t i = 0; i < symbols; i++) {
         const ptqc_gb_symbol *s = ptqc_gb_symbol_at(l->g, i);
-        e->symbols[i] = (pq_cpu_symbol){s->min, s->max, s->multiple};
+        e->symbols[i] = (pq_kg_symbol){s->min, s->max, s->multiple};
     }
     for (uint32_t i = 0; i < dims; i++) {
         const ptqc_gb_dim *d = ptqc_gb_dim_at(l->g, i);
-        e->dims[i] = (pq_cpu_dim){d->op, d->a, d->b, d->value};
+        e->dims[i] = (pq_kg_dim){d->op, d->a, d->b, d->value};
     }
 }
 
@@ -76,9 +73,9 @@ pq_lower_begin(pq_lower *l)
         return;
     }
     for (uint32_t i = 0; i < values; i++) {
-        l->values[i].producer = PQ_CPU_NONE;
-        l->values[i].consumer = PQ_CPU_NONE;
-        l->values[i].kv_value = PQ_CPU_NONE;
+        l->values[i].producer = PQ_KG_NONE;
+        l->values[i].consumer = PQ_KG_NONE;
+        l->values[i].kv_value = PQ_KG_NONE;
     }
     for (uint32_t i = 0; i < nodes; i++) {
         note_operands(l, i);
@@ -107,7 +104,7 @@ add_boundary(pq_lower *l, uint32_t gv, uint32_t dtype, uint32_t binding)
         rank = pq_kv_dims(l, v, layout, dims);
     }
     uint32_t value = pq_new_temp(l, dtype, dims, rank);
-    if (pq_lower_ok(l) && binding != PQ_CPU_NONE) {
+    if (pq_lower_ok(l) && binding != PQ_KG_NONE) {
         l->entry->values[value].place = PQ_PLACE_BINDING;
         l->entry->values[value].index = binding;
     }
@@ -130,7 +127,7 @@ flip_codes(pq_lower *l, uint32_t from, uint32_t to)
 static void
 check_boundary(pq_lower *l, uint32_t gv)
 {
-    if (pq_cpu_dtype_bytes(ptqc_gb_value_at(l->g, gv)->dtype) == 0) {
+    if (pq_kg_element_bytes(ptqc_gb_value_at(l->g, gv)->dtype) == 0) {
         pq_decline(l, "boundary value of less than 8 bits");
     }
 }
@@ -202,7 +199,7 @@ begin_given(pq_lower *l, const uint32_t *bindings)
             return;
         }
         if (stored != v->dtype) {
-            value = add_boundary(l, gv, stored, PQ_CPU_NONE);
+            value = add_boundary(l, gv, stored, PQ_KG_NONE);
             // the flip reads the bytes as u8
             uint32_t bytes =
                 pq_new_view(l, bindings[i], PTQC_U8,
@@ -215,15 +212,6 @@ begin_given(pq_lower *l, const uint32_t *bindings)
             set_identity(l, gv, value);
         }
     }
-}
-
-static uint32_t
-root_of(const pq_cpu_entry *e, uint32_t value)
-{
-    while (e->values[value].place == PQ_PLACE_VIEW) {
-        value = e->values[value].index;
-    }
-    return value;
 }
 
 static void
@@ -252,8 +240,8 @@ end_outputs(pq_lower *l, const uint32_t *bindings)
         if (!pq_lower_ok(l)) {
             return;
         }
-        uint32_t root = root_of(l->entry, from.value);
-        pq_cpu_value *storage = &l->entry->values[root];
+        uint32_t root = pq_kg_root(l->entry, from.value);
+        pq_kg_value *storage = &l->entry->values[root];
         if (pq_stored_dtype(l, v) != v->dtype) {
             uint32_t bytes =
                 pq_new_view(l, to, PTQC_U8, l->entry->values[to].dims, v->rank);
@@ -270,14 +258,41 @@ end_outputs(pq_lower *l, const uint32_t *bindings)
 // ---- nodes -----------------------------------------------------------------
 
 static pq_lower_fn
-find_op(const pq_lower *l)
+find_in(const pq_lower *l, const pq_lower_op *ops, size_t count)
 {
-    for (size_t i = 0; i < sizeof OPS / sizeof OPS[0]; i++) {
-        if (ptqc_gb_text_is(l->g, pq_lower_node(l)->op, OPS[i].name)) {
-            return OPS[i].fn;
+    for (size_t i = 0; i < count; i++) {
+        if (ptqc_gb_text_is(l->g, pq_lower_node(l)->op, ops[i].op)) {
+            return ops[i].fn;
         }
     }
-    return pq_lower_is_elementwise(l, l->node) ? pq_lower_elementwise : NULL;
+    return NULL;
+}
+
+static pq_lower_fn
+find_op(const pq_lower *l)
+{
+    pq_lower_fn fn = find_in(l, l->device->ops, l->device->op_count);
+    if (fn == NULL) {
+        fn = find_in(l, OPS, sizeof OPS / sizeof OPS[0]);
+    }
+    return fn == NULL && pq_lower_is_elementwise(l, l->node)
+               ? pq_lower_elementwise
+               : fn;
+}
+
+// Whether the device has kernels for the steps that are complete now.
+static void
+ask_device(pq_lower *l)
+{
+    const pq_kg_entry *e = l->entry;
+    while (l->device->refuse != NULL && pq_lower_ok(l) &&
+           l->asked_count < e->step_count) {
+        const pq_kg_step *s = &e->steps[l->asked_count++];
+        const char *why = l->device->refuse(l, s);
+        if (why != NULL) {
+            pq_decline(l, "%s", why);
+        }
+    }
 }
 
 static void
@@ -298,6 +313,7 @@ lower_node(pq_lower *l)
         return;
     }
     fn(l);
+    ask_device(l);
     pq_lower_release(l);
 }
 
@@ -309,8 +325,9 @@ say_failure(pq_lower *l)
         if (l->node < ptqc_gb_count(l->g, PTQC_GB_NODES)) {
             name = ptqc_gb_str(l->g, pq_lower_node(l)->name);
         }
-        pq_cpu_fail(l->host, l->call, l->st, "cpu: node '%.*s': %s",
-                    name.n < 256 ? (int)name.n : 256, name.p, l->reason);
+        pq_kg_fail(l->host, l->call, l->st, "%s: node '%.*s': %s",
+                   l->device->name, name.n < 256 ? (int)name.n : 256, name.p,
+                   l->reason);
     }
 }
 
@@ -338,6 +355,7 @@ pq_lower_entry(pq_lower *l)
     if (pq_lower_ok(l)) {
         l->node = UINT32_MAX;
         end_outputs(l, bindings);
+        ask_device(l);
     }
     pq_lower_release(l);
     say_failure(l);
@@ -360,8 +378,7 @@ pq_lower_try(pq_lower *l, uint32_t node)
         }
         check_boundary(l, gv);
         const ptqc_gb_value *v = ptqc_gb_value_at(l->g, gv);
-        uint32_t value =
-            add_boundary(l, gv, pq_stored_dtype(l, v), PQ_CPU_NONE);
+        uint32_t value = add_boundary(l, gv, pq_stored_dtype(l, v), PQ_KG_NONE);
         if (pq_lower_ok(l)) {
             set_identity(l, gv, value);
         }

@@ -33,8 +33,8 @@ void
 pq_lower_no_memory(pq_lower *l)
 {
     if (l->st == PTQC_BE_OK) {
-        l->st = pq_cpu_fail(l->host, l->call, PTQC_BE_RESOURCE,
-                            "cpu: out of memory");
+        l->st = pq_kg_fail(l->host, l->call, PTQC_BE_RESOURCE,
+                           "%s: out of memory", l->device->name);
     }
 }
 
@@ -247,11 +247,11 @@ pq_gv_constant(pq_lower *l, const ptqc_gb_value *v, int64_t *out_count)
     const void *p = map_constant(l, c->id, &bytes);
     if (p == NULL || bytes < (uint64_t)need || bytes < c->bytes) {
         if (l->st == PTQC_BE_OK) {
-            l->st = pq_cpu_fail(l->host, l->call, PTQC_BE_INVALID,
-                                "cpu: constant %llu has %llu bytes, %lld "
-                                "needed",
-                                (unsigned long long)c->id,
-                                (unsigned long long)bytes, (long long)need);
+            l->st = pq_kg_fail(l->host, l->call, PTQC_BE_INVALID,
+                               "%s: constant %llu has %llu bytes, %lld "
+                               "needed",
+                               l->device->name, (unsigned long long)c->id,
+                               (unsigned long long)bytes, (long long)need);
         }
         return NULL;
     }
@@ -413,17 +413,17 @@ pq_lower_same_codes(pq_lower *l, const ptqc_gb_value *a, const ptqc_gb_value *b)
 bool
 pq_dim_known(const pq_lower *l, uint32_t dim, int64_t *out)
 {
-    const pq_cpu_dim *d = &l->entry->dims[dim];
+    const pq_kg_dim *d = &l->entry->dims[dim];
     *out = d->value;
     return d->op == PTQC_GB_DIM_CONST;
 }
 
 static uint32_t
-add_dim(pq_lower *l, const pq_cpu_dim *d)
+add_dim(pq_lower *l, const pq_kg_dim *d)
 {
-    pq_cpu_entry *e = l->entry;
+    pq_kg_entry *e = l->entry;
     for (uint32_t i = 0; i < e->dim_count; i++) {
-        const pq_cpu_dim *o = &e->dims[i];
+        const pq_kg_dim *o = &e->dims[i];
         if (o->op == d->op && o->a == d->a && o->b == d->b &&
             o->value == d->value) {
             return i;
@@ -441,7 +441,7 @@ add_dim(pq_lower *l, const pq_cpu_dim *d)
 uint32_t
 pq_dim_of(pq_lower *l, int64_t value)
 {
-    pq_cpu_dim d = {.op = PTQC_GB_DIM_CONST, .value = value};
+    pq_kg_dim d = {.op = PTQC_GB_DIM_CONST, .value = value};
     return add_dim(l, &d);
 }
 
@@ -478,6 +478,6 @@ pq_dim_binary(pq_lower *l, uint32_t op, uint32_t a, uint32_t b)
     if ((op == PTQC_GB_DIM_MUL || op == PTQC_GB_DIM_DIV) && known_b && y == 1) {
         return a;
     }
-    pq_cpu_dim d = {.op = op, .a = a, .b = b};
+    pq_kg_dim d = {.op = op, .a = a, .b = b};
     return add_dim(l, &d);
 }

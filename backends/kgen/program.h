@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The compiled program: what compile writes into the blob and load reads
-// back. It depends on neither sizes of symbolic dims nor the ISA level:
-// constants are packed in level-independent layouts, code is made when the
-// dims are known (spec.h).
+// The compiled program, the language that lowering and devices share: what
+// compile writes into the blob and load reads back. It depends on no sizes of
+// symbolic dims.
 //
 // An entry is a list of steps over values. A value is a dense row-major
 // tensor; its axes may stand in another order than the graph's (channels
 // last), only the lowering knows. Steps name values by index.
 //
 // The blob, all little-endian, no padding (u8 text, u32, i64):
-//     u32 magic "PQCP", u32 version, u64 checksum of all that follows,
+//     u32 magic, u32 version, u64 checksum of all that follows,
 //     u32 cap, u32 constant_count, u32 entry_count, then per entry
 //     u32 x 8: symbols, dims, values, steps, args, params, text bytes,
 //              bindings
@@ -21,17 +20,16 @@
 //     args u32[]  params i64[]  text
 // Quantized activations are u8 codes here, also those that are s8 in the
 // graph (stored with 128 added).
-#ifndef PTQC_BACKENDS_CPU_PROGRAM_H
-#define PTQC_BACKENDS_CPU_PROGRAM_H
+#ifndef PTQC_BACKENDS_KGEN_PROGRAM_H
+#define PTQC_BACKENDS_KGEN_PROGRAM_H
 
 #include <stdint.h>
 
 #include "ptqc/types.h"
 
-#include "jit.h"
 #include "mem.h"
 
-#define PQ_CPU_NONE 0xffffffffu
+#define PQ_KG_NONE 0xffffffffu
 
 // Kinds of steps; see steps.def.
 typedef enum pq_step_kind {
@@ -49,51 +47,57 @@ typedef enum pq_place {
     PQ_PLACE_COUNT
 } pq_place;
 
-typedef struct pq_cpu_symbol {
+typedef struct pq_kg_symbol {
     int64_t min, max, multiple;
-} pq_cpu_symbol;
+} pq_kg_symbol;
 
-typedef struct pq_cpu_dim {
+typedef struct pq_kg_dim {
     uint32_t op; // PTQC_GB_DIM_*
     uint32_t a, b;
     int64_t value;
-} pq_cpu_dim;
+} pq_kg_dim;
 
-typedef struct pq_cpu_value {
+typedef struct pq_kg_value {
     uint32_t dtype; // ptqc_dtype of the stored elements
     uint32_t rank;
     uint32_t place; // pq_place
     uint32_t index;
     uint32_t dims[PTQC_MAX_RANK]; // indices of dim expressions
-} pq_cpu_value;
+} pq_kg_value;
 
-typedef struct pq_cpu_step {
+typedef struct pq_kg_step {
     uint32_t kind; // pq_step_kind
     uint32_t first_arg, input_count, output_count;
     uint32_t first_param, param_count;
     uint32_t label, label_bytes; // slice of text
-} pq_cpu_step;
+} pq_kg_step;
 
-typedef struct pq_cpu_entry {
-    pq_cpu_symbol *symbols;
-    pq_cpu_dim *dims; // operands before users
-    pq_cpu_value *values;
-    pq_cpu_step *steps;
-    uint32_t *args; // value indices, PQ_CPU_NONE = absent
+typedef struct pq_kg_entry {
+    pq_kg_symbol *symbols;
+    pq_kg_dim *dims; // operands before users
+    pq_kg_value *values;
+    pq_kg_step *steps;
+    uint32_t *args; // value indices, PQ_KG_NONE = absent
     int64_t *params;
     char *text;
     uint32_t symbol_count, dim_count, value_count, step_count;
     uint32_t arg_count, param_count, text_bytes, binding_count;
     // while being built
     uint32_t dim_room, value_room, step_room, arg_room, param_room, text_room;
-} pq_cpu_entry;
+} pq_kg_entry;
 
-typedef struct pq_cpu_program {
-    pq_isa cap; // highest level to use
+typedef struct pq_kg_program {
+    uint32_t cap; // the device's own word (cpu: highest level to use)
     uint32_t constant_count;
     uint32_t entry_count;
-    pq_cpu_entry *entries;
-} pq_cpu_program;
+    pq_kg_entry *entries;
+} pq_kg_program;
+
+// Whose blobs: readers refuse those of other devices and versions.
+typedef struct pq_kg_format {
+    uint32_t magic, version;
+    uint32_t cap_count; // caps are smaller
+} pq_kg_format;
 
 // Name and bounds of a step kind.
 typedef struct pq_step_info {
@@ -104,13 +108,18 @@ typedef struct pq_step_info {
 const pq_step_info *pq_step_info_of(uint32_t kind);
 
 // Checksum of the bytes behind it.
-uint64_t pq_cpu_program_sum(const uint8_t *p, size_t n);
+uint64_t pq_kg_program_sum(const uint8_t *p, size_t n);
 
 // NULL p when out of memory.
-ptqc_bytes pq_cpu_program_write(pq_mem *mem, const pq_cpu_program *program);
+ptqc_bytes pq_kg_program_write(pq_mem *mem, const pq_kg_format *format,
+                               const pq_kg_program *program);
 // Checks everything that does not need sizes: counts, indices, enums, order.
 // CORRUPT or INCOMPATIBLE with *out_why set (static text).
-ptqc_be_status pq_cpu_program_read(pq_mem *mem, ptqc_bytes blob,
-                                   pq_cpu_program *out, const char **out_why);
+ptqc_be_status pq_kg_program_read(pq_mem *mem, const pq_kg_format *format,
+                                  ptqc_bytes blob, pq_kg_program *out,
+                                  const char **out_why);
+
+// The value whose storage `value` shares: itself but for a view.
+uint32_t pq_kg_root(const pq_kg_entry *entry, uint32_t value);
 
 #endif

@@ -12,8 +12,6 @@
 #include "base/bits.h"
 #include "base/checked.h"
 
-#define MAGIC        0x50435150u // "PQCP"
-#define VERSION      4u
 #define ENTRIES_MAX  64u
 #define HEADER_BYTES 28u
 #define SYMBOL_BYTES 24u
@@ -36,7 +34,7 @@ pq_step_info_of(uint32_t kind)
 
 // FNV-1a, 64 bits: any single changed byte changes it.
 uint64_t
-pq_cpu_program_sum(const uint8_t *p, size_t n)
+pq_kg_program_sum(const uint8_t *p, size_t n)
 {
     uint64_t sum = UINT64_C(0xcbf29ce484222325);
     for (size_t i = 0; i < n; i++) {
@@ -62,7 +60,7 @@ put_i64(uint8_t *p, int64_t x)
 }
 
 static size_t
-entry_bytes(const pq_cpu_entry *e)
+entry_bytes(const pq_kg_entry *e)
 {
     size_t bytes =
         32 + (size_t)e->symbol_count * SYMBOL_BYTES +
@@ -75,7 +73,7 @@ entry_bytes(const pq_cpu_entry *e)
 }
 
 static uint8_t *
-put_dims(uint8_t *p, const pq_cpu_entry *e)
+put_dims(uint8_t *p, const pq_kg_entry *e)
 {
     for (uint32_t i = 0; i < e->symbol_count; i++) {
         p = put_i64(p, e->symbols[i].min);
@@ -92,10 +90,10 @@ put_dims(uint8_t *p, const pq_cpu_entry *e)
 }
 
 static uint8_t *
-put_values(uint8_t *p, const pq_cpu_entry *e)
+put_values(uint8_t *p, const pq_kg_entry *e)
 {
     for (uint32_t i = 0; i < e->value_count; i++) {
-        const pq_cpu_value *v = &e->values[i];
+        const pq_kg_value *v = &e->values[i];
         p = put_u32(p, v->dtype);
         p = put_u32(p, v->rank);
         p = put_u32(p, v->place);
@@ -108,10 +106,10 @@ put_values(uint8_t *p, const pq_cpu_entry *e)
 }
 
 static uint8_t *
-put_steps(uint8_t *p, const pq_cpu_entry *e)
+put_steps(uint8_t *p, const pq_kg_entry *e)
 {
     for (uint32_t i = 0; i < e->step_count; i++) {
-        const pq_cpu_step *s = &e->steps[i];
+        const pq_kg_step *s = &e->steps[i];
         p = put_u32(p, s->kind);
         p = put_u32(p, s->first_arg);
         p = put_u32(p, s->input_count);
@@ -134,7 +132,7 @@ put_steps(uint8_t *p, const pq_cpu_entry *e)
 }
 
 static uint8_t *
-put_entry(uint8_t *p, const pq_cpu_entry *e)
+put_entry(uint8_t *p, const pq_kg_entry *e)
 {
     p = put_u32(p, e->symbol_count);
     p = put_u32(p, e->dim_count);
@@ -150,7 +148,8 @@ put_entry(uint8_t *p, const pq_cpu_entry *e)
 }
 
 ptqc_bytes
-pq_cpu_program_write(pq_mem *mem, const pq_cpu_program *program)
+pq_kg_program_write(pq_mem *mem, const pq_kg_format *format,
+                    const pq_kg_program *program)
 {
     size_t bytes = HEADER_BYTES;
     for (uint32_t i = 0; i < program->entry_count; i++) {
@@ -161,16 +160,16 @@ pq_cpu_program_write(pq_mem *mem, const pq_cpu_program *program)
     if (start == NULL) {
         return out;
     }
-    uint8_t *p = put_u32(start, MAGIC);
-    p = put_u32(p, VERSION);
+    uint8_t *p = put_u32(start, format->magic);
+    p = put_u32(p, format->version);
     p = put_i64(p, 0);
-    p = put_u32(p, (uint32_t)program->cap);
+    p = put_u32(p, program->cap);
     p = put_u32(p, program->constant_count);
     p = put_u32(p, program->entry_count);
     for (uint32_t i = 0; i < program->entry_count; i++) {
         p = put_entry(p, &program->entries[i]);
     }
-    pq_store_le64(start + 8, pq_cpu_program_sum(start + 16, bytes - 16));
+    pq_store_le64(start + 8, pq_kg_program_sum(start + 16, bytes - 16));
     return out;
 }
 
@@ -246,7 +245,7 @@ need(reader *r, bool condition, const char *why)
 }
 
 static void
-get_symbols(reader *r, pq_cpu_entry *e)
+get_symbols(reader *r, pq_kg_entry *e)
 {
     e->symbols =
         take_array(r, e->symbol_count, SYMBOL_BYTES, sizeof *e->symbols);
@@ -259,11 +258,11 @@ get_symbols(reader *r, pq_cpu_entry *e)
 }
 
 static void
-get_dims(reader *r, pq_cpu_entry *e)
+get_dims(reader *r, pq_kg_entry *e)
 {
     e->dims = take_array(r, e->dim_count, DIM_BYTES, sizeof *e->dims);
     for (uint32_t i = 0; i < e->dim_count && r->st == PTQC_BE_OK; i++) {
-        pq_cpu_dim *d = &e->dims[i];
+        pq_kg_dim *d = &e->dims[i];
         d->op = get_u32(r);
         d->a = get_u32(r);
         d->b = get_u32(r);
@@ -293,9 +292,9 @@ is_stored_dtype(uint32_t dtype)
 }
 
 static void
-get_value(reader *r, const pq_cpu_entry *e, uint32_t constant_count, uint32_t i)
+get_value(reader *r, const pq_kg_entry *e, uint32_t constant_count, uint32_t i)
 {
-    pq_cpu_value *v = &e->values[i];
+    pq_kg_value *v = &e->values[i];
     v->dtype = get_u32(r);
     v->rank = get_u32(r);
     v->place = get_u32(r);
@@ -315,7 +314,7 @@ get_value(reader *r, const pq_cpu_entry *e, uint32_t constant_count, uint32_t i)
 }
 
 static void
-get_step(reader *r, const pq_cpu_entry *e, pq_cpu_step *s)
+get_step(reader *r, const pq_kg_entry *e, pq_kg_step *s)
 {
     s->kind = get_u32(r);
     s->first_arg = get_u32(r);
@@ -344,21 +343,20 @@ get_step(reader *r, const pq_cpu_entry *e, pq_cpu_step *s)
          "label of a step");
 }
 
-// The value whose storage `v` shares.
-static uint32_t
-storage_of(const pq_cpu_entry *e, uint32_t v)
+uint32_t
+pq_kg_root(const pq_kg_entry *entry, uint32_t value)
 {
-    while (e->values[v].place == PQ_PLACE_VIEW) {
-        v = e->values[v].index;
+    while (entry->values[value].place == PQ_PLACE_VIEW) {
+        value = entry->values[value].index;
     }
-    return v;
+    return value;
 }
 
 static bool
-is_shared(const pq_cpu_entry *e, uint32_t a, uint32_t b)
+is_shared(const pq_kg_entry *e, uint32_t a, uint32_t b)
 {
-    const pq_cpu_value *x = &e->values[storage_of(e, a)];
-    const pq_cpu_value *y = &e->values[storage_of(e, b)];
+    const pq_kg_value *x = &e->values[pq_kg_root(e, a)];
+    const pq_kg_value *y = &e->values[pq_kg_root(e, b)];
     return x == y || (x->place == PQ_PLACE_BINDING &&
                       y->place == PQ_PLACE_BINDING && x->index == y->index);
 }
@@ -367,30 +365,30 @@ is_shared(const pq_cpu_entry *e, uint32_t a, uint32_t b)
 // and nothing else that the step touches (the state that an update changes
 // apart). What the planner merges comes later.
 static void
-check_output(reader *r, const pq_cpu_entry *e, const pq_cpu_step *s,
+check_output(reader *r, const pq_kg_entry *e, const pq_kg_step *s,
              uint32_t index)
 {
     uint32_t out = e->args[s->first_arg + index];
-    if (out == PQ_CPU_NONE) {
+    if (out == PQ_KG_NONE) {
         return;
     }
-    need(r, e->values[storage_of(e, out)].place != PQ_PLACE_CONSTANT,
+    need(r, e->values[pq_kg_root(e, out)].place != PQ_PLACE_CONSTANT,
          "a step writes a constant");
     for (uint32_t i = 0; i < index; i++) {
         uint32_t v = e->args[s->first_arg + i];
         bool in_place = s->kind == PQ_STEP_KV_UPDATE && i < 2;
-        need(r, in_place || v == PQ_CPU_NONE || !is_shared(e, v, out),
+        need(r, in_place || v == PQ_KG_NONE || !is_shared(e, v, out),
              "a step writes its operand");
     }
 }
 
 static void
-check_operands(reader *r, const pq_cpu_entry *e, const pq_cpu_step *s)
+check_operands(reader *r, const pq_kg_entry *e, const pq_kg_step *s)
 {
     uint32_t count = s->input_count + s->output_count;
     for (uint32_t i = 0; i < count && r->st == PTQC_BE_OK; i++) {
         uint32_t v = e->args[s->first_arg + i];
-        need(r, v == PQ_CPU_NONE || v < e->value_count, "operand of a step");
+        need(r, v == PQ_KG_NONE || v < e->value_count, "operand of a step");
         if (r->st == PTQC_BE_OK && i >= s->input_count) {
             check_output(r, e, s, i);
         }
@@ -398,7 +396,7 @@ check_operands(reader *r, const pq_cpu_entry *e, const pq_cpu_step *s)
 }
 
 static void
-get_steps(reader *r, pq_cpu_entry *e)
+get_steps(reader *r, pq_kg_entry *e)
 {
     e->steps = take_array(r, e->step_count, STEP_BYTES, sizeof *e->steps);
     for (uint32_t i = 0; i < e->step_count && r->st == PTQC_BE_OK; i++) {
@@ -424,7 +422,7 @@ get_steps(reader *r, pq_cpu_entry *e)
 }
 
 static void
-get_entry(reader *r, uint32_t constant_count, pq_cpu_entry *e)
+get_entry(reader *r, uint32_t constant_count, pq_kg_entry *e)
 {
     e->symbol_count = get_u32(r);
     e->dim_count = get_u32(r);
@@ -446,19 +444,19 @@ get_entry(reader *r, uint32_t constant_count, pq_cpu_entry *e)
 }
 
 ptqc_be_status
-pq_cpu_program_read(pq_mem *mem, ptqc_bytes blob, pq_cpu_program *out,
-                    const char **out_why)
+pq_kg_program_read(pq_mem *mem, const pq_kg_format *format, ptqc_bytes blob,
+                   pq_kg_program *out, const char **out_why)
 {
     reader r = {blob.p, (size_t)blob.n, mem, "", PTQC_BE_OK};
-    need(&r, get_u32(&r) == MAGIC, "not a program of this plugin");
-    if (r.st == PTQC_BE_OK && get_u32(&r) != VERSION) {
+    need(&r, get_u32(&r) == format->magic, "not a program of this plugin");
+    if (r.st == PTQC_BE_OK && get_u32(&r) != format->version) {
         refuse(&r, PTQC_BE_INCOMPATIBLE, "program of another version");
     }
     uint64_t sum = (uint64_t)get_i64(&r);
-    need(&r, sum == pq_cpu_program_sum(r.p, r.left), "checksum differs");
+    need(&r, sum == pq_kg_program_sum(r.p, r.left), "checksum differs");
     uint32_t cap = get_u32(&r);
-    need(&r, cap < PQ_ISA_COUNT, "level");
-    pq_cpu_program p = {.cap = (pq_isa)(cap < PQ_ISA_COUNT ? cap : 0)};
+    need(&r, cap < format->cap_count, "level");
+    pq_kg_program p = {.cap = cap};
     p.constant_count = get_u32(&r);
     p.entry_count = get_u32(&r);
     need(&r, p.entry_count <= ENTRIES_MAX, "entry count");

@@ -12,8 +12,7 @@
 //     SHAPE dim expressions             TRILU [0] k [1] upper
 #include <string.h>
 
-#include "lower_weights.h"
-#include "move.h"
+#include "lower.h"
 
 static bool
 is_index(pq_lower *l, uint32_t i)
@@ -36,7 +35,7 @@ typedef struct moving {
 static moving
 begin_move(pq_lower *l)
 {
-    moving m = {false, {.value = PQ_CPU_NONE}, {.value = PQ_CPU_NONE}};
+    moving m = {false, {.value = PQ_KG_NONE}, {.value = PQ_KG_NONE}};
     const ptqc_gb_value *x = pq_in(l, 0);
     if (x == NULL || !pq_lower_ok(l)) {
         pq_decline(l, "operand is absent");
@@ -62,7 +61,7 @@ end_move(pq_lower *l, const moving *m)
 static moving
 begin_indexed(pq_lower *l, pq_step_kind kind, const char *label)
 {
-    moving m = {false, {.value = PQ_CPU_NONE}, {.value = PQ_CPU_NONE}};
+    moving m = {false, {.value = PQ_KG_NONE}, {.value = PQ_KG_NONE}};
     if (!is_index(l, 1)) {
         return m;
     }
@@ -86,7 +85,7 @@ axis_of_operand(pq_lower *l, int64_t otherwise)
 void
 pq_lower_gather(pq_lower *l)
 {
-    if (pq_lower_embedding(l)) {
+    if (l->device->embedding != NULL && l->device->embedding(l)) {
         return;
     }
     uint32_t axis = axis_of_operand(l, 0);

@@ -128,6 +128,9 @@ state_layout(const pq_lower *l, const ptqc_gb_node *n, uint32_t i)
 void
 pq_lower_states(pq_lower *l)
 {
+    if (!l->device->has_kv_lines) {
+        return;
+    }
     for (uint32_t i = 0; i < ptqc_gb_count(l->g, PTQC_GB_NODES); i++) {
         const ptqc_gb_node *n = ptqc_gb_node_at(l->g, i);
         uint32_t count = ptqc_gb_text_is(l->g, n->op, "kv_update")         ? 1
@@ -153,7 +156,7 @@ uint32_t
 pq_kv_dims(pq_lower *l, const ptqc_gb_value *v, pq_kv_layout layout,
            uint32_t *out)
 {
-    int64_t bytes = pq_cpu_dtype_bytes(v->dtype), d = 1;
+    int64_t bytes = pq_kg_element_bytes(v->dtype), d = 1;
     uint32_t tokens = pq_gv_dim(l, v, 2);
     int64_t line =
         layout == PQ_KV_SCALES ? PQ_KV_SCALE_TOKENS : pq_kv_line(bytes);
@@ -233,7 +236,7 @@ lower_update(pq_lower *l, uint32_t x)
     bool is_codes = x == 2;
     uint8_t perm[PTQC_MAX_RANK];
     pq_lower_row_order(l, pq_in_index(l, x), perm);
-    uint32_t to, scales_to = PQ_CPU_NONE, scales = PQ_CPU_NONE;
+    uint32_t to, scales_to = PQ_KG_NONE, scales = PQ_KG_NONE;
     uint32_t state = use_state(l, 0, &to);
     if (is_codes) {
         scales = use_state(l, 1, &scales_to);
@@ -290,7 +293,7 @@ use_layout(pq_lower *l, uint32_t i, pq_kv_layout layout)
     uint32_t dims[PTQC_MAX_RANK];
     uint8_t perm[PTQC_MAX_RANK];
     if (v == NULL || l->values[gv].kv != PQ_KV_ROWS) {
-        return v == NULL ? PQ_CPU_NONE : l->values[gv].kv_value;
+        return v == NULL ? PQ_KG_NONE : l->values[gv].kv_value;
     }
     pq_lower_row_order(l, gv, perm);
     pq_ref rows = pq_use(l, gv, perm);

@@ -13,6 +13,7 @@
 #include "base/mathfn.h"
 #include "lower.h"
 #include "move.h"
+#include "params.h"
 
 // Operand 0 and result in given orders, as codes or as numbers.
 typedef struct moving {

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "lower_kv.h"
+#include "lower_product.h"
 
 void
 pq_lower_row_order(const pq_lower *l, uint32_t gv, uint8_t *perm)
@@ -54,7 +55,7 @@ use_positions(pq_lower *l, uint32_t i)
     const ptqc_gb_value *v = pq_in(l, i);
     if (v == NULL || v->dtype != PTQC_I32 || v->rank != 2) {
         pq_decline(l, "positions have to be i32 of rank 2");
-        return PQ_CPU_NONE;
+        return PQ_KG_NONE;
     }
     return pq_use_identity(l, pq_in_index(l, i)).value;
 }
@@ -94,7 +95,7 @@ use_source(pq_lower *l, uint32_t i)
     const ptqc_gb_value *v = pq_in(l, i);
     uint8_t perm[PTQC_MAX_RANK];
     if (!has_rank(l, v, 4)) {
-        return (pq_ref){.value = PQ_CPU_NONE};
+        return (pq_ref){.value = PQ_KG_NONE};
     }
     pq_lower_row_order(l, pq_in_index(l, i), perm);
     bool is_float =
@@ -113,7 +114,7 @@ use_mask(pq_lower *l)
 {
     const ptqc_gb_value *v = pq_in(l, 3), *k = pq_in(l, 1);
     if (v == NULL) {
-        return PQ_CPU_NONE;
+        return PQ_KG_NONE;
     }
     int64_t a, b;
     bool whole = v->rank >= 1 && v->rank <= 4;
@@ -124,7 +125,7 @@ use_mask(pq_lower *l)
     }
     if (!whole) {
         pq_decline(l, "mask that is broadcast over the keys");
-        return PQ_CPU_NONE;
+        return PQ_KG_NONE;
     }
     uint8_t perm[PTQC_MAX_RANK];
     pq_perm_identity(perm, PTQC_MAX_RANK);
@@ -162,7 +163,7 @@ pq_lower_attention(pq_lower *l)
     pq_ref q = pq_use_real(l, pq_in_index(l, 0), perm);
     q.rank = 4;
     memcpy(q.perm, perm, 4);
-    uint32_t positions = has_positions ? use_positions(l, 4) : PQ_CPU_NONE;
+    uint32_t positions = has_positions ? use_positions(l, 4) : PQ_KG_NONE;
     float scale = read_scale(l);
     pq_lower_result_order(l, y_perm);
     pq_ref y = pq_define_real(l, pq_out_index(l, 0), y_perm);
@@ -173,7 +174,7 @@ pq_lower_attention(pq_lower *l)
         return;
     }
     pq_ref k = use_source(l, 1), v = use_source(l, 2);
-    uint32_t mask = pq_lower_ok(l) ? use_mask(l) : PQ_CPU_NONE;
+    uint32_t mask = pq_lower_ok(l) ? use_mask(l) : PQ_KG_NONE;
     if (!pq_lower_ok(l)) {
         return;
     }

@@ -2,8 +2,8 @@
 //
 // Building elementwise chains while lowering: registers are added one by one,
 // pq_chain_end writes the EXPR step.
-#ifndef PTQC_BACKENDS_CPU_LOWER_EXPR_H
-#define PTQC_BACKENDS_CPU_LOWER_EXPR_H
+#ifndef PTQC_BACKENDS_KGEN_LOWER_EXPR_H
+#define PTQC_BACKENDS_KGEN_LOWER_EXPR_H
 
 #include "expr.h"
 #include "lower.h"

@@ -12,21 +12,23 @@
 //
 // Failures are sticky: after the first one (st != OK) every function does
 // nothing and returns zeros. UNSUPPORTED carries the reason of the verdict.
-#ifndef PTQC_BACKENDS_CPU_LOWER_H
-#define PTQC_BACKENDS_CPU_LOWER_H
+#ifndef PTQC_BACKENDS_KGEN_LOWER_H
+#define PTQC_BACKENDS_KGEN_LOWER_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "ptqc/graph_block.h"
 
+#include "device.h"
 #include "mem.h"
 #include "program.h"
+#include "say.h"
 
 // A program value and the order of its axes: physical axis i is the logical
 // axis perm[i].
 typedef struct pq_ref {
-    uint32_t value; // PQ_CPU_NONE = absent
+    uint32_t value; // PQ_KG_NONE = absent
     uint32_t rank;
     uint8_t perm[PTQC_MAX_RANK];
 } pq_ref;
@@ -38,7 +40,7 @@ typedef struct pq_lower_value {
     uint32_t form_count;
     pq_ref forms[PQ_FORMS_MAX]; // the same elements in several orders
     uint32_t use_count;         // operands of nodes plus outputs
-    uint32_t producer;          // node, or PQ_CPU_NONE
+    uint32_t producer;          // node, or PQ_KG_NONE
     uint32_t consumer;          // the last node that reads it
     uint32_t kv;                // pq_kv_layout of a state; else 0
     uint32_t kv_value;          // it, instead of forms
@@ -64,12 +66,13 @@ typedef struct pq_lower_constants {
     ptqc_sink *sink;
 } pq_lower_constants;
 
-typedef struct pq_lower {
+struct pq_lower {
+    const pq_kg_device *device; // borrowed
     const ptqc_host *host;
     ptqc_call *call;
     pq_mem *mem;
     const ptqc_gb *g;
-    pq_cpu_entry *entry;
+    pq_kg_entry *entry;
     pq_lower_constants *pool;
     pq_lower_value *values; // [values of the block]
     uint8_t *fused;         // [nodes]: computed inside its consumer
@@ -82,10 +85,11 @@ typedef struct pq_lower {
     // the last FIX_ROWS step: of value fixed_from; fixed_group 0 = none
     uint32_t fixed_from, fixed_scales, fixed_rows;
     int64_t fixed_group;
+    uint32_t asked_count; // steps that the device was asked about
     bool dry;
     ptqc_be_status st;
     char reason[192]; // of UNSUPPORTED
-} pq_lower;
+};
 
 // ---- as a whole ------------------------------------------------------------
 
@@ -94,7 +98,8 @@ ptqc_be_status pq_lower_entry(pq_lower *l);
 // Whether one node can be lowered: OK, or UNSUPPORTED with l->reason. The
 // lower is used for nothing else.
 ptqc_be_status pq_lower_try(pq_lower *l, uint32_t node);
-// Prepares l->values, copies the dims; g, host, call, mem, entry are set.
+// Prepares l->values, copies the dims; device, g, host, call, mem, entry are
+// set.
 void pq_lower_begin(pq_lower *l);
 // A node is done: gives back what it mapped and copied.
 void pq_lower_release(pq_lower *l);
@@ -192,9 +197,6 @@ pq_ref pq_define_channels_last(pq_lower *l, uint32_t gv);
 // gv is the bytes of `base` seen with gv's own dims in order `perm`.
 void pq_define_view(pq_lower *l, uint32_t gv, uint32_t base,
                     const uint8_t *perm);
-// Order for result 0 in which a following transpose leaves it in the graph's
-// own order, so that it costs nothing; the last axis stays innermost.
-void pq_lower_result_order(const pq_lower *l, uint8_t *perm);
 // Program values that are no value of the block.
 uint32_t pq_new_temp(pq_lower *l, uint32_t dtype, const uint32_t *dims,
                      uint32_t rank);
@@ -207,7 +209,7 @@ uint32_t pq_new_view(pq_lower *l, uint32_t base, uint32_t dtype,
 // and `layout` are the key under which it is found again.
 uint32_t pq_emit_packed(pq_lower *l, const ptqc_gb_constant *source,
                         const char *layout, const void *data, uint64_t bytes);
-// A constant emitted before under that key; PQ_CPU_NONE when there is none.
+// A constant emitted before under that key; PQ_KG_NONE when there is none.
 uint32_t pq_find_packed(pq_lower *l, const ptqc_gb_constant *source,
                         const char *layout);
 // Dense array of 4-byte elements as value [count] of the dtype.
@@ -237,13 +239,10 @@ int64_t pq_lower_fill(pq_lower *l, const ptqc_gb_value *v, bool as_codes,
 
 // ---- families (lower_*.c) --------------------------------------------------
 
-typedef void (*pq_lower_fn)(pq_lower *l);
 void pq_lower_elementwise(pq_lower *l);
 bool pq_lower_is_elementwise(const pq_lower *l, uint32_t node);
 // Marks nodes that are computed inside their consumer.
 void pq_lower_fuse(pq_lower *l);
-// The same for casts of constants that matmul reads as they are.
-void pq_lower_fuse_weights(pq_lower *l);
 #define LOWER(op, fn) void pq_lower_##fn(pq_lower *l);
 #include "lower_ops.def"
 #undef LOWER

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // States with a layout of the plugin's own, and attention over them.
-#ifndef PTQC_BACKENDS_CPU_LOWER_KV_H
-#define PTQC_BACKENDS_CPU_LOWER_KV_H
+#ifndef PTQC_BACKENDS_KGEN_LOWER_KV_H
+#define PTQC_BACKENDS_KGEN_LOWER_KV_H
 
-#include "kv.h"
+#include "kv_layout.h"
 #include "lower.h"
 
 // Decides on the layouts: pq_lower_value.kv of states and of what their
@@ -17,7 +17,7 @@ uint32_t pq_kv_dims(pq_lower *l, const ptqc_gb_value *v, pq_kv_layout layout,
 // What attention has besides keys and values.
 typedef struct pq_kv_attention_plan {
     pq_ref q, y;
-    uint32_t positions; // PQ_CPU_NONE: absent
+    uint32_t positions; // PQ_KG_NONE: absent
     float scale;
     bool is_causal;
 } pq_kv_attention_plan;

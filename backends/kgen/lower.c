@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "move.h"
+#include "params.h"
 
 // ---- orders ----------------------------------------------------------------
 
@@ -81,9 +82,9 @@ same_places(const pq_lower *l, const ptqc_gb_value *v, const uint8_t *a,
 // ---- program values --------------------------------------------------------
 
 static uint32_t
-add_value(pq_lower *l, const pq_cpu_value *v)
+add_value(pq_lower *l, const pq_kg_value *v)
 {
-    pq_cpu_entry *e = l->entry;
+    pq_kg_entry *e = l->entry;
     if (!pq_mem_grow(l->mem, (void **)&e->values, &e->value_room,
                      e->value_count, sizeof *e->values)) {
         pq_lower_no_memory(l);
@@ -97,7 +98,7 @@ static uint32_t
 new_value(pq_lower *l, uint32_t dtype, const uint32_t *dims, uint32_t rank,
           pq_place place, uint32_t index)
 {
-    pq_cpu_value v = {
+    pq_kg_value v = {
         .dtype = dtype, .rank = rank, .place = place, .index = index};
     memcpy(v.dims, dims, rank * sizeof *dims);
     return pq_lower_ok(l) ? add_value(l, &v) : 0;
@@ -130,7 +131,7 @@ ordered_dims(const pq_lower *l, const ptqc_gb_value *v, const uint8_t *perm,
 static pq_ref
 absent_ref(void)
 {
-    return (pq_ref){.value = PQ_CPU_NONE};
+    return (pq_ref){.value = PQ_KG_NONE};
 }
 
 static pq_ref
@@ -196,9 +197,9 @@ layout_text(pq_lower *l, char out[PQ_LAYOUT_MAX], const ptqc_gb_value *v,
             uint32_t stored, const uint8_t *perm)
 {
     bool as_is = pq_perm_is_identity(perm, v->rank);
-    int n = snprintf(out, PQ_LAYOUT_MAX, "cpu.plain%s.%u.v2",
+    int n = snprintf(out, PQ_LAYOUT_MAX, "%s.plain%s.%u.v2", l->device->name,
                      stored != v->dtype ? ".biased" : "",
-                     pq_cpu_dtype_bytes(v->dtype));
+                     pq_kg_element_bytes(v->dtype));
     for (uint32_t i = 0; i < v->rank && !as_is; i++) {
         int64_t dim = 0;
         pq_gv_dim_const(l, v, i, &dim);
@@ -220,7 +221,7 @@ ordered_copy(pq_lower *l, const ptqc_gb_value *v, const void *from,
     for (uint32_t i = 0; i < v->rank; i++) {
         pq_gv_dim_const(l, v, i, &dims[i]);
     }
-    uint32_t element = pq_cpu_dtype_bytes(v->dtype);
+    uint32_t element = pq_kg_element_bytes(v->dtype);
     uint8_t *to = pq_mem_array(&l->scratch, (size_t)count, element);
     pq_move move;
     if (to == NULL) {
@@ -244,7 +245,7 @@ use_constant(pq_lower *l, uint32_t gv, const uint8_t *perm)
     const ptqc_gb_value *v = ptqc_gb_value_at(l->g, gv);
     int64_t count;
     const void *from = pq_gv_constant(l, v, &count);
-    uint32_t element = pq_cpu_dtype_bytes(v->dtype);
+    uint32_t element = pq_kg_element_bytes(v->dtype);
     if (pq_lower_ok(l) && element == 0) {
         pq_decline(l, "constant operand of less than 8 bits");
     }
@@ -256,7 +257,7 @@ use_constant(pq_lower *l, uint32_t gv, const uint8_t *perm)
     char layout[PQ_LAYOUT_MAX];
     layout_text(l, layout, v, stored, perm);
     uint32_t packed = pq_find_packed(l, c, layout);
-    if (packed == PQ_CPU_NONE) {
+    if (packed == PQ_KG_NONE) {
         bool as_is = stored == v->dtype && pq_perm_is_identity(perm, v->rank);
         const void *data = from;
         if (!as_is && !l->dry) {
@@ -367,7 +368,7 @@ uint32_t
 pq_find_packed(pq_lower *l, const ptqc_gb_constant *source, const char *layout)
 {
     if (!pq_lower_ok(l) || source == NULL || l->pool == NULL) {
-        return PQ_CPU_NONE;
+        return PQ_KG_NONE;
     }
     for (uint32_t i = 0; i < l->pool->item_count; i++) {
         const pq_lower_constant *c = &l->pool->items[i];
@@ -376,7 +377,7 @@ pq_find_packed(pq_lower *l, const ptqc_gb_constant *source, const char *layout)
             return packed_value(l, c->index, c->bytes);
         }
     }
-    return PQ_CPU_NONE;
+    return PQ_KG_NONE;
 }
 
 static void
@@ -424,8 +425,10 @@ pq_emit_packed(pq_lower *l, const ptqc_gb_constant *source, const char *layout,
 uint32_t
 pq_emit_array(pq_lower *l, uint32_t dtype, const void *data, uint32_t count)
 {
+    char layout[PQ_LAYOUT_MAX];
+    snprintf(layout, sizeof layout, "%s.array.v1", l->device->name);
     uint32_t packed =
-        pq_emit_packed(l, NULL, "cpu.array.v1", data, (uint64_t)count * 4);
+        pq_emit_packed(l, NULL, layout, data, (uint64_t)count * 4);
     if (!pq_lower_ok(l)) {
         return 0;
     }
@@ -437,9 +440,9 @@ pq_emit_array(pq_lower *l, uint32_t dtype, const void *data, uint32_t count)
 // ---- steps -----------------------------------------------------------------
 
 static void
-add_text(pq_lower *l, pq_cpu_step *s, const char *text, uint32_t bytes)
+add_text(pq_lower *l, pq_kg_step *s, const char *text, uint32_t bytes)
 {
-    pq_cpu_entry *e = l->entry;
+    pq_kg_entry *e = l->entry;
     s->label = e->text_bytes;
     s->label_bytes = bytes;
     if (!pq_mem_grow(l->mem, (void **)&e->text, &e->text_room,
@@ -454,7 +457,7 @@ add_text(pq_lower *l, pq_cpu_step *s, const char *text, uint32_t bytes)
 void
 pq_step_begin(pq_lower *l, pq_step_kind kind, const char *label, ...)
 {
-    pq_cpu_entry *e = l->entry;
+    pq_kg_entry *e = l->entry;
     if (!pq_lower_ok(l)) {
         return;
     }
@@ -468,8 +471,8 @@ pq_step_begin(pq_lower *l, pq_step_kind kind, const char *label, ...)
     va_start(args, label);
     int n = vsnprintf(text, sizeof text, label, args);
     va_end(args);
-    pq_cpu_step *s = &e->steps[e->step_count++];
-    *s = (pq_cpu_step){
+    pq_kg_step *s = &e->steps[e->step_count++];
+    *s = (pq_kg_step){
         .kind = kind, .first_arg = e->arg_count, .first_param = e->param_count};
     add_text(l, s, text,
              n < 0 ? 0
@@ -480,7 +483,7 @@ pq_step_begin(pq_lower *l, pq_step_kind kind, const char *label, ...)
 static void
 add_arg(pq_lower *l, uint32_t value)
 {
-    pq_cpu_entry *e = l->entry;
+    pq_kg_entry *e = l->entry;
     if (!pq_mem_grow(l->mem, (void **)&e->args, &e->arg_room, e->arg_count,
                      sizeof *e->args)) {
         pq_lower_no_memory(l);
@@ -510,7 +513,7 @@ pq_step_out(pq_lower *l, uint32_t value)
 void
 pq_step_i64(pq_lower *l, int64_t x)
 {
-    pq_cpu_entry *e = l->entry;
+    pq_kg_entry *e = l->entry;
     if (!pq_lower_ok(l)) {
         return;
     }

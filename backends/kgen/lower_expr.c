@@ -281,7 +281,7 @@ pq_chain_value(pq_chain *c, uint32_t gv)
     }
     const ptqc_gb_value *v = ptqc_gb_value_at(l->g, gv);
     uint32_t producer = l->values[gv].producer;
-    if (producer != PQ_CPU_NONE && l->fused[producer]) {
+    if (producer != PQ_KG_NONE && l->fused[producer]) {
         uint32_t stored = visit_node(c, producer);
         return to_work(c, stored, v);
     }
@@ -310,7 +310,7 @@ is_integer(uint32_t dtype)
 static uint32_t
 integer_bound(pq_chain *c, uint32_t dtype, float bound)
 {
-    unsigned bits = 8 * pq_cpu_dtype_bytes(dtype);
+    unsigned bits = 8 * pq_kg_element_bytes(dtype);
     bool is_signed = dtype == PTQC_I8 || dtype == PTQC_I16 ||
                      dtype == PTQC_I32 || dtype == PTQC_I64;
     if (bits >= 64 && dtype == PTQC_U64) {
@@ -545,7 +545,7 @@ use_operand(pq_chain *c, uint32_t i, const ptqc_gb_value *out,
     }
     if (v->rank > out->rank) {
         pq_decline(l, "operand of a larger rank than the result");
-        return (pq_ref){.value = PQ_CPU_NONE};
+        return (pq_ref){.value = PQ_KG_NONE};
     }
     uint32_t offset = out->rank - v->rank;
     for (uint32_t j = 0; j < out->rank; j++) {
@@ -747,7 +747,7 @@ can_fuse(const pq_lower *l, uint32_t gv, const ptqc_gb_value *out)
         return false;
     }
     const pq_lower_value *s = &l->values[gv];
-    return s->producer != PQ_CPU_NONE && s->use_count == 1 && !s->is_output &&
+    return s->producer != PQ_KG_NONE && s->use_count == 1 && !s->is_output &&
            pq_lower_is_elementwise(l, s->producer) &&
            pq_same_shape(l, ptqc_gb_value_at(l->g, gv), out);
 }

@@ -2,8 +2,8 @@
 //
 // What follows the accumulators of conv and matmul, found from the op's
 // operands and attributes (docs/numerics.md sections 4 and 5).
-#ifndef PTQC_BACKENDS_CPU_LOWER_EPILOGUE_H
-#define PTQC_BACKENDS_CPU_LOWER_EPILOGUE_H
+#ifndef PTQC_BACKENDS_KGEN_LOWER_EPILOGUE_H
+#define PTQC_BACKENDS_KGEN_LOWER_EPILOGUE_H
 
 #include "epilogue.h"
 #include "lower.h"
