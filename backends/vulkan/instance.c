@@ -152,10 +152,10 @@ tell_absence(const ptqc_instance *inst, ptqc_sink *sink)
 {
     const ptqc_device d = {
         .h = {.size = sizeof d, .type = PTQC_REC_DEVICE},
-        .id = pq_vk_text(PQ_VK_TARGET),
-        .name = pq_vk_text("no device"),
-        .target = pq_vk_text(PQ_VK_TARGET),
-        .reason = pq_vk_text(inst->reason),
+        .id = pq_vk_str(PQ_VK_TARGET),
+        .name = pq_vk_str("no device"),
+        .target = pq_vk_str(PQ_VK_TARGET),
+        .reason = pq_vk_str(inst->reason),
         .state = PTQC_DEVICE_UNUSABLE,
     };
     return inst->host->vt->emit(sink, &d.h);
@@ -174,10 +174,10 @@ pq_vk_devices(ptqc_call *call, ptqc_instance *inst, ptqc_sink *sink)
         snprintf(id, sizeof id, ID_PREFIX "%u", i);
         const ptqc_device d = {
             .h = {.size = sizeof d, .type = PTQC_REC_DEVICE},
-            .id = pq_vk_text(id),
-            .name = pq_vk_text(gpu->name),
-            .target = pq_vk_text(PQ_VK_TARGET),
-            .reason = pq_vk_text(gpu->reason),
+            .id = pq_vk_str(id),
+            .name = pq_vk_str(gpu->name),
+            .target = pq_vk_str(PQ_VK_TARGET),
+            .reason = pq_vk_str(gpu->reason),
             .state = gpu->reason[0] == '\0' ? PTQC_DEVICE_USABLE
                                             : PTQC_DEVICE_UNUSABLE,
             .memory_bytes = gpu->memory_bytes,

@@ -9,7 +9,7 @@
 #include "backends/kgen/say.h"
 
 static inline ptqc_str
-pq_vk_text(const char *z)
+pq_vk_str(const char *z)
 {
     return (ptqc_str){z, strlen(z)};
 }

@@ -85,6 +85,7 @@ typedef struct ptqc_bytes {
 #define PTQC_REC_BLOB        12u
 #define PTQC_REC_NEEDS       13u
 #define PTQC_REC_BUFFER_NEED 14u
+#define PTQC_REC_TEXT        15u
 
 // ---- status ---------------------------------------------------------------
 
@@ -291,6 +292,14 @@ typedef struct ptqc_blob {
     ptqc_hdr h;
     ptqc_bytes data;
 } ptqc_blob;
+
+// Text for people that compile may emit besides: kernels before another
+// compiler takes them. The host keeps it when the user wants to see it.
+typedef struct ptqc_text {
+    ptqc_hdr h;
+    ptqc_str name; // a file name, letters, digits, "_" and "."
+    ptqc_str text;
+} ptqc_text;
 
 // ---- running --------------------------------------------------------------
 
