@@ -52,14 +52,10 @@ typedef enum pq_kg_language {
     PQ_KG_LANGUAGE_COUNT
 } pq_kg_language;
 
-// What the text may use and how numbers are made; part of the compile target,
-// so the same on every machine.
+// What the text is for; part of the compile target, so the same on every
+// machine.
 typedef struct pq_kg_dialect {
     pq_kg_language language;
-    // An exact fma by 64-bit floats rather than by integer arithmetic. The
-    // text has both, chosen by specialization constant PQ_KG_SPEC_FLOAT64 when
-    // this is set (the module then needs the Float64 capability).
-    bool float64;
 } pq_kg_dialect;
 
 // An operand. dims are those of the program's value (dense, row-major).
