@@ -64,8 +64,8 @@ pq_test_gpu_compile(const char *text, size_t *out_bytes, bool *out_is_error,
     uint32_t *words = NULL;
     *out_is_error = false;
     *out_why = "glslangValidator or spirv-val is not installed";
-    if (run_tool("command -v glslangValidator spirv-val spirv-opt "
-                 "2>/dev/null | wc -l | grep -q 3") != 0) {
+    if (run_tool("command -v glslangValidator && command -v spirv-val && "
+                 "command -v spirv-opt") != 0) {
         return NULL;
     }
     *out_is_error = true;
