@@ -60,4 +60,24 @@ ptqc_plugin(vulkan ${CMAKE_SOURCE_DIR}/backends/vulkan/plugin.c
 target_compile_definitions(ptqc_backend_vulkan PRIVATE
   PTQC_PLUGIN_VERSION="${PROJECT_VERSION}")
 
-ptqc_tests(backends/vulkan USES pq_vulkan pq_shaderc pq_runtime)
+if(PTQC_TESTS)
+  # The loader that lies, for tests: fake_vulkan.so, and the same by the name
+  # under which processes look for the loader.
+  find_library(PTQC_VULKAN_LOADER NAMES libvulkan.so.1)
+  add_library(fake_vulkan MODULE
+    ${CMAKE_SOURCE_DIR}/tests/unit/backends/vulkan/fake_vulkan.c)
+  target_include_directories(fake_vulkan SYSTEM PRIVATE ${PTQC_VULKAN_INCLUDE})
+  target_compile_definitions(fake_vulkan PRIVATE
+    REAL_VULKAN="${PTQC_VULKAN_LOADER}")
+  target_link_libraries(fake_vulkan PRIVATE ${CMAKE_DL_LIBS})
+  set(PTQC_FAKE_VULKAN_DIR ${CMAKE_BINARY_DIR}/tests/fake_vulkan)
+  set_target_properties(fake_vulkan PROPERTIES PREFIX "" SUFFIX ""
+    OUTPUT_NAME libvulkan.so.1 LIBRARY_OUTPUT_DIRECTORY ${PTQC_FAKE_VULKAN_DIR})
+  add_library(pq_vulkan_test INTERFACE)
+  target_link_libraries(pq_vulkan_test INTERFACE pq_vulkan pq_shaderc
+    pq_runtime)
+  target_compile_definitions(pq_vulkan_test INTERFACE
+    FAKE_VULKAN_FILE="${PTQC_FAKE_VULKAN_DIR}/libvulkan.so.1")
+  add_dependencies(pq_vulkan_test fake_vulkan)
+endif()
+ptqc_tests(backends/vulkan USES pq_vulkan_test)

@@ -93,11 +93,9 @@ fails(const char *name)
           VkMemoryMapFlags e, void **f),                                       \
          (a, b, c, d, e, f), 0)                                                \
     WRAP(FlushMappedMemoryRanges,                                              \
-         (VkDevice a, uint32_t b, const VkMappedMemoryRange *c), (a, b, c),    \
-         0)                                                                    \
+         (VkDevice a, uint32_t b, const VkMappedMemoryRange *c), (a, b, c), 0) \
     WRAP(InvalidateMappedMemoryRanges,                                         \
-         (VkDevice a, uint32_t b, const VkMappedMemoryRange *c), (a, b, c),    \
-         0)                                                                    \
+         (VkDevice a, uint32_t b, const VkMappedMemoryRange *c), (a, b, c), 0) \
     WRAP(CreateShaderModule,                                                   \
          (VkDevice a, const VkShaderModuleCreateInfo *b,                       \
           const VkAllocationCallbacks *c, VkShaderModule *d),                  \
@@ -273,8 +271,7 @@ wrap_GetBufferMemoryRequirements(VkDevice device, VkBuffer buffer,
 
 static VKAPI_ATTR VkResult VKAPI_CALL
 wrap_AllocateMemory(VkDevice device, const VkMemoryAllocateInfo *info,
-                    const VkAllocationCallbacks *callbacks,
-                    VkDeviceMemory *out)
+                    const VkAllocationCallbacks *callbacks, VkDeviceMemory *out)
 {
     VkMemoryAllocateInfo real = *info;
     if (fails("vkAllocateMemory")) {
