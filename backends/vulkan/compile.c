@@ -4,43 +4,20 @@
 // kernel, equal kernels made once, then the blob.
 #include <string.h>
 
+#include "backends/kgen/target.h"
 #include "lowering.h"
 #include "modules.h"
 #include "plugin.h"
 #include "say.h"
 
-#define ENTRIES_MAX 64u
-
 typedef struct compiler {
     const ptqc_host *host;
     ptqc_call *call;
     pq_mem mem;
-    pq_lower_constants pool;
     pq_vk_texts texts;
     pq_vk_program program;
     uint32_t kernel_room;
 } compiler;
-
-static ptqc_be_status
-lower_entry(compiler *c, const ptqc_entry *from, pq_kg_entry *out)
-{
-    ptqc_gb g;
-    const char *why = "";
-    if (!ptqc_gb_open(from->graph.p, from->graph.n, &g, &why)) {
-        return pq_kg_fail(c->host, c->call, PTQC_BE_INVALID,
-                          "vulkan: graph block: %s", why);
-    }
-    pq_lower l = {
-        .device = &pq_vk_lowering,
-        .host = c->host,
-        .call = c->call,
-        .mem = &c->mem,
-        .g = &g,
-        .entry = out,
-        .pool = &c->pool,
-    };
-    return pq_lower_entry(&l);
-}
 
 static ptqc_be_status
 add_kernel(compiler *c, const pq_kg_entry *entry, const pq_kg_step *step)
@@ -67,20 +44,14 @@ add_kernel(compiler *c, const pq_kg_entry *entry, const pq_kg_step *step)
 }
 
 static ptqc_be_status
-add_entries(compiler *c, const ptqc_entry *entries)
+add_kernels(compiler *c)
 {
+    const pq_kg_program *p = &c->program.program;
     ptqc_be_status st = PTQC_BE_OK;
-    for (uint32_t i = 0; i < c->program.program.entry_count; i++) {
-        pq_kg_entry *entry = &c->program.program.entries[i];
-        st = lower_entry(c, &entries[i], entry);
+    for (uint32_t i = 0; i < p->entry_count; i++) {
+        const pq_kg_entry *entry = &p->entries[i];
         for (uint32_t k = 0; k < entry->step_count && st == PTQC_BE_OK; k++) {
             st = add_kernel(c, entry, &entry->steps[k]);
-        }
-        if (st == PTQC_BE_OK && c->host->vt->cancelled(c->call) != 0) {
-            st = PTQC_BE_CANCELLED;
-        }
-        if (st != PTQC_BE_OK) {
-            return st;
         }
     }
     return st;
@@ -89,7 +60,6 @@ add_entries(compiler *c, const ptqc_entry *entries)
 static ptqc_be_status
 emit_blob(compiler *c, ptqc_sink *sink)
 {
-    c->program.program.constant_count = c->pool.constant_count;
     c->program.module_count = c->texts.count;
     c->program.modules =
         pq_mem_array(&c->mem, c->texts.count, sizeof *c->program.modules);
@@ -110,18 +80,13 @@ static ptqc_be_status
 compile(compiler *c, const ptqc_entry *entries, uint64_t entry_count,
         ptqc_sink *sink)
 {
-    pq_kg_program *p = &c->program.program;
-    if (entry_count == 0 || entry_count > ENTRIES_MAX) {
-        return pq_kg_fail(c->host, c->call, PTQC_BE_INVALID,
-                          "vulkan: %llu entries",
-                          (unsigned long long)entry_count);
+    const pq_kg_teller t = {pq_vk_lowering.name, c->host, c->call};
+    ptqc_be_status st =
+        pq_kg_lower_entries(&t, &pq_vk_lowering, entries, entry_count, &c->mem,
+                            sink, &c->program.program);
+    if (st == PTQC_BE_OK) {
+        st = add_kernels(c);
     }
-    p->entry_count = (uint32_t)entry_count;
-    p->entries = pq_mem_array(&c->mem, entry_count, sizeof *p->entries);
-    if (p->entries == NULL) {
-        return pq_vk_no_memory(c->host, c->call);
-    }
-    ptqc_be_status st = add_entries(c, entries);
     if (st == PTQC_BE_OK) {
         st = pq_vk_texts_emit(&c->texts, sink);
     }
@@ -135,10 +100,7 @@ ptqc_be_status
 pq_vk_compile(ptqc_call *call, ptqc_instance *inst, ptqc_str target,
               const ptqc_entry *entries, uint64_t entry_count, ptqc_sink *sink)
 {
-    compiler c = {.host = inst->host,
-                  .call = call,
-                  .mem = {inst->host, NULL},
-                  .pool = {.sink = sink}};
+    compiler c = {.host = inst->host, .call = call, .mem = {inst->host, NULL}};
     c.texts.mem = &c.mem;
     ptqc_be_status st = pq_vk_target_check(inst->host, call, target);
     if (st == PTQC_BE_OK) {

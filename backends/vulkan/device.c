@@ -38,6 +38,20 @@ pq_vk_device_result(pq_vk_device *d, ptqc_call *call, VkResult result,
     }
 }
 
+VkResult
+pq_vk_device_wait(pq_vk_device *d, VkFence fence)
+{
+    VkResult result = VK_TIMEOUT;
+    while (result == VK_TIMEOUT) {
+        result = d->vk.WaitForFences(d->device, 1, &fence, VK_TRUE, WAIT_NS);
+    }
+    if (result != VK_SUCCESS) {
+        // What it works on may be freed now: it must not go on.
+        (void)d->vk.QueueWaitIdle(d->queue);
+    }
+    return result;
+}
+
 ptqc_be_status
 pq_vk_device_run(pq_vk_device *d, ptqc_call *call, VkCommandBuffer commands,
                  VkFence fence)
@@ -57,12 +71,8 @@ pq_vk_device_run(pq_vk_device *d, ptqc_call *call, VkCommandBuffer commands,
         pthread_mutex_unlock(&d->lock);
     }
     // Work that was begun cannot be taken back: always waited for.
-    while (result == VK_SUCCESS) {
-        result = d->vk.WaitForFences(d->device, 1, &fence, VK_TRUE, WAIT_NS);
-        if (result == VK_SUCCESS) {
-            return PTQC_BE_OK;
-        }
-        result = result == VK_TIMEOUT ? VK_SUCCESS : result;
+    if (result == VK_SUCCESS) {
+        result = pq_vk_device_wait(d, fence);
     }
     return pq_vk_device_result(d, call, result, "run");
 }

@@ -72,6 +72,9 @@ ptqc_be_status pq_vk_block_read(pq_vk_device *d, ptqc_call *call,
                                 const pq_vk_block *b, uint64_t offset, void *to,
                                 uint64_t bytes);
 
+// Waits for a submission that signals the fence; nothing runs any more, also
+// when it fails.
+VkResult pq_vk_device_wait(pq_vk_device *d, VkFence fence);
 // Submits and waits. Takes the lock.
 ptqc_be_status pq_vk_device_run(pq_vk_device *d, ptqc_call *call,
                                 VkCommandBuffer commands, VkFence fence);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The target side but for compile: targets, rules, check.
+#include "backends/kgen/target.h"
+
 #include <string.h>
 
 #include "lowering.h"
@@ -31,45 +33,23 @@ pq_vk_target_check(const ptqc_host *host, ptqc_call *call, ptqc_str target)
                       target.n < 64 ? (int)target.n : 64, target.p);
 }
 
+// ---- rules and check -------------------------------------------------------
+
+static const pq_kg_rule RULES[] = {
+#define RULE(ops, min, max, operands, tolerance)                               \
+    {ops, min, max, operands, tolerance},
+#include "rules.def"
+#undef RULE
+};
+
 ptqc_be_status
 pq_vk_rules(ptqc_call *call, ptqc_instance *inst, ptqc_str target,
             ptqc_sink *sink)
 {
-    (void)sink;
-    return pq_vk_target_check(inst->host, call, target);
-}
-
-// ---- check -----------------------------------------------------------------
-
-// Lowers one node with nothing emitted; a verdict when that is declined.
-static ptqc_be_status
-check_node(ptqc_call *call, const ptqc_host *host, const ptqc_gb *g,
-           uint32_t node, ptqc_sink *sink)
-{
-    pq_mem mem = {host, NULL};
-    pq_kg_entry entry = {0};
-    pq_lower_constants pool = {0};
-    pq_lower l = {
-        .device = &pq_vk_lowering,
-        .host = host,
-        .call = call,
-        .mem = &mem,
-        .g = g,
-        .entry = &entry,
-        .pool = &pool,
-        .dry = true,
-    };
-    ptqc_be_status st = pq_lower_try(&l, node);
-    if (st == PTQC_BE_UNSUPPORTED) {
-        const ptqc_verdict v = {
-            .h = {.size = sizeof v, .type = PTQC_REC_VERDICT},
-            .node = node,
-            .reason = pq_vk_str(l.reason),
-        };
-        st = host->vt->emit(sink, &v.h);
-    }
-    pq_mem_release(&mem);
-    return st;
+    ptqc_be_status st = pq_vk_target_check(inst->host, call, target);
+    return st == PTQC_BE_OK ? pq_kg_emit_rules(inst->host, sink, RULES,
+                                               sizeof RULES / sizeof RULES[0])
+                            : st;
 }
 
 ptqc_be_status
@@ -77,19 +57,9 @@ pq_vk_check(ptqc_call *call, ptqc_instance *inst, ptqc_str target,
             ptqc_bytes graph, const uint32_t *nodes, uint64_t node_count,
             ptqc_sink *sink)
 {
-    ptqc_gb g;
-    const char *why = "";
     ptqc_be_status st = pq_vk_target_check(inst->host, call, target);
-    if (st == PTQC_BE_OK && !ptqc_gb_open(graph.p, graph.n, &g, &why)) {
-        st = pq_kg_fail(inst->host, call, PTQC_BE_INVALID,
-                        "vulkan: graph block: %s", why);
-    }
-    for (uint64_t i = 0; i < node_count && st == PTQC_BE_OK; i++) {
-        if (nodes[i] >= ptqc_gb_count(&g, PTQC_GB_NODES)) {
-            return pq_kg_fail(inst->host, call, PTQC_BE_INVALID,
-                              "vulkan: no node %u", nodes[i]);
-        }
-        st = check_node(call, inst->host, &g, nodes[i], sink);
-    }
-    return st;
+    const pq_kg_teller t = {pq_vk_lowering.name, inst->host, call};
+    return st == PTQC_BE_OK ? pq_kg_check(&t, &pq_vk_lowering, graph, nodes,
+                                          node_count, sink)
+                            : st;
 }
