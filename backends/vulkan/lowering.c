@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "backends/kgen/planar_lower.h"
+
 // The same text for every device: no float64 is asked for.
 static const pq_kg_dialect DIALECT = {.language = PQ_KG_GLSL};
 
@@ -56,7 +58,13 @@ refuse(pq_lower *l, const pq_kg_step *step)
     return reason;
 }
 
+static const pq_lower_op OPS[] = {PQ_PLANAR_OPS};
+
 const pq_kg_device pq_vk_lowering = {
     .name = "vulkan",
+    .ops = OPS,
+    .op_count = sizeof OPS / sizeof OPS[0],
+    .embedding = pq_planar_embedding,
+    .keeps_s8 = true,
     .refuse = refuse,
 };
