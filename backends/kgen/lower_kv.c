@@ -274,6 +274,9 @@ pq_lower_kv_update_codes(pq_lower *l)
 bool
 pq_lower_is_kv_attention(const pq_lower *l)
 {
+    if (!l->device->has_kv_lines) {
+        return false;
+    }
     for (uint32_t i = 1; i <= 2; i++) {
         uint32_t gv = pq_in_index(l, i);
         if (pq_in(l, 4 + i) != NULL ||

@@ -9,6 +9,7 @@
 //   instance.c  rule + number -> a graph of one op
 //   data.c      numbers for its inputs
 //   trial.c     one instance: check, compile, run, compare
+//   far.c       buffers of devices with memory of their own
 //   blob.c      damaged programs
 //   worker.c    the trials of all rules in a process of their own
 //   report.c    what is printed
@@ -123,6 +124,7 @@ typedef struct pq_subject {
     const ptqc_plugin_vt *vt;
     char target[64];
     char device[64];    // empty: no usable device
+    bool is_far;        // it has memory of its own
     pq_kit_rule *rules; // owned
     uint32_t rule_count, rule_capacity;
     uint64_t *allocations;       // of the host, so far
@@ -226,6 +228,22 @@ typedef struct pq_loans {
 const void *pq_loans_map(void *user, uint64_t id, uint64_t *out_bytes);
 void pq_loans_release(void *user, uint64_t id);
 void pq_loans_deinit(pq_loans *loans);
+
+// ---- far.c ----------------------------------------------------------------
+
+// A mirror of `bytes` bytes at p with as much before them as lead says, and
+// `guard` bytes behind them.
+typedef struct pq_far {
+    ptqc_buffer *buf; // owned
+    uint64_t lead, bytes;
+} pq_far;
+
+ptqc_be_status pq_far_make(const pq_subject *s, uint64_t bytes, uint64_t align,
+                           uint64_t guard, pq_far *out);
+ptqc_be_status pq_far_write(const pq_subject *s, const pq_far *f,
+                            const uint8_t *p);
+ptqc_be_status pq_far_read(const pq_subject *s, const pq_far *f, uint8_t *p);
+void pq_far_free(const pq_subject *s, pq_far *f);
 
 // ---- trial.c --------------------------------------------------------------
 
