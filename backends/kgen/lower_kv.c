@@ -220,9 +220,14 @@ check_update(pq_lower *l, uint32_t x)
         pq_decline(l, "states have to be f32, f16, bf16, or codes in i8");
         return false;
     }
-    if (is_codes && !pq_gv_dim_const(l, state, 3, &d)) {
+    bool is_known = pq_gv_dim_const(l, state, 3, &d);
+    if ((is_codes || !l->device->has_kv_lines) && !is_known) {
         pq_decline(l, "rows of an unknown size");
         return false;
+    }
+    if (!l->device->has_kv_lines &&
+        d * pq_kg_element_bytes(state->dtype) % 4 != 0) {
+        pq_decline(l, "rows of a state that end within a word");
     }
     return pq_lower_ok(l);
 }

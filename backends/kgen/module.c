@@ -107,6 +107,13 @@ pq_kg_module_shared(pq_kg_module *m, const char *type, const char *name,
 }
 
 void
+pq_kg_module_array(pq_kg_module *m, const char *type, const char *name,
+                   const char *count)
+{
+    pq_kg_text_add(&m->storage, "shared %s %s[%s];\n", type, name, count);
+}
+
+void
 pq_kg_module_body(pq_kg_module *m, const char *skeleton)
 {
     m->skeleton = skeleton;

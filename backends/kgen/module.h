@@ -67,6 +67,10 @@ pq_kg_module_define(pq_kg_module *m, const char *name, const char *format, ...);
 // An array of the work group.
 void pq_kg_module_shared(pq_kg_module *m, const char *type, const char *name,
                          uint32_t count);
+// The same, of as many elements as an expression of specialization constants
+// says.
+void pq_kg_module_array(pq_kg_module *m, const char *type, const char *name,
+                        const char *count);
 // The body: one of skeletons.h, and the text of a hook in it.
 void pq_kg_module_body(pq_kg_module *m, const char *skeleton);
 void pq_kg_module_hook(pq_kg_module *m, const char *name, const char *text);

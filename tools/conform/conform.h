@@ -76,10 +76,12 @@ typedef struct pq_board {
 
 typedef struct pq_options {
     const char *path;
-    const char *target; // NULL: the plugin's first
-    uint32_t samples;   // least trials of a rule
-    uint32_t only_rule; // number from 1; 0 = all
-    uint32_t seconds;   // a trial may take
+    const char *target;    // NULL: the plugin's first
+    uint32_t samples;      // least trials of a rule
+    uint32_t only_rule;    // number from 1; 0 = all
+    uint32_t part, parts;  // every parts-th rule from the part-th; 0 = all
+    const char *cache_dir; // NULL: no kernel cache
+    uint32_t seconds;      // a trial may take
     bool is_list, is_json;
 } pq_options;
 
