@@ -297,6 +297,12 @@ pq_test_plugin_close(pq_test_plugin *p)
     }
 }
 
+const ptqc_host *
+pq_test_plugin_host(const pq_test_plugin *p)
+{
+    return &p->host;
+}
+
 const char *
 pq_test_plugin_message(const pq_test_plugin *p)
 {
