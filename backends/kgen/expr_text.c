@@ -156,6 +156,31 @@ pq_kg_expression_view(pq_kg_launcher *l, const pq_kg_expression *e, uint32_t i,
 }
 
 void
+pq_kg_put_columns(pq_kg_launcher *l, const pq_kg_expression *e)
+{
+    const pq_kg_tensor *y = pq_kg_out(l->job, 0);
+    for (uint32_t i = 0; i < pq_kg_expression_operands(e); i++) {
+        int64_t strides[PTQC_MAX_RANK], stride = -1, count = 1;
+        pq_kg_expression_view(l, e, i, y, strides);
+        if (l->st != PTQC_BE_OK || !PQ_KG_NEED(l, y->rank > 0)) {
+            return;
+        }
+        for (uint32_t d = y->rank - 1; d-- > 0;) {
+            if (y->dims[d] == 1) {
+                continue;
+            }
+            if (stride < 0) {
+                stride = strides[d];
+            }
+            PQ_KG_NEED(l, strides[d] == stride * count);
+            count *= y->dims[d];
+        }
+        pq_kg_put(l, strides[y->rank - 1]);
+        pq_kg_put(l, stride > 0 ? stride : 0);
+    }
+}
+
+void
 pq_kg_expression_name(pq_kg_module *m, const pq_kg_expression *e)
 {
     for (uint32_t i = 0; i < e->d.op_count; i++) {

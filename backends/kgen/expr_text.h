@@ -35,6 +35,11 @@ void pq_kg_expression_put(pq_kg_launcher *l, const pq_kg_expression *e);
 void pq_kg_expression_view(pq_kg_launcher *l, const pq_kg_expression *e,
                            uint32_t i, const pq_kg_tensor *y, int64_t *out);
 
+// For kernels whose results are [columns..][rows]: puts of each operand its
+// strides along rows and along columns; fails the launch when those of columns
+// are not one.
+void pq_kg_put_columns(pq_kg_launcher *l, const pq_kg_expression *e);
+
 // Statements that compute the result from `sum` (an expression of the text)
 // and operands e<i> at index at<i>; *out_result: its register. Whether the
 // sum and places are those of several elements is the skeleton's business.

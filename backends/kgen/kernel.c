@@ -276,6 +276,21 @@ pq_kg_flat_local(const pq_kg_limits *limits)
     return most < 128 ? most : 128;
 }
 
+void
+pq_kg_spatial(pq_kg_launcher *l, const pq_kg_tensor *t, int64_t channels,
+              int64_t *out)
+{
+    int64_t spatial = pq_kg_i64(l->job, 0);
+    out[0] = out[1] = out[2] = 1;
+    if (!PQ_KG_NEED(l, t->rank == spatial + 2) ||
+        !PQ_KG_NEED(l, t->dims[t->rank - 1] == channels)) {
+        return;
+    }
+    for (uint32_t i = 0; i < (uint32_t)spatial; i++) {
+        out[3 - (uint32_t)spatial + i] = t->dims[1 + i];
+    }
+}
+
 // ---- by kind ---------------------------------------------------------------
 
 typedef struct family {

@@ -6,21 +6,13 @@
 
 #include "expr_text.h"
 
-// Statements for each operand, `format` with its number three times.
+// A statement for each operand, its number for $.
 static const char *
 operand_lines(pq_kg_module *m, uint32_t count, const char *format)
 {
     pq_kg_text t = {.mem = m->mem};
     for (uint32_t i = 0; i < count; i++) {
-        const char *p = format;
-        for (; *p != '\0'; p++) {
-            if (*p == '$') {
-                pq_kg_text_add(&t, "%u", i);
-            } else {
-                pq_kg_text_bytes(&t, p, 1);
-            }
-        }
-        pq_kg_text_add(&t, "\n");
+        pq_kg_text_numbered(&t, format, i);
     }
     return pq_kg_module_text(m, &t);
 }
@@ -74,11 +66,11 @@ pq_kg_source_expr(pq_kg_module *m)
     }
     pq_kg_expression_declare(m, &e);
     pq_kg_module_buffer(m, m->job->input_count, "y", PQ_KG_WRITES);
-    pq_kg_module_hook(m, "places", operand_lines(m, n, "u32 at$ = 0u;"));
+    pq_kg_module_hook(m, "places", operand_lines(m, n, "u32 at$ = 0u;\n"));
     pq_kg_module_hook(m, "steps",
-                      operand_lines(m, n, "at$ += i * stride$(d);"));
+                      operand_lines(m, n, "at$ += i * stride$(d);\n"));
     pq_kg_module_hook(m, "starts",
-                      operand_lines(m, n, "at$ += rest * stride$(0u);"));
+                      operand_lines(m, n, "at$ += rest * stride$(0u);\n"));
     pq_kg_module_hook(m, "expression",
                       pq_kg_expression_text(m, &e, "", result));
     pq_kg_module_store(m, pq_kg_out(m->job, 0)->dtype, result);

@@ -373,33 +373,6 @@ pick_schedule(const pq_kg_limits *limits, const product *p, int64_t columns,
     return s;
 }
 
-// Strides of the operands of the expression along rows and columns of y,
-// [columns..][rows]: axes of columns have to be one.
-static void
-put_operands(pq_kg_launcher *l, const product *p)
-{
-    const pq_kg_tensor *y = pq_kg_out(l->job, 0);
-    for (uint32_t i = 0; i < pq_kg_expression_operands(&p->e); i++) {
-        int64_t strides[PTQC_MAX_RANK], stride = -1, count = 1;
-        pq_kg_expression_view(l, &p->e, i, y, strides);
-        if (l->st != PTQC_BE_OK || !PQ_KG_NEED(l, y->rank > 0)) {
-            return;
-        }
-        for (uint32_t d = y->rank - 1; d-- > 0;) {
-            if (y->dims[d] == 1) {
-                continue;
-            }
-            if (stride < 0) {
-                stride = strides[d];
-            }
-            PQ_KG_NEED(l, strides[d] == stride * count);
-            count *= y->dims[d];
-        }
-        pq_kg_put(l, strides[y->rank - 1]);
-        pq_kg_put(l, stride > 0 ? stride : 0);
-    }
-}
-
 static uint32_t
 lanes_of(const pq_kg_launcher *l, const product *p)
 {
@@ -411,7 +384,7 @@ lanes_of(const pq_kg_launcher *l, const product *p)
 static void
 launch(pq_kg_launcher *l, const product *p, int64_t columns, int64_t segments)
 {
-    put_operands(l, p);
+    pq_kg_put_columns(l, &p->e);
     pq_kg_expression_put(l, &p->e);
     schedule s = pick_schedule(l->limits, p, columns, lanes_of(l, p));
     int64_t items = (p->rows + s.rows - 1) / s.rows;
@@ -470,22 +443,6 @@ pq_kg_launch_planar_matmul(pq_kg_launcher *l)
     launch(l, &p, columns, segments);
 }
 
-// Sizes of [N][spatial][C] as three axes, the missing ones 1.
-static void
-read_spatial(pq_kg_launcher *l, const pq_kg_tensor *t, int64_t channels,
-             int64_t *out)
-{
-    int64_t spatial = pq_kg_i64(l->job, 0);
-    out[0] = out[1] = out[2] = 1;
-    if (!PQ_KG_NEED(l, t->rank == spatial + 2) ||
-        !PQ_KG_NEED(l, t->dims[t->rank - 1] == channels)) {
-        return;
-    }
-    for (uint32_t i = 0; i < (uint32_t)spatial; i++) {
-        out[3 - (uint32_t)spatial + i] = t->dims[1 + i];
-    }
-}
-
 void
 pq_kg_launch_planar_conv(pq_kg_launcher *l)
 {
@@ -496,8 +453,8 @@ pq_kg_launch_planar_conv(pq_kg_launcher *l)
     }
     const pq_kg_tensor *x = pq_kg_in(l->job, 0), *y = pq_kg_out(l->job, 0);
     int64_t in[3], out[3], taps = 1;
-    read_spatial(l, x, p.x_row, in);
-    read_spatial(l, y, p.rows, out);
+    pq_kg_spatial(l, x, p.x_row, in);
+    pq_kg_spatial(l, y, p.rows, out);
     for (uint32_t i = 4; i < 7; i++) {
         taps *= pq_kg_i64(l->job, i) < 65536 ? pq_kg_i64(l->job, i) : 65536;
     }

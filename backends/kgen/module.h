@@ -19,10 +19,10 @@
 
 // ---- text ------------------------------------------------------------------
 
-#define PQ_KG_USES_VALUES 1u // values.kg
-#define PQ_KG_USES_EXACT  2u // exact.kg
-#define PQ_KG_USES_MATH   4u // math.kg, which uses these
-#define PQ_KG_USES_BLOCKS 8u // blocks.kg
+#define PQ_KG_USES_VALUES 1u  // values.kg
+#define PQ_KG_USES_EXACT  2u  // exact.kg
+#define PQ_KG_USES_MATH   4u  // math.kg, which uses these
+#define PQ_KG_USES_BLOCKS 8u  // blocks.kg
 #define PQ_KG_USES_ROWS   16u // rows.kg
 
 #define PQ_KG_READS  0u
@@ -119,6 +119,10 @@ void pq_kg_launch_rows(pq_kg_launcher *l, int64_t count, uint32_t local);
 // groups as they are; a size beyond the device's limit fails.
 void pq_kg_launch_grid(pq_kg_launcher *l, int64_t x, int64_t y, int64_t z,
                        uint32_t local);
+// Sizes of t = [N][spatial][channels] as three axes, the missing ones 1; the
+// step's parameter 0 is the number of spatial axes.
+void pq_kg_spatial(pq_kg_launcher *l, const pq_kg_tensor *t, int64_t channels,
+                   int64_t *out);
 // Local size for kernels that do little per item.
 uint32_t pq_kg_flat_local(const pq_kg_limits *limits);
 

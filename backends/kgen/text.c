@@ -77,6 +77,18 @@ pq_kg_text_indented(pq_kg_text *t, const char *text, uint32_t spaces)
     }
 }
 
+void
+pq_kg_text_numbered(pq_kg_text *t, const char *text, uint32_t number)
+{
+    for (; *text != '\0'; text++) {
+        if (*text == '$') {
+            pq_kg_text_add(t, "%u", number);
+        } else {
+            pq_kg_text_bytes(t, text, 1);
+        }
+    }
+}
+
 const char *
 pq_kg_text_get(const pq_kg_text *t)
 {

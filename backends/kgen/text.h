@@ -24,6 +24,8 @@ pq_kg_text_add(pq_kg_text *t, const char *format, ...);
 void pq_kg_text_bytes(pq_kg_text *t, const char *from, uint32_t n);
 // The text with every line that is not empty `spaces` further in.
 void pq_kg_text_indented(pq_kg_text *t, const char *text, uint32_t spaces);
+// The text with every $ a number.
+void pq_kg_text_numbered(pq_kg_text *t, const char *text, uint32_t number);
 // The text, "" when empty; NULL after a failure.
 const char *pq_kg_text_get(const pq_kg_text *t);
 
