@@ -103,6 +103,8 @@ expect() {
 }
 expect 7 no_devices
 expect 7 old_device
+expect 6 small_range
+grep -q 'a shader reaches 4096 at most' "$work/stderr" || fail "small_range: $(cat "$work/stderr")"
 for name in CreateDevice AllocateMemory CreateShaderModule \
     CreateComputePipelines CreateDescriptorPool EndCommandBuffer QueueSubmit \
     WaitForFences; do

@@ -379,6 +379,7 @@ read_environment(void)
     if (strstr(text, "out_of_memory") != NULL) {
         config.fail_result = VK_ERROR_OUT_OF_DEVICE_MEMORY;
     }
+    config.max_storage_range = strstr(text, "small_range") != NULL ? 4096 : 0;
     if (strstr(text, "old_device") != NULL) {
         config.api_version = VK_API_VERSION_1_0;
     }
