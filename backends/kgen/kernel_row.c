@@ -164,17 +164,29 @@ pq_kg_launch_reduce(pq_kg_launcher *l)
 
 // ---- mean of codes ---------------------------------------------------------
 
+static bool
+is_code(uint32_t dtype)
+{
+    return dtype == PTQC_U8 || dtype == PTQC_I8;
+}
+
 void
 pq_kg_source_code_mean(pq_kg_module *m)
 {
     const pq_kg_tensor *x = pq_kg_in(m->job, 0), *y = pq_kg_out(m->job, 0);
-    if (x == NULL || y == NULL || x->dtype != PTQC_U8 ||
-        (y->dtype != PTQC_U8 && y->dtype != PTQC_F32)) {
+    if (x == NULL || y == NULL || !is_code(x->dtype) ||
+        (!is_code(y->dtype) && y->dtype != PTQC_F32)) {
         pq_kg_module_decline(m, "mean of codes: types");
         return;
     }
-    bool has_codes = y->dtype == PTQC_U8;
-    begin_rows(m, has_codes ? "code_mean_u8" : "code_mean_f32");
+    bool has_codes = is_code(y->dtype);
+    begin_rows(m, "code_mean");
+    pq_kg_module_name(m, "_%s_%s", pq_kg_dtype_name(x->dtype),
+                      pq_kg_dtype_name(y->dtype));
+    pq_kg_module_define(m, "LOAD(i)", "LD_%s(x, i)",
+                        pq_kg_dtype_name(x->dtype));
+    pq_kg_module_define(m, "LOW", y->dtype == PTQC_I8 ? "-128" : "0");
+    pq_kg_module_define(m, "HIGH", y->dtype == PTQC_I8 ? "127" : "255");
     pq_kg_module_buffer(m, 1, "y", PQ_KG_WRITES);
     static const char *const WORDS[] = {"words_out", "x_zero", "y_zero",
                                         "factor"};
@@ -200,14 +212,14 @@ pq_kg_launch_code_mean(pq_kg_launcher *l)
     (void)pq_kg_count(y, &count);
     PQ_KG_NEED(l, count == r.outer * r.inner);
     PQ_KG_NEED(l, r.length <= INT32_MAX / 256);
-    PQ_KG_NEED(l, y_zero >= 0 && y_zero <= 255);
+    PQ_KG_NEED(l, y_zero >= -128 && y_zero <= 255);
     float sx = pq_kg_f32(l->job, 3), sy = pq_kg_f32(l->job, 5);
     float mult =
         (y->dtype == PTQC_F32 ? sx : sx / sy) * (1.0f / (float)r.length);
     put_rows(l, &r);
     pq_kg_put(l, pq_kg_words_of(y->dtype, count));
-    pq_kg_put(l, pq_kg_i64(l->job, 2));
-    pq_kg_put(l, y_zero);
+    pq_kg_put_i32(l, pq_kg_i64(l->job, 2));
+    pq_kg_put_i32(l, y_zero);
     pq_kg_put_f32(l, mult);
     pq_kg_launch_items(l, pq_kg_words_of(y->dtype, count),
                        l->limits->is_cpu ? 8 : 64);
@@ -426,11 +438,13 @@ pq_kg_source_row_quantize(pq_kg_module *m)
     const pq_kg_tensor *x = pq_kg_in(m->job, 0), *y = pq_kg_out(m->job, 0);
     const pq_kg_tensor *scales = pq_kg_out(m->job, 1);
     if (x == NULL || y == NULL || scales == NULL || x->dtype != PTQC_F32 ||
-        y->dtype != PTQC_U8 || scales->dtype != PTQC_F32 || x->rank == 0) {
+        !is_code(y->dtype) || scales->dtype != PTQC_F32 || x->rank == 0) {
         pq_kg_module_decline(m, "dynamic quantization: types");
         return;
     }
     begin_rows(m, "row_quantize");
+    pq_kg_module_name(m, "_%s", pq_kg_dtype_name(y->dtype));
+    pq_kg_module_define(m, "BIAS", y->dtype == PTQC_U8 ? "128" : "0");
     pq_kg_module_buffer(m, 1, "y", PQ_KG_WRITES);
     pq_kg_module_buffer(m, 2, "scales", PQ_KG_WRITES);
     use_teams(m);

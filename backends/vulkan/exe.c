@@ -41,8 +41,8 @@ place_constants(ptqc_exe *exe, const ptqc_bytes *constants, uint64_t count,
         }
         end = at + bytes;
         if (sizes != NULL) {
-            exe->constants[i] =
-                (pq_vk_constant){&exe->blocks[blocks - 1], at, bytes};
+            exe->constants[i] = (pq_vk_constant){&exe->blocks[blocks - 1], at,
+                                                 bytes, constants[i].n};
             sizes[blocks - 1] = end;
         }
     }

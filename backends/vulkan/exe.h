@@ -12,7 +12,8 @@
 typedef struct pq_vk_constant {
     const pq_vk_block *block; // borrowed from the exe
     uint64_t offset;          // in it
-    uint64_t bytes;
+    uint64_t bytes;           // bound: a multiple of 16
+    uint64_t given;           // of the constant itself
 } pq_vk_constant;
 
 struct ptqc_exe {

@@ -69,7 +69,7 @@ make_sizes(ptqc_call *call, ptqc_spec *spec, const int64_t *symbols,
         return pq_vk_no_memory(exe->host, call);
     }
     for (uint32_t i = 0; i < constants; i++) {
-        bytes[i] = exe->constants[i].bytes;
+        bytes[i] = exe->constants[i].given;
     }
     ptqc_be_status st =
         pq_kg_plan_dims(&teller, e, symbols, symbol_count, spec->dims);

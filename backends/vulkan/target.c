@@ -38,7 +38,7 @@ pq_vk_target_check(const ptqc_host *host, ptqc_call *call, ptqc_str target)
 static const pq_kg_rule RULES[] = {
 #define RULE(ops, min, max, operands, tolerance)                               \
     {ops, min, max, operands, tolerance},
-#include "rules.def"
+#include "backends/kgen/rules.def"
 #undef RULE
 };
 

@@ -148,9 +148,11 @@ test_reduce_ints(void **state)
 }
 
 static void
-test_code_mean(void **state)
+check_code_mean(bool is_signed)
 {
-    (void)state;
+    uint32_t dtype = is_signed ? PTQC_I8 : PTQC_U8;
+    float low = is_signed ? -205.0f : -77.0f; // zero point 77
+    float high = is_signed ? 50.0f : 178.0f;
     for (size_t k = 0; k < SHAPE_COUNT; k++) {
         const shape *s = &SHAPES[k];
         int64_t n = s->outer * s->inner;
@@ -160,9 +162,9 @@ test_code_mean(void **state)
         pq_test_fill_bytes(&random, x, (size_t)count_of(s));
         for (int is_real = 0; is_real < 2; is_real++) {
             kernel_step step = {.kind = PQ_STEP_CODE_MEAN};
-            kernel_in(&step, PTQC_U8,
-                      KERNEL_DIMS(s->outer, s->length, s->inner), x);
-            kernel_out(&step, is_real != 0 ? PTQC_F32 : PTQC_U8,
+            kernel_in(&step, dtype, KERNEL_DIMS(s->outer, s->length, s->inner),
+                      x);
+            kernel_out(&step, is_real != 0 ? PTQC_F32 : dtype,
                        KERNEL_DIMS(s->outer, s->inner),
                        is_real != 0 ? (void *)real : y);
             kernel_param(&step, 1);
@@ -175,22 +177,31 @@ test_code_mean(void **state)
             for (int64_t r = 0; r < n; r++) {
                 int32_t sum = 0;
                 for (int64_t i = 0; i < s->length; i++) {
-                    sum += x[place(s, r, i)] - 9;
+                    uint8_t code = x[place(s, r, i)];
+                    sum += (is_signed ? (int8_t)code : code) - 9;
                 }
                 float inverse = 1.0f / (float)s->length;
                 float m = (is_real != 0 ? 0.03f : 0.03f / 0.05f) * inverse;
                 float v = (float)sum * m;
-                float t = v > -77.0f ? v : -77.0f;
-                t = t < 178.0f ? t : 178.0f;
+                float t = v > low ? v : low;
+                t = t < high ? t : high;
                 if (is_real != 0) {
                     assert_memory_equal(&real[r], &v, 4);
                 } else {
-                    assert_int_equal(y[r], (int)nearbyintf(t) + 77);
+                    assert_int_equal(y[r], (uint8_t)((int)nearbyintf(t) + 77));
                 }
             }
         }
         free(x);
     }
+}
+
+static void
+test_code_mean(void **state)
+{
+    (void)state;
+    check_code_mean(false);
+    check_code_mean(true);
 }
 
 // ---- softmax and norms -----------------------------------------------------
@@ -407,7 +418,7 @@ test_lrn(void **state)
 // ---- dynamic quantization --------------------------------------------------
 
 static void
-check_quantize(int64_t rows, int64_t length)
+check_quantize(uint32_t dtype, int64_t rows, int64_t length)
 {
     shape s = {rows, length, 1};
     float *x = make_floats(&s, (uint64_t)length), scales[64];
@@ -417,7 +428,7 @@ check_quantize(int64_t rows, int64_t length)
     }
     kernel_step step = {.kind = PQ_STEP_ROW_QUANTIZE};
     kernel_in(&step, PTQC_F32, KERNEL_DIMS(rows, length), x);
-    kernel_out(&step, PTQC_U8, KERNEL_DIMS(rows, length), codes);
+    kernel_out(&step, dtype, KERNEL_DIMS(rows, length), codes);
     kernel_out(&step, PTQC_F32, KERNEL_DIMS(rows, 1), scales);
     for (int careful = 0; careful < 2; careful++) {
         kernel_run_on(&step, careful != 0);
@@ -434,8 +445,8 @@ check_quantize(int64_t rows, int64_t length)
                 float t = x[r * length + i] * inverse;
                 t = t > -127.0f ? t : -127.0f;
                 t = t < 127.0f ? t : 127.0f;
-                assert_int_equal(codes[r * length + i],
-                                 (int)nearbyintf(t) + 128);
+                int code = (int)nearbyintf(t) + (dtype == PTQC_U8 ? 128 : 0);
+                assert_int_equal(codes[r * length + i], (uint8_t)code);
             }
         }
     }
@@ -446,10 +457,14 @@ static void
 test_row_quantize(void **state)
 {
     (void)state;
-    check_quantize(1, 64);
-    check_quantize(33, 20);
-    check_quantize(7, 37);
-    check_quantize(3, 1);
+    check_quantize(PTQC_U8, 1, 64);
+    check_quantize(PTQC_I8, 1, 64);
+    check_quantize(PTQC_U8, 33, 20);
+    check_quantize(PTQC_I8, 33, 20);
+    check_quantize(PTQC_U8, 7, 37);
+    check_quantize(PTQC_I8, 7, 37);
+    check_quantize(PTQC_U8, 3, 1);
+    check_quantize(PTQC_I8, 3, 1);
 }
 
 // ---- arg reduce, cumsum ----------------------------------------------------
