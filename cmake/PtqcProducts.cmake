@@ -52,6 +52,13 @@ if(ptqc_cli_sources)
         COMMAND ${CMAKE_SOURCE_DIR}/tests/e2e/${test}.sh $<TARGET_FILE:ptqc_command>
         WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     endforeach()
+    if(TARGET fake_vulkan)
+      add_test(NAME e2e_vulkan_device
+        COMMAND ${CMAKE_SOURCE_DIR}/tests/e2e/vulkan_device.sh
+          $<TARGET_FILE:ptqc_command> ${PTQC_FAKE_VULKAN_DIR}
+        WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+      set_tests_properties(e2e_vulkan_device PROPERTIES SKIP_RETURN_CODE 77)
+    endif()
   endif()
 endif()
 
@@ -81,6 +88,9 @@ if(PTQC_BENCH)
     add_executable(${stem} ${source})
     set_target_properties(${stem} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
     target_link_libraries(${stem} PRIVATE pq_cpu pq_llvm_shared pq_base m)
+    if(stem STREQUAL "bench_gpu_kernels")
+      target_sources(${stem} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support/gpu.c)
+    endif()
   endforeach()
 endif()
 

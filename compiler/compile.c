@@ -153,7 +153,7 @@ run_passes(pq_compile *c)
     pq_samples samples = {
         .get = get_sample, .user = &adapter, .limit = c->desc->sample_limit};
     pq_session_runner_env runner = {.ctx = c->ctx,
-                                    .target = c->desc->target,
+                                    .target = c->targets.runner,
                                     .backends = c->desc->backends};
     pq_pass_env env = {
         .scratch = &c->scratch,
@@ -231,6 +231,8 @@ compile(pq_compile *c, const ptqc_model *model)
     PQ_TRY(make_recipe(c->ctx, c->desc, &c->arena, &c->recipe));
     PQ_TRY(pq_targets_open(c->ctx, c->desc->target, &c->desc->backends,
                            &c->targets));
+    c->targets.text = c->desc->text;
+    c->targets.text_user = c->desc->text_user;
     if (model->import->graph == NULL) {
         return no_graph(c->ctx, model->import);
     }

@@ -180,6 +180,14 @@ define_macros(pq_kg_module *m, const product *p)
     pq_kg_module_define(m, "WEIGHT_QUAD", p->has_codes ? "u32" : "f32x4");
     pq_kg_module_define(m, "BLOCK", "%uu",
                         (unsigned)pq_kg_planar_block(p->format));
+    bool is_half =
+        p->format == PQ_KG_WEIGHT_F16 || p->format == PQ_KG_WEIGHT_BF16;
+    pq_kg_module_define(m, "TURNS",
+                        p->format == PQ_KG_WEIGHT_F32 ? "1u"
+                        : is_half                     ? "2u"
+                                                      : "4u");
+    pq_kg_module_define(m, "QUADS", p->format == PQ_KG_WEIGHT_I4 ? "2u" : "1u");
+    pq_kg_module_define(m, "TURN(v)", is_half ? "TURN_2(v)" : "TURN_1(v)");
     pq_kg_module_define(m, "HAS_ZERO", has_zero(p) ? "1" : "0");
     pq_kg_module_define(m, "LOAD_W(w, q)", "%s_%s(w, (q))",
                         p->has_codes ? "CODES" : "FLOATS", w);
@@ -348,29 +356,50 @@ pq_kg_source_planar_conv(pq_kg_module *m)
 
 // ---- launch ----------------------------------------------------------------
 
-// Rows and columns an item makes, and items in a group. On a cpu a lane wants
-// a row each and a group the lanes of a vector; on others groups are wider.
+// Rows and columns an item makes, and items in a group at most.
 typedef struct schedule {
     uint32_t local, rows, cols;
 } schedule;
 
+// Candidates, the best for large products first. On a cpu a group is the lanes
+// of a vector, each with its own rows: loads of x are the dear part (each is
+// made once per lane), so many rows share one (lavapipe, 4-bit 4096 x 4096: 1
+// row 50 ms, 2 rows 19, 4 rows 6, 8 rows 4.4; 2 columns compile in half the
+// time of 4 and are as fast). On others registers are few and groups wider.
+static const schedule CPU_SCHEDULES[] = {
+    {8, 8, 2}, {8, 4, 4}, {8, 2, 4}, {8, 1, 8}};
+static const schedule GPU_SCHEDULES[] = {{64, 4, 4}, {64, 2, 8}, {64, 1, 8}};
+
+// The first candidate whose rows fill a group, and suit groups of channels and
+// words of results; the last one that suits when none fills it.
 static schedule
 pick_schedule(const pq_kg_limits *limits, const product *p, int64_t columns,
               uint32_t lanes)
 {
-    schedule s = {.local = limits->is_cpu ? 8 : 64};
-    if (columns <= 8) {
-        s.rows = lanes > 1 ? lanes : limits->is_cpu ? 1 : 2;
-        s.cols = (uint32_t)(columns > 0 ? columns : 1);
-    } else {
-        s.rows = 4;
-        s.cols = 4;
+    const schedule *all = limits->is_cpu ? CPU_SCHEDULES : GPU_SCHEDULES;
+    uint32_t count = limits->is_cpu
+                         ? sizeof CPU_SCHEDULES / sizeof CPU_SCHEDULES[0]
+                         : sizeof GPU_SCHEDULES / sizeof GPU_SCHEDULES[0];
+    schedule best = {.local = 8, .rows = lanes, .cols = 1};
+    for (uint32_t i = 0; i < count; i++) {
+        // the rows of an item belong to one group of channels
+        bool suits =
+            all[i].rows >= lanes && all[i].rows % lanes == 0 &&
+            (p->group_rows == p->rows || p->group_rows % all[i].rows == 0);
+        if (suits) {
+            best = all[i];
+        }
+        if (suits && (int64_t)all[i].rows * all[i].local <= p->rows) {
+            break;
+        }
     }
-    // the rows of an item belong to one group of channels
-    if (p->group_rows % s.rows != 0 && p->group_rows != p->rows) {
-        s.rows = lanes;
+    while (best.cols > 1 && best.cols / 2 >= columns) {
+        best.cols /= 2;
     }
-    return s;
+    while (best.local > 8 && (int64_t)best.local / 2 * best.rows >= p->rows) {
+        best.local /= 2;
+    }
+    return best;
 }
 
 static uint32_t

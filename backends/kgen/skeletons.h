@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Texts of skeletons/*.kg, without their licence line, each ending with a NUL:
+// Texts of skeletons/*.kg, without the licence, each ending with a NUL:
 // made by the build (embed.cmake) from the list below.
 #ifndef PTQC_BACKENDS_KGEN_SKELETONS_H
 #define PTQC_BACKENDS_KGEN_SKELETONS_H

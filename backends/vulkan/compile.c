@@ -91,7 +91,7 @@ compile(compiler *c, const ptqc_entry *entries, uint64_t entry_count,
         st = pq_vk_texts_emit(&c->texts, sink);
     }
     if (st == PTQC_BE_OK) {
-        st = pq_vk_texts_compile(&c->texts, c->call);
+        st = pq_vk_texts_compile(&c->texts, c->call, sink);
     }
     return st == PTQC_BE_OK ? emit_blob(c, sink) : st;
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "cache.h"
 #include "glsl.h"
 #include "say.h"
@@ -31,6 +32,43 @@ pq_vk_texts_add(pq_vk_texts *t, const pq_kg_source *source, uint32_t *out_index)
                                     .mem = {t->mem->host, NULL}};
     *out_index = t->count++;
     return true;
+}
+
+// ---- for people ------------------------------------------------------------
+
+// Equal names, equal texts: programs of one model may share a folder.
+static uint32_t
+hash_of(const pq_vk_text *text)
+{
+    const ptqc_bytes part = {text->text, text->bytes};
+    uint8_t hash[32];
+    pq_vk_hash(&part, 1, hash);
+    return pq_load_le32(hash);
+}
+
+static ptqc_be_status
+emit_text(const pq_vk_texts *t, ptqc_sink *sink, const char *name,
+          ptqc_str text)
+{
+    const ptqc_text record = {
+        .h = {.size = sizeof record, .type = PTQC_REC_TEXT},
+        .name = pq_vk_str(name),
+        .text = text,
+    };
+    return t->mem->host->vt->emit(sink, &record.h);
+}
+
+ptqc_be_status
+pq_vk_texts_emit(const pq_vk_texts *t, ptqc_sink *sink)
+{
+    ptqc_be_status st = PTQC_BE_OK;
+    for (uint32_t i = 0; i < t->count && st == PTQC_BE_OK; i++) {
+        const pq_vk_text *text = &t->all[i];
+        char name[128];
+        snprintf(name, sizeof name, "%s_%08x.comp", text->name, hash_of(text));
+        st = emit_text(t, sink, name, (ptqc_str){text->text, text->bytes});
+    }
+    return st;
 }
 
 // ---- SPIR-V ----------------------------------------------------------------
@@ -99,50 +137,34 @@ make_some(void *user, uint64_t begin, uint64_t end, uint32_t worker)
 
 // The first line of a compiler's log says most.
 static ptqc_be_status
-tell_failure(const pq_vk_text *text, ptqc_call *call)
+tell_failure(const pq_vk_texts *t, const pq_vk_text *text, ptqc_call *call,
+             ptqc_sink *sink)
 {
     const ptqc_host *host = text->mem.host;
+    char name[128];
     if (text->st == PTQC_BE_RESOURCE) {
         return pq_vk_no_memory(host, call);
     }
+    snprintf(name, sizeof name, "%s_%08x.log", text->name, hash_of(text));
+    (void)emit_text(t, sink, name, pq_vk_str(text->log));
     size_t n = strcspn(text->log, "\n");
     return pq_kg_fail(host, call, text->st,
                       "vulkan: kernel %s does not compile: %.*s (--emit "
-                      "kernels=DIR saves its text)",
+                      "kernels=DIR saves text and log)",
                       text->name, n < 300 ? (int)n : 300, text->log);
 }
 
 ptqc_be_status
-pq_vk_texts_compile(pq_vk_texts *t, ptqc_call *call)
+pq_vk_texts_compile(pq_vk_texts *t, ptqc_call *call, ptqc_sink *sink)
 {
     const ptqc_host *host = t->mem->host;
     host->vt->parallel_for(host->self, t->count, 1, make_some, t);
     for (uint32_t i = 0; i < t->count; i++) {
         if (t->all[i].st != PTQC_BE_OK) {
-            return tell_failure(&t->all[i], call);
+            return tell_failure(t, &t->all[i], call, sink);
         }
     }
     return host->vt->cancelled(call) != 0 ? PTQC_BE_CANCELLED : PTQC_BE_OK;
-}
-
-// ---- for people ------------------------------------------------------------
-
-ptqc_be_status
-pq_vk_texts_emit(const pq_vk_texts *t, ptqc_sink *sink)
-{
-    ptqc_be_status st = PTQC_BE_OK;
-    for (uint32_t i = 0; i < t->count && st == PTQC_BE_OK; i++) {
-        const pq_vk_text *text = &t->all[i];
-        char name[128];
-        snprintf(name, sizeof name, "%02u_%s.comp", i, text->name);
-        const ptqc_text record = {
-            .h = {.size = sizeof record, .type = PTQC_REC_TEXT},
-            .name = pq_vk_str(name),
-            .text = {text->text, text->bytes},
-        };
-        st = t->mem->host->vt->emit(sink, &record.h);
-    }
-    return st;
 }
 
 void

@@ -27,8 +27,10 @@ typedef struct pq_vk_texts {
 // out of memory.
 bool pq_vk_texts_add(pq_vk_texts *t, const pq_kg_source *source,
                      uint32_t *out_index);
-// SPIR-V of all, from the host's cache where it has it. The error was said.
-ptqc_be_status pq_vk_texts_compile(pq_vk_texts *t, ptqc_call *call);
+// SPIR-V of all, from the host's cache where it has it. The error was said,
+// and the compiler's log handed to the host beside the texts.
+ptqc_be_status pq_vk_texts_compile(pq_vk_texts *t, ptqc_call *call,
+                                   ptqc_sink *sink);
 // Hands every text to the host, for people (PTQC_REC_TEXT).
 ptqc_be_status pq_vk_texts_emit(const pq_vk_texts *t, ptqc_sink *sink);
 void pq_vk_texts_release(pq_vk_texts *t);

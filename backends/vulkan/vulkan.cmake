@@ -75,9 +75,10 @@ if(PTQC_TESTS)
     OUTPUT_NAME libvulkan.so.1 LIBRARY_OUTPUT_DIRECTORY ${PTQC_FAKE_VULKAN_DIR})
   add_library(pq_vulkan_test INTERFACE)
   target_link_libraries(pq_vulkan_test INTERFACE pq_vulkan pq_shaderc
-    pq_runtime)
+    pq_compiler)
   target_compile_definitions(pq_vulkan_test INTERFACE
-    FAKE_VULKAN_FILE="${PTQC_FAKE_VULKAN_DIR}/libvulkan.so.1")
-  add_dependencies(pq_vulkan_test fake_vulkan)
+    FAKE_VULKAN_FILE="${PTQC_FAKE_VULKAN_DIR}/libvulkan.so.1"
+    PTQC_PLUGIN_DIR="${PTQC_PLUGIN_OUTPUT_DIR}")
+  add_dependencies(pq_vulkan_test fake_vulkan ptqc_backend_vulkan)
 endif()
 ptqc_tests(backends/vulkan USES pq_vulkan_test)

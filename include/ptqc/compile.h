@@ -37,6 +37,11 @@ typedef enum ptqc_scale_search {
 } ptqc_scale_search;
 
 // Zero = default everywhere.
+// A text of a kernel, as a plugin made it for another compiler to take:
+// "vulkan", "03_conv.comp". Called while compiling, for every program.
+typedef void (*ptqc_text_fn)(void *user, const char *plugin, const char *name,
+                             const char *text, size_t bytes);
+
 typedef struct ptqc_compile_desc {
     const char *target; // "cpu" by default; list "vulkan,cpu", cap "cpu;avx2"
     const char *scheme; // "w8a8", "w4a16:g128:sym", ...; NULL: stay as it is
@@ -61,6 +66,8 @@ typedef struct ptqc_compile_desc {
     // NULL.
     void (*report)(void *user, const char *metadata, uint64_t bytes);
     void *report_user;
+    ptqc_text_fn text; // NULL: kernel texts are not wanted
+    void *text_user;
 } ptqc_compile_desc;
 
 // PTQC_E_USAGE: scheme, method or target is not understood.

@@ -358,10 +358,11 @@ vkGetInstanceProcAddr(VkInstance instance, const char *name)
 
 // ---- beginning --------------------------------------------------------------
 
-// "fail_at=3" and words, separated by commas.
+// "fail_at=3,name=vkQueueSubmit" and words, separated by commas.
 static void
 read_environment(void)
 {
+    static char name[64];
     const char *text = getenv("FAKE_VULKAN");
     config.fail_result = VK_ERROR_DEVICE_LOST;
     if (text == NULL) {
@@ -369,11 +370,16 @@ read_environment(void)
     }
     const char *at = strstr(text, "fail_at=");
     config.fail_at = at != NULL ? strtoull(at + 8, NULL, 10) : 0;
+    at = strstr(text, "name=");
+    if (at != NULL && sscanf(at + 5, "%63[A-Za-z0-9]", name) == 1) {
+        config.fail_name = name;
+    }
     config.no_devices = strstr(text, "no_devices") != NULL;
     config.has_far_memory = strstr(text, "far_memory") != NULL;
     if (strstr(text, "out_of_memory") != NULL) {
         config.fail_result = VK_ERROR_OUT_OF_DEVICE_MEMORY;
     }
+    config.max_storage_range = strstr(text, "small_range") != NULL ? 4096 : 0;
     if (strstr(text, "old_device") != NULL) {
         config.api_version = VK_API_VERSION_1_0;
     }

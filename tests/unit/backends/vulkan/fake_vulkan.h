@@ -3,8 +3,8 @@
 // A Vulkan loader for tests: everything goes to the real one, but calls can be
 // made to fail, memory and limits look otherwise than they are, and objects
 // are counted. It is a shared object (fake_vulkan.so); tests open it and set
-// its configuration; processes that find it as libvulkan.so.1 on the library path
-// get theirs from FAKE_VULKAN ("fail_at=3", "no_driver").
+// its configuration; processes that find it as libvulkan.so.1 on the library
+// path get theirs from FAKE_VULKAN ("fail_at=3", "no_driver").
 #ifndef PTQC_TESTS_FAKE_VULKAN_H
 #define PTQC_TESTS_FAKE_VULKAN_H
 
