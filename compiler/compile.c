@@ -90,7 +90,7 @@ run_passes(pq_compile *c, const ptqc_model *model)
                           .user = &adapter,
                           .limit = samples_used(c->desc, &c->recipe)};
     pq_session_runner_env runner = {.ctx = c->ctx,
-                                    .target = c->desc->target,
+                                    .target = c->targets.runner,
                                     .backends = c->desc->backends};
     pq_pass_env env = {
         .scratch = &c->scratch,
@@ -180,6 +180,8 @@ compile(pq_compile *c, const ptqc_model *model)
     PQ_TRY(open_stats(c));
     PQ_TRY(pq_targets_open(c->ctx, c->desc->target, &c->desc->backends,
                            &c->targets));
+    c->targets.text = c->desc->text;
+    c->targets.text_user = c->desc->text_user;
     PQ_TRY(pq_model_graph(c->ctx, model->import, &graph));
     PQ_TRY(pq_graph_clone(graph, false, &c->graph));
     PQ_TRY(run_passes(c, model));

@@ -39,6 +39,11 @@ typedef enum ptqc_scale_search {
     PTQC_SCALE_MSE,     // least squared error of the weights
 } ptqc_scale_search;
 
+// A text of a kernel, as a plugin made it for another compiler to take:
+// "vulkan", "03_conv.comp". Called while compiling, for every program.
+typedef void (*ptqc_text_fn)(void *user, const char *plugin, const char *name,
+                             const char *text, size_t bytes);
+
 // Zero = default everywhere. What is given here goes before what the recipe
 // says.
 typedef struct ptqc_compile_desc {
@@ -88,6 +93,8 @@ typedef struct ptqc_compile_desc {
     // NULL.
     void (*report)(void *user, const char *metadata, uint64_t bytes);
     void *report_user;
+    ptqc_text_fn text; // NULL: kernel texts are not wanted
+    void *text_user;
 } ptqc_compile_desc;
 
 // PTQC_E_USAGE: scheme, method, recipe or target is not understood, or options
