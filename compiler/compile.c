@@ -192,9 +192,8 @@ static void
 compile_init(pq_compile *c, ptqc_ctx *ctx, const ptqc_compile_desc *desc)
 {
     static const ptqc_compile_desc defaults;
-    *c = (pq_compile){.ctx = ctx,
-                      .desc = desc != NULL ? desc : &defaults,
-                      .work_lock = -1};
+    *c = (pq_compile){
+        .ctx = ctx, .desc = desc != NULL ? desc : &defaults, .work_lock = -1};
     pq_arena_init(&c->arena, ctx);
     pq_arena_init(&c->scratch, ctx);
     pq_report_init(&c->report, ctx);
