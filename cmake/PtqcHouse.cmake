@@ -10,7 +10,7 @@ set_source_files_properties(${CMAKE_SOURCE_DIR}/quant/adaround_step.c PROPERTIES
 ptqc_module(tokenizer tokenizer USES pq_base PkgConfig::UTF8PROC PkgConfig::PCRE2)
 ptqc_module(ir ir RECURSE USES pq_quant)
 ptqc_module(frontend frontend RECURSE USES pq_ir pq_tokenizer)
-ptqc_module(passes passes RECURSE USES pq_ir pq_tokenizer)
+ptqc_module(passes passes RECURSE USES pq_ir pq_tokenizer PkgConfig::YAML)
 ptqc_module(export export USES pq_ir)
 ptqc_module(runtime runtime USES pq_base pq_tokenizer)
 target_compile_definitions(pq_runtime PRIVATE

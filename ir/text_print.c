@@ -336,6 +336,10 @@ print_quant(const printer *p, uint32_t index)
         pq_strbuf_addf(p->out, ", zero_point = c%u",
                        p->const_number[q->zero_point.index]);
     }
+    if (!pq_const_is_none(q->codes)) {
+        pq_strbuf_addf(p->out, ", codes = c%u",
+                       p->const_number[q->codes.index]);
+    }
     pq_strbuf_add_z(p->out, "}\n");
 }
 
@@ -355,6 +359,7 @@ mark_value(printer *p, const pq_value *v)
         p->quant_number[v->quant.index] = 1;
         p->const_number[q->scale.index] = 1;
         p->const_number[q->zero_point.index] = 1;
+        p->const_number[q->codes.index] = 1;
     }
 }
 

@@ -7,6 +7,7 @@
 #include "base/threads.h"
 #include "ir/text.h"
 #include "ir/verify.h"
+#include "passes/method.h"
 
 #if defined(NDEBUG)
 #define PQ_VERIFY_ALWAYS false
@@ -138,11 +139,28 @@ static const char *const simplify[] = {
 // When the recipe names a type of key and value states.
 static const char *const retype[] = {"kv-type"};
 
-// From a scheme to codes.
-static const char *const quantize[] = {
-    "assign-schemes", "calibrate",    "propagate-params",
-    "scale-weights",  "correct-bias", "insert-qdq",
+// From a scheme to annotations.
+static const char *const assign[] = {"assign-schemes"};
+
+// When the method says so.
+static const char *const smooth[] = {"smoothquant"};
+static const char *const protect[] = {"awq"};
+static const char *const solve[] = {"gptq"};
+static const char *const learn[] = {"adaround"};
+
+// Float arithmetic that codes suit better.
+static const char *const prepare[] = {"clip-dead", "equalize"};
+
+// From annotations to scales.
+static const char *const scale[] = {
+    "spare-outliers",
+    "calibrate",
+    "propagate-params",
+    "scale-weights",
 };
+
+// From scales to codes.
+static const char *const encode[] = {"correct-bias", "insert-qdq"};
 
 // Graphs with codes, ours and those that come quantized.
 static const char *const integrate[] = {
@@ -175,11 +193,18 @@ has_codes(const pq_graph *g)
     return false;
 }
 
-ptqc_status
-pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
-                    const pq_pipeline_desc *desc)
+// A rule that matches nothing ends the compile before its long part.
+static ptqc_status
+bind_rules(const pq_graph *g, const pq_recipe *recipe)
 {
-    if (env->recipe->has_scheme && pq_graph_stage(*g) != PQ_STAGE_FLOAT) {
+    return recipe->rules != NULL ? pq_rules_bind(recipe->rules, g) : PTQC_OK;
+}
+
+ptqc_status
+pq_pipeline_assign(pq_graph **g, pq_pass_env *env, const pq_pipeline_desc *desc)
+{
+    bool quantizes = pq_recipe_quantizes(env->recipe);
+    if (quantizes && pq_graph_stage(*g) != PQ_STAGE_FLOAT) {
         return PQ_FAIL(pq_graph_ctx(*g), PTQC_E_USAGE,
                        "the model is quantized already: compile it without "
                        "a scheme");
@@ -188,13 +213,66 @@ pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
     if (env->recipe->kv != PQ_KV_AS_IS) {
         PQ_TRY(PQ_RUN(retype));
     }
-    if (env->recipe->has_scheme) {
-        PQ_TRY(PQ_RUN(quantize));
-    } else if (has_codes(*g)) {
-        pq_graph_set_stage(*g, PQ_STAGE_QUANTIZED);
+    if (!quantizes) {
+        return PTQC_OK;
     }
+    PQ_TRY(bind_rules(*g, env->recipe));
+    return PQ_RUN(assign);
+}
+
+ptqc_status
+pq_pipeline_prepare(pq_graph **g, pq_pass_env *env,
+                    const pq_pipeline_desc *desc)
+{
+    pq_method method;
+    if (!pq_recipe_quantizes(env->recipe)) {
+        return PTQC_OK;
+    }
+    PQ_TRY(pq_method_of(*g, env, &method));
+    PQ_TRY(PQ_RUN(prepare));
+    if (method.does_smooth) {
+        PQ_TRY(PQ_RUN(smooth));
+    }
+    return method.does_awq ? PQ_RUN(protect) : PTQC_OK;
+}
+
+ptqc_status
+pq_pipeline_encode(pq_graph **g, pq_pass_env *env, const pq_pipeline_desc *desc)
+{
+    pq_method method;
+    if (!pq_recipe_quantizes(env->recipe)) {
+        if (has_codes(*g)) {
+            pq_graph_set_stage(*g, PQ_STAGE_QUANTIZED);
+        }
+        return PTQC_OK;
+    }
+    PQ_TRY(pq_method_of(*g, env, &method));
+    PQ_TRY(PQ_RUN(scale));
+    if (pq_recipe_solves(env->recipe)) {
+        PQ_TRY(PQ_RUN(solve));
+    }
+    if (method.does_adaround) {
+        PQ_TRY(PQ_RUN(learn));
+    }
+    return PQ_RUN(encode);
+}
+
+ptqc_status
+pq_pipeline_integrate(pq_graph **g, pq_pass_env *env,
+                      const pq_pipeline_desc *desc)
+{
     if (pq_graph_stage(*g) == PQ_STAGE_QUANTIZED) {
         PQ_TRY(PQ_RUN(integrate));
     }
-    return env->recipe->has_scheme ? PQ_RUN(clean) : PTQC_OK;
+    return pq_recipe_quantizes(env->recipe) ? PQ_RUN(clean) : PTQC_OK;
+}
+
+ptqc_status
+pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
+                    const pq_pipeline_desc *desc)
+{
+    PQ_TRY(pq_pipeline_assign(g, env, desc));
+    PQ_TRY(pq_pipeline_prepare(g, env, desc));
+    PQ_TRY(pq_pipeline_encode(g, env, desc));
+    return pq_pipeline_integrate(g, env, desc);
 }

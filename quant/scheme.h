@@ -51,6 +51,9 @@ typedef struct pq_scheme_request {
 // PTQC_E_UNSUPPORTED for a well-formed scheme nothing executes yet.
 PTQC_MUST_USE ptqc_status pq_scheme_parse(ptqc_ctx *ctx, pq_str text,
                                           pq_scheme_request *out);
+// Words that something runs, with what else there is of each ("w8a8:dyn",
+// "fp8:e5m2"); NULL past the end.
+const char *pq_scheme_word_at(uint32_t i);
 // Canonical spelling of what was asked.
 void pq_scheme_request_print(const pq_scheme_request *r, pq_strbuf *out);
 // The scheme with zero points that are no parameter: its format changes where

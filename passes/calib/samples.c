@@ -5,6 +5,7 @@
 #include "passes/calib/samples.h"
 
 #include "passes/match.h"
+#include "passes/plan.h"
 
 typedef struct pq_sampling {
     pq_graph *g;
@@ -69,30 +70,23 @@ run_all(pq_sampling *s, pq_runner *runner)
                : PQ_FAIL(ctx, PTQC_E_USAGE, "calibration data holds no sample");
 }
 
-static ptqc_status
-clone_float(pq_graph *g, pq_graph **out)
+ptqc_status
+pq_clone_float(pq_graph *g, pq_graph **out)
 {
     PQ_TRY(pq_graph_clone(g, false, out));
-    for (uint32_t i = 1; i < pq_graph_value_count(*out); i++) {
-        pq_value *v = pq_graph_value(*out, (pq_value_id){i});
-        if (v->type.dtype == PTQC_F32) {
-            v->quant = (pq_quant_id){0};
-        }
-    }
+    pq_drop_annotations(*out);
     pq_graph_set_stage(*out, PQ_STAGE_FLOAT);
     return PTQC_OK;
 }
 
 ptqc_status
-pq_run_samples(pq_graph *g, const pq_pass_env *env, const char *phase,
-               const pq_value_id *watched, uint32_t count,
-               pq_observe_fn observe, void *user)
+pq_run_graph(pq_graph *g, const pq_pass_env *env, const char *phase,
+             const pq_value_id *watched, uint32_t count, pq_observe_fn observe,
+             void *user)
 {
     pq_sampling s = {
         .g = g, .env = env, .phase = phase, .observe = observe, .user = user};
-    pq_graph *clone = NULL;
     pq_runner *runner = NULL;
-    ptqc_status st = PTQC_OK;
     if (env->samples == NULL || env->make_runner == NULL) {
         return PQ_FAIL(pq_graph_ctx(g), PTQC_E_USAGE,
                        "static activations need calibration samples");
@@ -103,13 +97,21 @@ pq_run_samples(pq_graph *g, const pq_pass_env *env, const char *phase,
     for (uint32_t i = 0; i < count; i++) {
         s.is_watched[watched[i].index] = true;
     }
-    PQ_TRY_OR(done, clone_float(g, &clone));
-    PQ_TRY_OR(done, env->make_runner(env->runner_user, clone, watched, count,
-                                     &runner));
-    st = run_all(&s, runner);
-done:
-    if (runner != NULL) {
-        runner->destroy(runner);
+    PQ_TRY(env->make_runner(env->runner_user, g, watched, count, &runner));
+    ptqc_status st = run_all(&s, runner);
+    runner->destroy(runner);
+    return st;
+}
+
+ptqc_status
+pq_run_samples(pq_graph *g, const pq_pass_env *env, const char *phase,
+               const pq_value_id *watched, uint32_t count,
+               pq_observe_fn observe, void *user)
+{
+    pq_graph *clone = NULL;
+    ptqc_status st = pq_clone_float(g, &clone);
+    if (st == PTQC_OK) {
+        st = pq_run_graph(clone, env, phase, watched, count, observe, user);
     }
     pq_graph_destroy(clone);
     return st;

@@ -170,14 +170,33 @@ granularity_names(void **state)
     assert_false(pq_granularity_parse(PQ_STR(""), &found));
 }
 
+// Words that are offered are schemes, and begin their own spelling.
+static void
+offered_words(void **state)
+{
+    (void)state;
+    ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 1);
+    uint32_t n = 0;
+    for (const char *word; (word = pq_scheme_word_at(n)) != NULL; n++) {
+        pq_scheme_request r;
+        pq_strbuf text;
+        pq_strbuf_init(&text, ctx);
+        assert_int_equal(pq_scheme_parse(ctx, pq_str_of(word), &r), PTQC_OK);
+        pq_scheme_request_print(&r, &text);
+        assert_true(pq_str_starts((pq_str){text.p, text.n}, word));
+        pq_strbuf_deinit(&text);
+    }
+    assert_true(n > 8);
+    ptqc_ctx_destroy(ctx);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(spellings),
-        cmocka_unit_test(meaning),
-        cmocka_unit_test(symmetric_forms),
-        cmocka_unit_test(granularity_names),
+        cmocka_unit_test(spellings),       cmocka_unit_test(meaning),
+        cmocka_unit_test(symmetric_forms), cmocka_unit_test(granularity_names),
+        cmocka_unit_test(offered_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
