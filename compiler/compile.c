@@ -34,6 +34,7 @@ typedef struct pq_compile {
     pq_stats *stats, *stats_out; // NULL: not asked for
     char *metadata;              // in the arena
     pq_sha256 fingerprint;
+    int work_lock; // owned descriptor, -1: none
 } pq_compile;
 
 // ---- samples --------------------------------------------------------------
@@ -71,6 +72,7 @@ prepare_work(pq_compile *c, const ptqc_model *model, pq_pass_env *env)
                                           pq_graph_input_count(c->graph),
                                       .target = c->desc->target};
     PQ_TRY(pq_make_dir(c->ctx, c->desc->work_dir));
+    PQ_TRY(pq_dir_lock(c->ctx, c->desc->work_dir, &c->work_lock));
     PQ_TRY(pq_fingerprint(c->ctx, &desc, &c->fingerprint));
     env->work_dir = c->desc->work_dir;
     env->fingerprint = &c->fingerprint;
@@ -88,7 +90,7 @@ run_passes(pq_compile *c, const ptqc_model *model)
                           .user = &adapter,
                           .limit = samples_used(c->desc, &c->recipe)};
     pq_session_runner_env runner = {.ctx = c->ctx,
-                                    .target = c->desc->target,
+                                    .target = c->targets.runner,
                                     .backends = c->desc->backends};
     pq_pass_env env = {
         .scratch = &c->scratch,
@@ -178,6 +180,8 @@ compile(pq_compile *c, const ptqc_model *model)
     PQ_TRY(open_stats(c));
     PQ_TRY(pq_targets_open(c->ctx, c->desc->target, &c->desc->backends,
                            &c->targets));
+    c->targets.text = c->desc->text;
+    c->targets.text_user = c->desc->text_user;
     PQ_TRY(pq_model_graph(c->ctx, model->import, &graph));
     PQ_TRY(pq_graph_clone(graph, false, &c->graph));
     PQ_TRY(run_passes(c, model));
@@ -188,7 +192,8 @@ static void
 compile_init(pq_compile *c, ptqc_ctx *ctx, const ptqc_compile_desc *desc)
 {
     static const ptqc_compile_desc defaults;
-    *c = (pq_compile){.ctx = ctx, .desc = desc != NULL ? desc : &defaults};
+    *c = (pq_compile){
+        .ctx = ctx, .desc = desc != NULL ? desc : &defaults, .work_lock = -1};
     pq_arena_init(&c->arena, ctx);
     pq_arena_init(&c->scratch, ctx);
     pq_report_init(&c->report, ctx);
@@ -202,6 +207,7 @@ compile_deinit(pq_compile *c)
     pq_targets_close(&c->targets);
     pq_graph_destroy(c->graph);
     pq_report_deinit(&c->report);
+    pq_dir_unlock(c->work_lock);
     pq_recipe_deinit(&c->recipe);
     pq_stats_destroy(c->stats);
     pq_stats_destroy(c->stats_out);

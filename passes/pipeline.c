@@ -146,6 +146,10 @@ static const char *const assign[] = {"assign-schemes"};
 static const char *const smooth[] = {"smoothquant"};
 static const char *const protect[] = {"awq"};
 static const char *const solve[] = {"gptq"};
+static const char *const learn[] = {"adaround"};
+
+// Float arithmetic that codes suit better.
+static const char *const prepare[] = {"clip-dead", "equalize"};
 
 // From annotations to scales.
 static const char *const scale[] = {
@@ -225,6 +229,7 @@ pq_pipeline_prepare(pq_graph **g, pq_pass_env *env,
         return PTQC_OK;
     }
     PQ_TRY(pq_method_of(*g, env, &method));
+    PQ_TRY(PQ_RUN(prepare));
     if (method.does_smooth) {
         PQ_TRY(PQ_RUN(smooth));
     }
@@ -234,15 +239,20 @@ pq_pipeline_prepare(pq_graph **g, pq_pass_env *env,
 ptqc_status
 pq_pipeline_encode(pq_graph **g, pq_pass_env *env, const pq_pipeline_desc *desc)
 {
+    pq_method method;
     if (!pq_recipe_quantizes(env->recipe)) {
         if (has_codes(*g)) {
             pq_graph_set_stage(*g, PQ_STAGE_QUANTIZED);
         }
         return PTQC_OK;
     }
+    PQ_TRY(pq_method_of(*g, env, &method));
     PQ_TRY(PQ_RUN(scale));
     if (pq_recipe_solves(env->recipe)) {
         PQ_TRY(PQ_RUN(solve));
+    }
+    if (method.does_adaround) {
+        PQ_TRY(PQ_RUN(learn));
     }
     return PQ_RUN(encode);
 }

@@ -103,6 +103,17 @@ read_count(const pq_recipe_reader *rd, const pq_yaml *node, uint64_t least,
 }
 
 static ptqc_status
+read_bool(const pq_recipe_reader *rd, const pq_yaml *node, bool *out)
+{
+    bool is_true = node->kind == PQ_YAML_SCALAR && node->is_plain &&
+                   pq_str_equal_z(node->text, "true");
+    bool is_false = node->kind == PQ_YAML_SCALAR && node->is_plain &&
+                    pq_str_equal_z(node->text, "false");
+    *out = is_true;
+    return is_true || is_false ? PTQC_OK : expected(rd, node, "true or false");
+}
+
+static ptqc_status
 read_version(pq_recipe_reader *rd, const pq_yaml *node)
 {
     bool is_good = node->kind == PQ_YAML_SCALAR && node->is_plain &&
@@ -250,6 +261,32 @@ read_scale_search(pq_recipe_reader *rd, const pq_yaml *node)
 }
 
 static ptqc_status
+read_equalize(pq_recipe_reader *rd, const pq_yaml *node)
+{
+    pq_str text;
+    PQ_TRY(read_text(rd, node, &text));
+    return pq_equalization_parse(text, &rd->r->equalize)
+               ? PTQC_OK
+               : expected(rd, node, "auto, on or off");
+}
+
+static ptqc_status
+read_absorb_bias(pq_recipe_reader *rd, const pq_yaml *node)
+{
+    return read_bool(rd, node, &rd->r->absorbs_bias);
+}
+
+static ptqc_status
+read_bias_correction(pq_recipe_reader *rd, const pq_yaml *node)
+{
+    pq_str text;
+    PQ_TRY(read_text(rd, node, &text));
+    return pq_bias_correction_parse(text, &rd->r->bias_correction)
+               ? PTQC_OK
+               : expected(rd, node, "sequential, empirical, analytic or off");
+}
+
+static ptqc_status
 read_kv(pq_recipe_reader *rd, const pq_yaml *node)
 {
     pq_str text;
@@ -393,12 +430,7 @@ read_op(pq_recipe_reader *rd, const pq_yaml *node)
 static ptqc_status
 read_optional(pq_recipe_reader *rd, const pq_yaml *node)
 {
-    bool is_true = node->kind == PQ_YAML_SCALAR && node->is_plain &&
-                   pq_str_equal_z(node->text, "true");
-    bool is_false = node->kind == PQ_YAML_SCALAR && node->is_plain &&
-                    pq_str_equal_z(node->text, "false");
-    rd->rule->is_optional = is_true;
-    return is_true || is_false ? PTQC_OK : expected(rd, node, "true or false");
+    return read_bool(rd, node, &rd->rule->is_optional);
 }
 
 static ptqc_status

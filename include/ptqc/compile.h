@@ -27,6 +27,9 @@ typedef enum ptqc_observer_kind {
     PTQC_OBSERVER_MINMAX,
     PTQC_OBSERVER_PERCENTILE,
     PTQC_OBSERVER_MSE,
+    PTQC_OBSERVER_AVERAGE, // moving average of samples' ranges
+    PTQC_OBSERVER_ENTROPY, // least divergence of the distributions
+    PTQC_OBSERVER_OCTAV,   // least squared error by its fixed point
 } ptqc_observer_kind;
 
 // How scales of weights are chosen.
@@ -35,6 +38,11 @@ typedef enum ptqc_scale_search {
     PTQC_SCALE_MINMAX,  // from the largest weight
     PTQC_SCALE_MSE,     // least squared error of the weights
 } ptqc_scale_search;
+
+// A text of a kernel, as a plugin made it for another compiler to take:
+// "vulkan", "03_conv.comp". Called while compiling, for every program.
+typedef void (*ptqc_text_fn)(void *user, const char *plugin, const char *name,
+                             const char *text, size_t bytes);
 
 // Zero = default everywhere. What is given here goes before what the recipe
 // says.
@@ -49,7 +57,12 @@ typedef struct ptqc_compile_desc {
     ptqc_observer_kind observer;
     double percentile; // default 99.99
     ptqc_scale_search scale_search;
-    ptqc_sample_fn samples; // needed for static activations
+    const char *equalize;    // cross-layer equalization: "auto" (default; where
+                             // weights have one scale per tensor), "on", "off"
+    const char *absorb_bias; // high biases into the next layer: "on", "off"
+    const char *bias_correction; // "sequential" (default), "empirical",
+                                 // "analytic", "off"
+    ptqc_sample_fn samples;      // needed for static activations
     void *samples_user;
     uint64_t sample_count;   // that there are; 0: not known
     uint64_t sample_limit;   // that are used; default: all
@@ -80,6 +93,8 @@ typedef struct ptqc_compile_desc {
     // NULL.
     void (*report)(void *user, const char *metadata, uint64_t bytes);
     void *report_user;
+    ptqc_text_fn text; // NULL: kernel texts are not wanted
+    void *text_user;
 } ptqc_compile_desc;
 
 // PTQC_E_USAGE: scheme, method, recipe or target is not understood, or options

@@ -92,7 +92,7 @@ observe(void *user, pq_value_id v, const pq_tensor *t)
                             t->bytes / sizeof(float));
 }
 
-static void
+static ptqc_status
 range_of(const pq_calibration *c, uint32_t i, float *out_min, float *out_max)
 {
     pq_str name = pq_graph_value(c->g, c->watched[i])->name;
@@ -101,9 +101,9 @@ range_of(const pq_calibration *c, uint32_t i, float *out_min, float *out_max)
     if (stat != NULL && stat->has_range) { // said by hand
         *out_min = stat->range_min;
         *out_max = stat->range_max;
-        return;
+        return PTQC_OK;
     }
-    pq_observer_range(&c->observers[i], out_min, out_max);
+    return pq_observer_range(&c->observers[i], out_min, out_max);
 }
 
 static ptqc_status
@@ -118,7 +118,7 @@ annotate(pq_calibration *c, uint32_t i)
                "its range",
                PQ_STR_ARG(v->name), (unsigned long long)o->refused);
     }
-    range_of(c, i, &min, &max);
+    PQ_TRY(range_of(c, i, &min, &max));
     if (c->env->stats == NULL) {
         pq_sanity_report(&c->sanity[i], c->env, v->name, o, min, max);
     }

@@ -259,6 +259,7 @@ begin(void *user, const pq_stream_group *group, bool *out_shows)
         const pq_op *op = pq_graph_op(p->g, group->ops[i]);
         PQ_TRY(pq_matrix_measure(p->g, op, &size));
         p->units[i].scale_count = size.scale_count;
+        p->units[i].zero_count = size.scale_count;
         p->units[i].code_bytes = size.code_bytes;
     }
     ptqc_status st =
@@ -320,12 +321,7 @@ pq_pass_gptq(pq_graph *g, pq_pass_env *env)
     PQ_TRY(pq_method_of(g, env, &p.method));
     PQ_TRY(pq_plan_modes(g, env->recipe, env->scratch, &modes));
     p.modes = modes;
-    if (env->work_dir != NULL && env->fingerprint != NULL) {
-        p.checkpoint = (pq_checkpoint){.ctx = ctx,
-                                       .dir = env->work_dir,
-                                       .pass = "gptq",
-                                       .fingerprint = *env->fingerprint};
-    }
+    p.checkpoint = pq_checkpoint_of(ctx, env, "gptq");
     pq_sinks_init(&p.sinks, ctx, p.method.sink);
     pq_arena_init(&p.arena, ctx);
     ptqc_status st = pq_stream_run(g, env, "gptq", &client);
