@@ -68,7 +68,8 @@ static json_t *
 document(const plan *p, const ptqc_plan_facts *f)
 {
     return json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:O, "
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b, "
+        "s:O, "
         "s:O, s:O}",
         "schema", "ptqc.plan/1", "weight_bytes", (json_int_t)f->weight_bytes,
         "constant_bytes", (json_int_t)f->constant_bytes, "activation_bytes",
@@ -77,8 +78,9 @@ document(const plan *p, const ptqc_plan_facts *f)
         "products", (json_int_t)f->product_count, "coded_products",
         (json_int_t)f->coded_product_count, "macs", (json_int_t)f->macs,
         "coded_macs", (json_int_t)f->coded_macs, "samples",
-        (json_int_t)f->sample_count, "seconds", seconds(f), "schemes",
-        p->schemes, "targets", p->targets, "not_as_asked", p->reasons);
+        (json_int_t)f->sample_count, "seconds", seconds(f), "has_method",
+        (int)f->has_method, "schemes", p->schemes, "targets", p->targets,
+        "not_as_asked", p->reasons);
 }
 
 static void
@@ -119,6 +121,7 @@ print_sizes(const ptqc_plan_facts *f)
     if (f->sample_count > 0) {
         cli_print(", %llu samples", (unsigned long long)f->sample_count);
     }
+    cli_print("%s", f->has_method ? ", and what the method takes" : "");
     cli_print("\nrun       weights mapped, %s of results at a time",
               cli_size_text(f->activation_bytes, a));
     cli_print(" (symbolic dims at their least)\n");

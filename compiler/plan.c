@@ -384,7 +384,8 @@ run_passes(pq_planner *p, uint32_t flags)
                        .make_runner = make_nothing,
                        .runner_user = &nothing,
                        .note = pq_report_note,
-                       .note_user = &p->report};
+                       .note_user = &p->report,
+                       .wants_reasons = true};
     bool only_schemes = (flags & PTQC_PLAN_SCHEMES) != 0;
     PQ_TRY(only_schemes ? pq_pipeline_assign(&p->graph, &env, &hook)
                         : pq_pipeline_compile(&p->graph, &env, &hook));
@@ -418,6 +419,7 @@ plan(pq_planner *p, const ptqc_model *model, uint32_t flags)
     pq_graph *graph;
     PQ_TRY(pq_recipe_of_desc(p->ctx, p->desc, &p->arena, &p->recipe));
     PQ_TRY(pq_recipe_check_use(p->ctx, p->desc, &p->recipe));
+    p->facts.has_method = pq_recipe_streams(&p->recipe);
     p->recipe.method = PQ_STR("rtn");
     for (uint32_t i = 0; p->recipe.rules != NULL && i < p->recipe.rules->count;
          i++) {

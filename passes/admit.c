@@ -32,19 +32,34 @@ constants_of(const pq_graph *g, const pq_op *op)
     return bits;
 }
 
-static uint32_t
-product_target(const pq_graph *g, const pq_caps *caps, const pq_op *op,
-               const pq_product_schemes *s)
+#define PQ_PRODUCT_INPUTS 5
+
+// inputs: room, that lives as long as the query.
+static pq_caps_query
+product_query(const pq_graph *g, const pq_op *op, const pq_product_schemes *s,
+              pq_scheme inputs[PQ_PRODUCT_INPUTS])
 {
-    const pq_scheme inputs[] = {s->x, s->w, s->bias, s->residual, s->x_scale};
-    const pq_caps_query query = {
+    inputs[0] = s->x;
+    inputs[1] = s->w;
+    inputs[2] = s->bias;
+    inputs[3] = s->residual;
+    inputs[4] = s->x_scale;
+    return (pq_caps_query){
         .op = op->code,
         .inputs = inputs,
-        .input_count = sizeof inputs / sizeof *inputs,
+        .input_count = PQ_PRODUCT_INPUTS,
         .constants = constants_of(g, op),
         .output = s->y,
         .rank = pq_graph_value(g, op->inputs[0])->type.rank,
     };
+}
+
+static uint32_t
+product_target(const pq_graph *g, const pq_caps *caps, const pq_op *op,
+               const pq_product_schemes *s)
+{
+    pq_scheme inputs[PQ_PRODUCT_INPUTS];
+    const pq_caps_query query = product_query(g, op, s, inputs);
     return pq_caps_target(caps, &query);
 }
 
@@ -62,19 +77,35 @@ is_no_worse(uint32_t target, uint32_t target_of_real)
     return target != PQ_CAPS_NONE && target <= target_of_real;
 }
 
-bool
-pq_admits_product(const pq_graph *g, const pq_caps *caps, const pq_op *op,
-                  const pq_product_schemes *s)
+static pq_product_schemes
+real_product(const pq_product_schemes *s)
 {
-    const pq_product_schemes real = {
+    return (pq_product_schemes){
         .x = real_of(&s->x),
         .w = real_of(&s->w),
         .bias = real_of(&s->bias),
         .residual = real_of(&s->residual),
         .y = real_of(&s->y),
     };
+}
+
+bool
+pq_admits_product(const pq_graph *g, const pq_caps *caps, const pq_op *op,
+                  const pq_product_schemes *s)
+{
+    const pq_product_schemes real = real_product(s);
     return is_no_worse(product_target(g, caps, op, s),
                        product_target(g, caps, op, &real));
+}
+
+void
+pq_print_refusal(const pq_graph *g, const pq_caps *caps, const pq_op *op,
+                 const pq_product_schemes *s, pq_strbuf *out)
+{
+    pq_scheme inputs[PQ_PRODUCT_INPUTS];
+    const pq_product_schemes real = real_product(s);
+    const pq_caps_query query = product_query(g, op, s, inputs);
+    pq_caps_print_reason(caps, &query, product_target(g, caps, op, &real), out);
 }
 
 bool

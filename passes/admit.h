@@ -20,6 +20,10 @@ typedef struct pq_product_schemes {
 // an op to a slower target.
 bool pq_admits_product(const pq_graph *g, const pq_caps *caps, const pq_op *op,
                        const pq_product_schemes *s);
+// Why not, as pq_caps_print_reason tells of the targets that may run it. With
+// caps only.
+void pq_print_refusal(const pq_graph *g, const pq_caps *caps, const pq_op *op,
+                      const pq_product_schemes *s, pq_strbuf *out);
 // The same of the op as it is with r as its residual (input 3).
 bool pq_admits_residual(const pq_graph *g, const pq_caps *caps, const pq_op *op,
                         pq_value_id r);

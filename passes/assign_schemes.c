@@ -147,9 +147,8 @@ static const pq_scheme token_codes = {.format = PTQC_I8,
                                       .symmetric = true,
                                       .dynamic = true};
 
-static bool
-is_admitted(const pq_assign *a, const pq_op *op, pq_mode mode,
-            const pq_scheme *w)
+static pq_product_schemes
+product_schemes(const pq_op *op, pq_mode mode, const pq_scheme *w)
 {
     const pq_scheme real = {.format = PTQC_F32};
     const pq_scheme none = {0};
@@ -165,7 +164,31 @@ is_admitted(const pq_assign *a, const pq_op *op, pq_mode mode,
         s.x = token_codes;
         s.x_scale = real;
     }
+    return s;
+}
+
+static bool
+is_admitted(const pq_assign *a, const pq_op *op, pq_mode mode,
+            const pq_scheme *w)
+{
+    const pq_product_schemes s = product_schemes(op, mode, w);
     return pq_admits_product(a->g, a->env->caps, op, &s);
+}
+
+// What no rule of the targets takes, for whoever asks for reasons.
+static void
+note_refusal(const pq_assign *a, const pq_op *op, pq_mode mode,
+             const pq_scheme *w)
+{
+    const pq_product_schemes s = product_schemes(op, mode, w);
+    pq_strbuf text;
+    if (!a->env->wants_reasons || a->env->caps == NULL) {
+        return;
+    }
+    pq_strbuf_init(&text, pq_graph_ctx(a->g));
+    pq_print_refusal(a->g, a->env->caps, op, &s, &text);
+    note(a, op, "not as asked", text.failed ? "" : text.p);
+    pq_strbuf_deinit(&text);
 }
 
 // A weight that several ops share is annotated once per op.
@@ -203,6 +226,7 @@ fit_to_targets(const pq_assign *a, const pq_op *op, pq_mode mode, pq_scheme *w,
     if (is_admitted(a, op, mode, w)) {
         return true;
     }
+    note_refusal(a, op, mode, w);
     if (!w->symmetric) {
         *w = pq_scheme_symmetric(w);
         *why = "no target runs zero points of its weights: symmetric";

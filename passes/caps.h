@@ -47,6 +47,10 @@ typedef struct pq_caps_query {
 // Of ops with any number of inputs the last input rule stands for all further
 // ones.
 uint32_t pq_caps_target(const pq_caps *caps, const pq_caps_query *query);
+// Why no rule of the targets up to `last` admits it: what the rule that comes
+// nearest takes instead.
+void pq_caps_print_reason(const pq_caps *caps, const pq_caps_query *query,
+                          uint32_t last, pq_strbuf *out);
 bool pq_caps_admit(const pq_caps *caps, const pq_caps_query *query);
 
 #endif

@@ -45,6 +45,7 @@ typedef struct pq_pass_env {
     // Facts for the report, one per line: ("matmul_3", "w8a8", "why").
     void (*note)(void *user, pq_str where, const char *what, const char *why);
     void *note_user;
+    bool wants_reasons; // notes also tell why targets refuse what was asked
     pq_calib_facts *calib_facts; // added to; NULL: not wanted
     // Statistics instead of samples, for ranges; NULL: none.
     const struct pq_stats *stats;

@@ -43,6 +43,8 @@ typedef struct ptqc_plan_facts {
     uint64_t calibration_bytes;    // that a sample's observed values take
     uint64_t largest_weight_bytes; // of one weight, in f32
     uint64_t sample_count;         // of calibration, 0: none is needed
+    uint32_t has_method;           // a method looks at samples, too: its time
+                                   // and memory are not in these facts
     double weight_seconds;         // measured: scales of all weights
     double calibration_seconds;    // from macs and samples, a guess within
                                    // a factor of about 4

@@ -4,6 +4,7 @@
 // operands, constants, ranks, variadic ops, order of preference.
 #include "passes/caps.h"
 #include "tests/support/cmocka_test.h"
+#include "tests/support/context.h"
 
 #define BIT(x) (UINT64_C(1) << (x))
 #define F32    {.format = PTQC_F32}
@@ -127,12 +128,49 @@ any_number_of_inputs(void **state)
     assert_false(pq_caps_admit(&caps, &query));
 }
 
+// What the nearest rule takes, of the operand that does not fit.
+static void
+reasons(void **state)
+{
+    (void)state;
+    static const struct {
+        pq_scheme w;
+        uint32_t last;
+        const char *text;
+    } rows[] = {
+        {GROUP(64), 1,
+         "input 1 would be u4 per group of 64, the nearest kernel rule takes "
+         "i8 or u4 per channel, group of 32, 128, symmetric, constant"},
+        {{.format = PTQC_F8E4M3, .granularity = PQ_GRAN_TENSOR},
+         1,
+         "input 1 would be f8e4m3 per tensor, the nearest"},
+        {GROUP(64), 0, "no target has a rule for it"},
+    };
+    ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 1);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const pq_scheme inputs[] = {F32, rows[i].w, F32};
+        const pq_caps_query query = {.op = PQ_OP_MATMUL,
+                                     .inputs = inputs,
+                                     .input_count = 3,
+                                     .constants = BIT(1),
+                                     .output = F32,
+                                     .rank = 2};
+        pq_strbuf text;
+        pq_strbuf_init(&text, ctx);
+        pq_caps_print_reason(&caps, &query, rows[i].last, &text);
+        assert_true(pq_str_starts((pq_str){text.p, text.n}, rows[i].text));
+        pq_strbuf_deinit(&text);
+    }
+    ptqc_ctx_destroy(ctx);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products),
         cmocka_unit_test(any_number_of_inputs),
+        cmocka_unit_test(reasons),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
