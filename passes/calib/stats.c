@@ -68,6 +68,17 @@ pq_stats_get(pq_stats *s, pq_str name, pq_stat **out)
 
 // ---- merging --------------------------------------------------------------
 
+// The same in either order; a mean of nothing changes nothing.
+static double
+merge_means(double a, uint64_t a_count, double b, uint64_t b_count)
+{
+    if (a_count == 0 || b_count == 0) {
+        return a_count == 0 ? b : a;
+    }
+    double sum = a * (double)a_count + b * (double)b_count;
+    return sum / ((double)a_count + (double)b_count);
+}
+
 static ptqc_status
 merge_numbers(pq_stat *to, const pq_stat *from, const char *what)
 {
@@ -85,6 +96,11 @@ merge_numbers(pq_stat *to, const pq_stat *from, const char *what)
     }
     to->min = from->min < to->min ? from->min : to->min;
     to->max = from->max > to->max ? from->max : to->max;
+    to->mean_min =
+        merge_means(to->mean_min, to->tensors, from->mean_min, from->tensors);
+    to->mean_max =
+        merge_means(to->mean_max, to->tensors, from->mean_max, from->tensors);
+    to->tensors += from->tensors;
     to->count += from->count;
     to->refused += from->refused;
     to->has_numbers = true;
@@ -166,6 +182,9 @@ pq_stats_keep(pq_stats *s, pq_str name, const pq_observer *o)
     stat->max = o->max;
     stat->count = o->count;
     stat->refused = o->refused;
+    stat->tensors = o->samples;
+    stat->mean_min = o->mean_min;
+    stat->mean_max = o->mean_max;
     return pq_histogram_add(&stat->histogram, &o->histogram);
 }
 
@@ -186,9 +205,19 @@ pq_stats_restore(const pq_stats *s, pq_str name, pq_observer *o)
                        "observer %s needs one",
                        PQ_STR_ARG(name), pq_observer_name(o->desc.kind));
     }
+    if (!stat->has_range && !is_flat && stat->tensors == 0 &&
+        o->desc.kind == PQ_OBSERVER_AVERAGE) {
+        return PQ_FAIL(s->ctx, PTQC_E_USAGE,
+                       "statistics: of '%.*s' no mean_min and mean_max were "
+                       "kept, the observer %s needs them",
+                       PQ_STR_ARG(name), pq_observer_name(o->desc.kind));
+    }
     o->min = stat->min;
     o->max = stat->max;
     o->count = stat->count;
     o->refused = stat->refused;
+    o->samples = stat->tensors;
+    o->mean_min = stat->mean_min;
+    o->mean_max = stat->mean_max;
     return pq_histogram_add(&o->histogram, &stat->histogram);
 }

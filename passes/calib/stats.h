@@ -17,8 +17,10 @@ typedef struct pq_stat {
     bool has_numbers;
     float min, max; // of the finite numbers, 0 included
     uint64_t count, refused;
-    pq_histogram histogram; // owned; without bins: not kept
-    bool has_range;         // what codes cover, said by hand
+    uint64_t tensors;          // that the numbers came in
+    double mean_min, mean_max; // over those
+    pq_histogram histogram;    // owned; without bins: not kept
+    bool has_range;            // what codes cover, said by hand
     float range_min, range_max;
     // ---- of a weight's input
     float *squares; // [column_count], mean of x^2; NULL: not known

@@ -76,6 +76,14 @@ print_numbers(const pq_stat *s, pq_strbuf *out)
     print_float("min", s->min, out);
     print_float("max", s->max, out);
     pq_strbuf_addf(out, "    count: %llu\n", (unsigned long long)s->count);
+    if (s->tensors > 0) {
+        pq_strbuf_addf(out, "    tensors: %llu\n    mean_min: ",
+                       (unsigned long long)s->tensors);
+        pq_strbuf_add_f64(out, s->mean_min);
+        pq_strbuf_add_z(out, "\n    mean_max: ");
+        pq_strbuf_add_f64(out, s->mean_max);
+        pq_strbuf_add_z(out, "\n");
+    }
     if (s->refused > 0) {
         pq_strbuf_addf(out, "    refused: %llu\n",
                        (unsigned long long)s->refused);
@@ -302,6 +310,33 @@ read_refused(const pq_stats_reader *r, const pq_yaml *node, pq_stat *s)
 }
 
 static ptqc_status
+read_tensors(const pq_stats_reader *r, const pq_yaml *node, pq_stat *s)
+{
+    return read_u64(r, node, &s->tensors);
+}
+
+static ptqc_status
+read_mean(const pq_stats_reader *r, const pq_yaml *node, double *out)
+{
+    float x; // of its range
+    PQ_TRY(read_f32(r, node, &x));
+    (void)pq_str_to_f64(node->text, out);
+    return PTQC_OK;
+}
+
+static ptqc_status
+read_mean_min(const pq_stats_reader *r, const pq_yaml *node, pq_stat *s)
+{
+    return read_mean(r, node, &s->mean_min);
+}
+
+static ptqc_status
+read_mean_max(const pq_stats_reader *r, const pq_yaml *node, pq_stat *s)
+{
+    return read_mean(r, node, &s->mean_max);
+}
+
+static ptqc_status
 read_zeros(const pq_stats_reader *r, const pq_yaml *node, pq_stat *s)
 {
     return read_u64(r, node, &s->histogram.zeros);
@@ -340,10 +375,14 @@ read_name(const pq_stats_reader *r, const pq_yaml *node, pq_stat *s)
 }
 
 static const pq_stat_key keys[] = {
-    {"name", read_name},       {"min", read_min},     {"max", read_max},
-    {"count", read_count},     {"range", read_range}, {"zeros", read_zeros},
-    {"refused", read_refused}, {"width", read_width}, {"first", read_first},
-    {"bins", read_bins},       {"rows", read_rows},   {"squares", read_squares},
+    {"tensors", read_tensors},   {"mean_min", read_mean_min},
+    {"mean_max", read_mean_max}, {"name", read_name},
+    {"min", read_min},           {"max", read_max},
+    {"count", read_count},       {"range", read_range},
+    {"zeros", read_zeros},       {"refused", read_refused},
+    {"width", read_width},       {"first", read_first},
+    {"bins", read_bins},         {"rows", read_rows},
+    {"squares", read_squares},
 };
 
 static ptqc_status

@@ -99,9 +99,44 @@ restored(void **state)
         pq_stats_restore(s, PQ_STR("relu \"a\"\n\xc2\x89\xe2\x80\xae\xc3\xa9"),
                          &second),
         PTQC_OK);
-    pq_observer_range(&first, &a[0], &a[1]);
-    pq_observer_range(&second, &b[0], &b[1]);
+    assert_int_equal(pq_observer_range(&first, &a[0], &a[1]), PTQC_OK);
+    assert_int_equal(pq_observer_range(&second, &b[0], &b[1]), PTQC_OK);
     assert_memory_equal(a, b, sizeof a);
+    pq_observer_deinit(&first);
+    pq_observer_deinit(&second);
+    pq_stats_destroy(s);
+    ptqc_ctx_destroy(ctx);
+}
+
+// The mean of the ends of ranges is kept, too; without it an error.
+static void
+average(void **state)
+{
+    (void)state;
+    pq_test_sink sink = {0};
+    ptqc_ctx *ctx = pq_test_ctx_create(&sink, NULL, 1);
+    const pq_observer_desc desc = {.kind = PQ_OBSERVER_AVERAGE,
+                                   .format = PTQC_U8};
+    static const float x[2][2] = {{-1, 2}, {-3, 8}};
+    pq_observer first, second;
+    pq_stats *s;
+    pq_stat *stat;
+    float a[2], b[2];
+    pq_observer_init(&first, ctx, &desc);
+    pq_observer_init(&second, ctx, &desc);
+    assert_int_equal(pq_observer_take(&first, x[0], 2), PTQC_OK);
+    assert_int_equal(pq_observer_take(&first, x[1], 2), PTQC_OK);
+    assert_int_equal(pq_stats_create(ctx, &s), PTQC_OK);
+    assert_int_equal(pq_stats_keep(s, PQ_STR("a"), &first), PTQC_OK);
+    assert_int_equal(pq_stats_restore(s, PQ_STR("a"), &second), PTQC_OK);
+    assert_int_equal(pq_observer_range(&first, &a[0], &a[1]), PTQC_OK);
+    assert_int_equal(pq_observer_range(&second, &b[0], &b[1]), PTQC_OK);
+    assert_memory_equal(a, b, sizeof a);
+    assert_true(a[1] > 2 && a[1] < 8);
+    assert_int_equal(pq_stats_get(s, PQ_STR("a"), &stat), PTQC_OK);
+    stat->tensors = 0;
+    assert_int_equal(pq_stats_restore(s, PQ_STR("a"), &second), PTQC_E_USAGE);
+    assert_non_null(strstr(sink.text, "no mean_min and mean_max"));
     pq_observer_deinit(&first);
     pq_observer_deinit(&second);
     pq_stats_destroy(s);
@@ -275,9 +310,13 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip), cmocka_unit_test(restored),
-        cmocka_unit_test(merged),     cmocka_unit_test(refused),
-        cmocka_unit_test(unfit),      cmocka_unit_test(failing_allocations),
+        cmocka_unit_test(round_trip),
+        cmocka_unit_test(restored),
+        cmocka_unit_test(average),
+        cmocka_unit_test(merged),
+        cmocka_unit_test(refused),
+        cmocka_unit_test(unfit),
+        cmocka_unit_test(failing_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
