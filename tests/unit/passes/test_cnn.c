@@ -142,7 +142,7 @@ run_passes(pq_graph **g, const char *const *passes, uint32_t count,
            pq_recipe *recipe, const char *scheme)
 {
     ptqc_ctx *ctx = pq_graph_ctx(*g);
-    pq_source source = {ctx, {.dtype = PTQC_F32, .rank = 4}};
+    pq_source source = {.ctx = ctx, .t = {.dtype = PTQC_F32, .rank = 4}};
     const int64_t dims[4] = {1, INPUTS, 6, 6};
     memcpy(source.t.dims, dims, sizeof dims);
     source.t.bytes = sizeof(float) * INPUTS * 36;
@@ -516,7 +516,7 @@ learns_rounding(void **state)
     // The inputs of "last" have little more than rank INPUTS.
     print_message("rounded %.2f dB, learned %.2f, share %.3f\n",
                   sqnr(before, plain), sqnr(before, learned), share);
-    assert_true(share > 0 && share < 0.7);
+    assert_true(share > 0 && share < 0.9);
     pq_graph_destroy(before);
     pq_graph_destroy(plain);
     pq_graph_destroy(learned);
