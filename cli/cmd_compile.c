@@ -2,6 +2,8 @@
 //
 // ptqc compile: model in, artifact out, and a summary of what happened.
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,6 +28,49 @@ read_work_dir(cli *c, const char *output, char **out)
     }
     (void)snprintf(*out, n, "%s%s", base, end);
     return PTQC_OK;
+}
+
+// ---- kernel texts ---------------------------------------------------------
+
+// --emit kernels=DIR -> DIR, made when it is not there; NULL: not asked for.
+static ptqc_status
+read_emit(cli *c, const char **out_dir)
+{
+    static const char prefix[] = "kernels=";
+    const char *text = cli_get(c, CLI_EMIT)->text;
+    *out_dir = NULL;
+    if (text == NULL) {
+        return PTQC_OK;
+    }
+    if (strncmp(text, prefix, sizeof prefix - 1) != 0 ||
+        text[sizeof prefix - 1] == '\0') {
+        return cli_fail(c, PTQC_E_USAGE, "--emit: expected kernels=DIR");
+    }
+    *out_dir = text + sizeof prefix - 1;
+    return mkdir(*out_dir, 0777) == 0 || errno == EEXIST
+               ? PTQC_OK
+               : cli_fail(c, PTQC_E_IO, "%s: %s", *out_dir, strerror(errno));
+}
+
+// One file per text, DIR/PLUGIN_NAME; the first failure is kept.
+typedef struct emitter {
+    const char *dir;
+    int error; // errno
+} emitter;
+
+static void
+write_text(void *user, const char *plugin, const char *name, const char *text,
+           size_t bytes)
+{
+    emitter *e = user;
+    char path[4096];
+    int n = snprintf(path, sizeof path, "%s/%s_%s", e->dir, plugin, name);
+    FILE *f = n < (int)sizeof path ? fopen(path, "wb") : NULL;
+    bool is_written = f != NULL && fwrite(text, 1, bytes, f) == bytes;
+    is_written = (f == NULL || fclose(f) == 0) && is_written;
+    if (!is_written && e->error == 0) {
+        e->error = errno != 0 ? errno : EIO;
+    }
 }
 
 // ---- the output file ------------------------------------------------------
@@ -152,24 +197,41 @@ print_summary(cli *c, const ptqc_model_facts *facts, const char *path,
 static ptqc_status
 compile(cli *c, ptqc_model *model, ptqc_compile_desc *desc, const char *output)
 {
+    char note[1024];
     cli_samples samples = {0};
     summary told = {0};
+    emitter texts = {0};
     ptqc_model_facts facts;
-    ptqc_status st = PTQC_OK;
     uint64_t start = cli_clock_ns();
+    ptqc_status st = read_emit(c, &texts.dir);
     ptqc_model_get_facts(model, &facts);
+    desc->text = texts.dir != NULL ? write_text : NULL;
+    desc->text_user = &texts;
     desc->report = keep_report;
     desc->report_user = &told;
-    if (cli_given(c, CLI_CALIB)) {
+    if (st == PTQC_OK && cli_given(c, CLI_CALIB)) {
         st = cli_samples_open(c, model, &samples);
         desc->samples_user = &samples;
         desc->calibration_note = samples.note;
+    }
+    if (st == PTQC_OK && desc->stats != NULL) {
+        const char *name = strrchr(desc->stats, '/');
+        (void)snprintf(note, sizeof note, "statistics of %s%s%s",
+                       name != NULL ? name + 1 : desc->stats,
+                       samples.note != NULL ? ", samples of " : "",
+                       samples.note != NULL ? samples.note : "");
+        desc->calibration_note = note;
+    }
+    if (samples.sample_count > 0) {
         desc->sample_count = samples.sample_count;
     }
     if (st == PTQC_OK) {
         st = ptqc_compile_file(c->ctx, model, desc, output,
                                cli_given(c, CLI_FORCE) ? PTQC_COMPILE_REPLACE
                                                        : 0);
+    }
+    if (st == PTQC_OK && texts.error != 0) {
+        st = cli_fail(c, PTQC_E_IO, "%s: %s", texts.dir, strerror(texts.error));
     }
     double ms = (double)(cli_clock_ns() - start) * 1e-6;
     if (st == PTQC_OK && cli_given(c, CLI_JSON)) {

@@ -87,6 +87,8 @@ cli_desc_read(cli *c, ptqc_compile_desc *out)
         .keep_count = cli_get(c, CLI_KEEP)->count,
         .rules = cli_get(c, CLI_RULE)->list,
         .rule_count = cli_get(c, CLI_RULE)->count,
+        .stats = cli_get(c, CLI_STATS)->text,
+        .stats_out = cli_get(c, CLI_STATS_OUT)->text,
         .kv = cli_get(c, CLI_KV)->text,
         .backends = cli_backend_dirs(c),
         .seed = (uint64_t)cli_get(c, CLI_SEED)->integer,
@@ -102,6 +104,12 @@ cli_desc_read(cli *c, ptqc_compile_desc *out)
         !cli_given(c, CLI_CALIB)) {
         st = cli_fail(c, PTQC_E_USAGE,
                       "--calib-samples: there is no --calib to take them of");
+    }
+    if (st == PTQC_OK && out->stats_out != NULL &&
+        (out->stats != NULL || !cli_given(c, CLI_CALIB))) {
+        st = cli_fail(c, PTQC_E_USAGE,
+                      "--stats-out: expected --calib, and no --stats, to keep "
+                      "statistics of");
     }
     if (cli_given(c, CLI_CALIB)) {
         out->samples = cli_samples_get; // opened when the model is

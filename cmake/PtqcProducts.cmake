@@ -48,11 +48,18 @@ if(ptqc_cli_sources)
     add_dependencies(cli_test_run ptqc_command)
   endif()
   if(PTQC_TESTS)
-    foreach(test demo_model demo_lm compile_output recipes calibration)
+    foreach(test demo_model demo_lm compile_output recipes calibration calibrate_lm)
       add_test(NAME e2e_${test}
         COMMAND ${CMAKE_SOURCE_DIR}/tests/e2e/${test}.sh $<TARGET_FILE:ptqc_command>
         WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     endforeach()
+    if(TARGET fake_vulkan)
+      add_test(NAME e2e_vulkan_device
+        COMMAND ${CMAKE_SOURCE_DIR}/tests/e2e/vulkan_device.sh
+          $<TARGET_FILE:ptqc_command> ${PTQC_FAKE_VULKAN_DIR}
+        WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+      set_tests_properties(e2e_vulkan_device PROPERTIES SKIP_RETURN_CODE 77)
+    endif()
   endif()
 endif()
 
@@ -85,6 +92,9 @@ if(PTQC_BENCH)
       target_link_libraries(${stem} PRIVATE pq_quant m)
     else()
       target_link_libraries(${stem} PRIVATE pq_cpu pq_llvm_shared pq_base m)
+    endif()
+    if(stem STREQUAL "bench_gpu_kernels")
+      target_sources(${stem} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support/gpu.c)
     endif()
   endforeach()
 endif()

@@ -14,6 +14,8 @@
 
 typedef struct pq_program_sink {
     ptqc_ctx *ctx;
+    const pq_targets *targets;
+    const char *plugin; // name
     pq_container *container;
     uint32_t *constants; // owned: container indices, in order of emission
     uint32_t constant_count, constant_capacity;
@@ -57,6 +59,40 @@ keep_blob(pq_program_sink *sink, const ptqc_blob *b)
     return PTQC_OK;
 }
 
+// Names become file names: none that leads elsewhere.
+static bool
+is_plain_name(ptqc_str name)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyz"
+                                  "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.";
+    for (uint64_t i = 0; i < name.n; i++) {
+        if (name.p[i] == '\0' || strchr(allowed, name.p[i]) == NULL) {
+            return false;
+        }
+    }
+    return name.n > 0 && name.n < 200 && name.p[0] != '.';
+}
+
+static ptqc_status
+show_text(pq_program_sink *sink, const ptqc_text *t)
+{
+    char name[200];
+    if (sink->targets->text == NULL) {
+        return PTQC_OK;
+    }
+    if (!is_plain_name(t->name)) {
+        return PQ_FAIL(sink->ctx, PTQC_E_BACKEND,
+                       "plugin %s: a text has no name of letters, digits, '_' "
+                       "and '.'",
+                       sink->plugin);
+    }
+    memcpy(name, t->name.p, t->name.n);
+    name[t->name.n] = '\0';
+    sink->targets->text(sink->targets->text_user, sink->plugin, name, t->text.p,
+                        t->text.n);
+    return PTQC_OK;
+}
+
 static ptqc_be_status
 take_program(void *user, const ptqc_hdr *record)
 {
@@ -72,6 +108,10 @@ take_program(void *user, const ptqc_hdr *record)
         ptqc_blob b;
         pq_record_read(&b, sizeof b, record);
         sink->st = keep_blob(sink, &b);
+    } else if (record->type == PTQC_REC_TEXT) {
+        ptqc_text t;
+        pq_record_read(&t, sizeof t, record);
+        sink->st = show_text(sink, &t);
     }
     return sink->st == PTQC_OK ? PTQC_BE_OK : PTQC_BE_RESOURCE;
 }
@@ -333,7 +373,10 @@ build_part(pq_graph *g, pq_targets *targets, const pq_part *part,
                           .input_count = part->input_count,
                           .state_count = part->state_count,
                           .output_count = part->output_count};
-    pq_program_sink sink = {.ctx = targets->ctx, .container = container};
+    pq_program_sink sink = {.ctx = targets->ctx,
+                            .targets = targets,
+                            .plugin = targets->all[part->target].plugin->name,
+                            .container = container};
     void *block = NULL;
     size_t block_bytes = 0;
     ptqc_status st = pq_block_write(g, &desc, &block, &block_bytes);

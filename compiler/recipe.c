@@ -257,12 +257,13 @@ ptqc_status
 pq_recipe_check_use(ptqc_ctx *ctx, const ptqc_compile_desc *desc,
                     const pq_recipe *r)
 {
-    if (pq_method_streams(r->method) &&
+    pq_str method = pq_method_streams(r->method) ? r->method : PQ_STR("gptq");
+    if (pq_recipe_streams(r) &&
         (!pq_recipe_quantizes(r) || desc->samples == NULL)) {
         return PQ_FAIL(ctx, PTQC_E_USAGE,
                        "method '%.*s': expected a scheme and calibration "
                        "samples",
-                       PQ_STR_ARG(r->method));
+                       PQ_STR_ARG(method));
     }
     bool does_nothing = desc->recipe != NULL && desc->scheme == NULL &&
                         !pq_recipe_quantizes(r) && r->kv == PQ_KV_AS_IS;

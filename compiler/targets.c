@@ -83,7 +83,7 @@ has_plugin(const pq_targets *t, pq_str name)
 static ptqc_status
 add_target(pq_targets *t, pq_str text, bool is_asked)
 {
-    pq_target target = {.is_asked = is_asked};
+    pq_target target = {.given = text, .is_asked = is_asked, .is_exact = true};
     PQ_TRY(pq_target_parse(t->ctx, text, &target.text));
     target.plugin = pq_plugins_find(t->plugins, target.text.plugin);
     if (target.plugin == NULL) {
@@ -158,6 +158,9 @@ keep_rule(pq_rule_sink *sink, const ptqc_rule *rule)
     for (uint32_t i = 0; i < rule->operand_count; i++) {
         operands[i] = read_operand(rule, i);
     }
+    if (rule->numerics != PTQC_NUMERICS_BIT_EXACT) {
+        sink->t->all[sink->target].is_exact = false;
+    }
     void *rules = sink->rules;
     PQ_TRY(pq_vec_reserve(sink->t->ctx, &rules, &sink->capacity,
                           (size_t)sink->count + 1, sizeof *sink->rules));
@@ -214,6 +217,27 @@ collect_rules(pq_targets *t)
 // ---- all ------------------------------------------------------------------
 
 static ptqc_status
+choose_runner(pq_targets *t)
+{
+    pq_strbuf text;
+    pq_strbuf_init(&text, t->ctx);
+    for (uint32_t i = 0; i < t->count; i++) {
+        if (t->all[i].is_asked && t->all[i].is_exact) {
+            pq_strbuf_addf(&text, "%s%.*s", text.n > 0 ? "," : "",
+                           PQ_STR_ARG(t->all[i].given));
+        }
+    }
+    if (text.n == 0) {
+        pq_strbuf_add_z(&text, "cpu");
+    }
+    t->runner =
+        text.failed ? NULL : pq_arena_strndup(&t->arena, text.p, text.n);
+    pq_strbuf_deinit(&text);
+    PQ_TRY_ALLOC(t->runner);
+    return PTQC_OK;
+}
+
+static ptqc_status
 open_all(pq_targets *t, const char *text, const ptqc_backend_dirs *dirs)
 {
     const char *given = text == NULL || text[0] == '\0' ? "cpu" : text;
@@ -226,7 +250,8 @@ open_all(pq_targets *t, const char *text, const ptqc_backend_dirs *dirs)
         PQ_TRY(add_target(t, part, true));
     }
     PQ_TRY(add_fallbacks(t));
-    return collect_rules(t);
+    PQ_TRY(collect_rules(t));
+    return choose_runner(t);
 }
 
 ptqc_status

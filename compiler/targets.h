@@ -5,6 +5,8 @@
 #ifndef PTQC_COMPILER_TARGETS_H
 #define PTQC_COMPILER_TARGETS_H
 
+#include "ptqc/compile.h"
+
 #include "passes/caps.h"
 #include "runtime/plugins.h"
 
@@ -12,8 +14,10 @@
 
 typedef struct pq_target {
     pq_target_text text;
+    pq_str given;      // as the user named it
     pq_plugin *plugin; // loaded
     bool is_asked;     // named by the user: else a fallback
+    bool is_exact;     // all its rules promise the bits of the interpreter
 } pq_target;
 
 typedef struct pq_targets {
@@ -23,6 +27,12 @@ typedef struct pq_targets {
     pq_target all[PQ_TARGET_LIMIT];
     uint32_t count;
     pq_caps caps; // rules of the asked targets and of all fallbacks
+    // Where a graph is run while compiling (calibration): the asked targets
+    // that are exact, or cpu. So what is compiled depends on no device, and
+    // needs none.
+    const char *runner;
+    ptqc_text_fn text; // is shown kernel texts; NULL: nobody is
+    void *text_user;
 } pq_targets;
 
 // PTQC_E_USAGE: no such plugin or target; PTQC_E_BACKEND: it cannot be used.

@@ -197,6 +197,25 @@ pq_recipe_settings_of_value(const pq_recipe *r, const pq_graph *g,
 }
 
 bool
+pq_recipe_solves(const pq_recipe *r)
+{
+    pq_method m;
+    bool does = pq_method_parse(r->method, &m) && m.does_gptq;
+    for (uint32_t i = 0; r->rules != NULL && i < r->rules->count; i++) {
+        const pq_op_rule *rule = &r->rules->rules[i];
+        does |= (rule->sets & PQ_SETS_METHOD) != 0 &&
+                pq_method_parse(rule->settings.method, &m) && m.does_gptq;
+    }
+    return does;
+}
+
+bool
+pq_recipe_streams(const pq_recipe *r)
+{
+    return pq_method_streams(r->method) || pq_recipe_solves(r);
+}
+
+bool
 pq_recipe_uses_observer(const pq_recipe *r, pq_observer_kind kind)
 {
     bool does = r->observer == kind;

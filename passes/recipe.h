@@ -54,6 +54,10 @@ void pq_recipe_deinit(pq_recipe *r);
 bool pq_recipe_quantizes(const pq_recipe *r);
 // Whether some op's activations may be codes with scales from samples.
 bool pq_recipe_is_static(const pq_recipe *r);
+// Whether the method of the recipe or of a rule needs samples.
+bool pq_recipe_streams(const pq_recipe *r);
+// Whether the recipe or a rule asks for gptq of some op.
+bool pq_recipe_solves(const pq_recipe *r);
 // Whether the recipe or a rule asks for this observer.
 bool pq_recipe_uses_observer(const pq_recipe *r, pq_observer_kind kind);
 // What the recipe, bound to g, says of an op.

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/mathfn.h"
+#include "base/narrow.h"
 #include "base/threads.h"
 #include "quant/adaround_step.h"
 #include "quant/linalg/gemm.h"
@@ -260,6 +261,10 @@ pq_adaround(ptqc_ctx *ctx, const pq_adaround_desc *desc, uint8_t *out_codes,
                 .space = {.ctx = ctx},
                 .codes = out_codes};
     PQ_TRY(pq_rows_check(ctx, name, &desc->scheme));
+    if (pq_narrow_of(desc->scheme.format) != NULL) {
+        return PQ_FAIL(ctx, PTQC_E_UNSUPPORTED,
+                       "%s: adaround needs codes that are integers", name);
+    }
     ptqc_status st = allocate(&a, ctx);
     if (st == PTQC_OK) {
         st = run(&a, ctx, &report);

@@ -54,14 +54,15 @@ step_some(const pq_soft *s, int64_t first, int n, const pq_adam *a)
     for (int i = 0; i < n; i++) {
         float sigmoid = pq_sigmoidf(v[i]);
         float h = soft_of(sigmoid);
-        float slope = sigmoid * (1 - sigmoid) * (ZETA - GAMMA);
-        slope = h > 0 && h < 1 ? slope : 0; // cut: no gradient
-        slope = step[i] != 0 ? slope : 0;   // exact: no code above
+        // No gradient where h is cut, or where there is no code above (exactly
+        // 0). A factor, not a branch.
+        float live = (float)(h > 0) * (float)(h < 1) * (float)(step[i] != 0);
+        float slope = sigmoid * (1 - sigmoid) * (ZETA - GAMMA) * live;
         // lambda (1 - |2 h - 1|^beta) by h
         float middle = 2 * h - 1;
         float pull = strength * power_of(fabsf(middle), power);
-        pull = middle > 0 ? -pull : pull;
-        float g = (pull - weight * slopes[i] * step[i]) * slope;
+        float g =
+            (-copysignf(pull, middle) - weight * slopes[i] * step[i]) * slope;
         mean[i] = MEAN * mean[i] + (1 - MEAN) * g;
         square[i] = SQUARE * square[i] + (1 - SQUARE) * g * g;
     }

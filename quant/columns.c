@@ -36,9 +36,7 @@ round_column(const pq_column_step *s, int64_t row, int64_t i,
     const pq_factor *f = c->factor;
     const pq_micro *micro = c->space->micro;
     int64_t column = s->first + i;
-    int64_t at = f->order[column] / c->scales->group * c->scales->padded + row;
-    pq_rounding rounding = {c->scales->scales + at, c->scales->zeros + at,
-                            c->scales->min, c->scales->max, 1.0f};
+    pq_rounding rounding = pq_strip_rounding(c->scales, row, f->order[column]);
     _Alignas(64) float t[PQ_LANES];
     memcpy(t, strip->targets + i * PQ_LANES, sizeof t);
     if (f->r != NULL) {

@@ -49,7 +49,7 @@ pq_observer_take(pq_observer *o, const float *x, size_t n)
         o->mean_min += share * ((double)min - o->mean_min);
         o->mean_max += share * ((double)max - o->mean_max);
     }
-    return rules[o->desc.kind].needs_histogram
+    return rules[o->desc.kind].needs_histogram || o->desc.keeps_histogram
                ? pq_histogram_take(&o->histogram, x, n, min, max)
                : PTQC_OK;
 }
@@ -69,4 +69,10 @@ const char *
 pq_observer_name(pq_observer_kind kind)
 {
     return rules[kind].name;
+}
+
+bool
+pq_observer_needs_histogram(pq_observer_kind kind)
+{
+    return rules[kind].needs_histogram;
 }

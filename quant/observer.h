@@ -20,6 +20,7 @@ typedef struct pq_observer_desc {
     double percentile; // PERCENTILE: share of the numbers inside, in %
     ptqc_dtype format;
     bool symmetric;
+    bool keeps_histogram; // also where the rule needs none
 } pq_observer_desc;
 
 typedef struct pq_observer {
@@ -45,6 +46,7 @@ PTQC_MUST_USE ptqc_status pq_observer_range(const pq_observer *o,
 // middle.
 double pq_observer_error(const pq_observer *o, float min, float max);
 const char *pq_observer_name(pq_observer_kind kind);
+bool pq_observer_needs_histogram(pq_observer_kind kind);
 
 // ---- the rules ------------------------------------------------------------
 

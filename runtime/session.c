@@ -68,12 +68,45 @@ find_device(ptqc_session *s, const pq_plugin *plugin, int wanted,
                        "target %s: no usable device%s%s", plugin->name,
                        search->reason[0] != '\0' ? ": " : "", search->reason);
     }
-    if (!search->host_memory) {
-        return PQ_FAIL(s->ctx, PTQC_E_UNSUPPORTED,
-                       "device %s has memory of its own, which this version "
-                       "cannot feed",
-                       search->id);
+    return PTQC_OK;
+}
+
+static bool
+can_move_bytes(const ptqc_plugin_vt *vt)
+{
+    return vt->h.size >=
+               offsetof(ptqc_plugin_vt, buf_read) + sizeof vt->buf_read &&
+           vt->buf_alloc != NULL && vt->buf_free != NULL &&
+           vt->buf_write != NULL && vt->buf_read != NULL;
+}
+
+// The memory of the device: the host's, or its own, which programs of one
+// device share.
+static ptqc_status
+find_memory(ptqc_session *s, const pq_plugin *plugin,
+            const pq_device_search *device, uint32_t *out)
+{
+    *out = PQ_HOST_MEMORY;
+    if (device->host_memory) {
+        return PTQC_OK;
     }
+    if (!can_move_bytes(plugin->table->vt)) {
+        return PQ_FAIL(s->ctx, PTQC_E_BACKEND,
+                       "plugin %s: device %s has memory of its own, but its "
+                       "table lacks buf_alloc, buf_free, buf_write, buf_read",
+                       plugin->name, device->id);
+    }
+    for (uint32_t i = 1; i < s->memory_count; i++) {
+        if (s->memories[i].plugin == plugin &&
+            strcmp(s->memories[i].device, device->id) == 0) {
+            *out = i;
+            return PTQC_OK;
+        }
+    }
+    pq_memory *memory = &s->memories[s->memory_count];
+    memory->plugin = plugin;
+    memcpy(memory->device, device->id, sizeof memory->device);
+    *out = s->memory_count++;
     return PTQC_OK;
 }
 
@@ -106,6 +139,7 @@ load_program(ptqc_session *s, uint32_t index, const pq_target_text *wanted)
     pq_device_search device;
     PQ_TRY(find_device(s, program->plugin, is_wanted ? wanted->device : -1,
                        &device));
+    PQ_TRY(find_memory(s, program->plugin, &device, &program->memory));
     program->constants =
         pq_alloc_array(s->ctx, file->ref_count, sizeof *program->constants);
     PQ_TRY_ALLOC(program->constants);
@@ -176,6 +210,9 @@ ptqc_session_create(ptqc_ctx *ctx, const ptqc_artifact *artifact,
                                 &s->plugins));
     s->programs =
         pq_alloc_array(ctx, artifact->program_count, sizeof *s->programs);
+    s->memories = pq_alloc_array(ctx, (size_t)artifact->program_count + 1,
+                                 sizeof *s->memories);
+    s->memory_count = 1; // the host's
     s->symbols =
         pq_alloc_array(ctx, ptqc_gb_count(&artifact->iface, PTQC_GB_SYMBOLS),
                        sizeof *s->symbols);
@@ -183,14 +220,16 @@ ptqc_session_create(ptqc_ctx *ctx, const ptqc_artifact *artifact,
         pq_alloc_array(ctx, ptqc_gb_count(&artifact->iface, PTQC_GB_STATES),
                        sizeof *s->states);
     s->context = desc != NULL ? desc->context : 0;
-    if (s->programs == NULL || s->symbols == NULL || s->states == NULL) {
+    if (s->programs == NULL || s->memories == NULL || s->symbols == NULL ||
+        s->states == NULL) {
         st = PTQC_E_RESOURCE;
         goto done;
     }
     if (desc != NULL && desc->huge_pages != 0) {
         PQ_TRY_OR(done, pq_resident_init(ctx, artifact, &s->resident));
     }
-    st = load_all(s, desc);
+    PQ_TRY_OR(done, load_all(s, desc));
+    st = pq_transfers_plan(s, &s->transfers);
 done:
     if (st != PTQC_OK) {
         ptqc_session_destroy(s);
@@ -216,14 +255,17 @@ ptqc_session_destroy(ptqc_session *s)
         }
         pq_free(s->ctx, s->programs[i].constants);
     }
-    for (uint32_t i = 0; s->states != NULL &&
+    for (uint32_t i = 0; s->states != NULL && s->memories != NULL &&
                          i < ptqc_gb_count(&s->artifact->iface, PTQC_GB_STATES);
          i++) {
-        pq_host_free(s->ctx, s->states[i].own);
+        pq_storage_free(s->ctx, &s->memories[s->states[i].memory],
+                        &s->states[i].storage);
     }
+    pq_transfers_deinit(s->ctx, &s->transfers);
     pq_resident_deinit(s->ctx, &s->resident);
     pq_free(s->ctx, s->states);
     pq_free(s->ctx, s->programs);
+    pq_free(s->ctx, s->memories);
     pq_free(s->ctx, s->symbols);
     pq_plugins_destroy(s->plugins);
     pq_free(s->ctx, s);
@@ -234,9 +276,7 @@ ptqc_session_reset(ptqc_session *s)
 {
     for (uint32_t i = 0; i < ptqc_gb_count(&s->artifact->iface, PTQC_GB_STATES);
          i++) {
-        if (s->states[i].own != NULL) {
-            memset(s->states[i].own, 0, s->states[i].bytes);
-        }
+        s->states[i].is_stale = true;
     }
 }
 
@@ -354,13 +394,45 @@ bind_input(ptqc_session *s, pq_shape *shape, uint32_t i, const ptqc_tensor *t)
         return wrong_input(s, i, "bytes", (int64_t)slot->tensor.bytes,
                            (int64_t)t->bytes);
     }
-    bool fits = t->bytes >= slot->need_bytes &&
-                (uintptr_t)t->data % slot->need_align == 0;
-    slot->tensor.data = fits ? t->data : slot->own;
+    // Only copied to devices: read where it is.
+    const pq_storage *own = pq_shape_storage(
+        s, shape, PQ_HOST_MEMORY, ptqc_gb_u32_at(g, PTQC_GB_INPUTS, i));
+    bool fits =
+        own->host == NULL || (t->bytes >= slot->need_bytes &&
+                              (uintptr_t)t->data % slot->need_align == 0);
+    slot->tensor.data = fits ? t->data : own->host;
     if (!fits && slot->tensor.bytes > 0) {
-        memcpy(slot->own, t->data, slot->tensor.bytes);
+        memcpy(own->host, t->data, slot->tensor.bytes);
     }
     return PTQC_OK;
+}
+
+static ptqc_status
+zero_stale_states(ptqc_session *s)
+{
+    const ptqc_gb *g = &s->artifact->iface;
+    for (uint32_t i = 0; i < ptqc_gb_count(g, PTQC_GB_STATES); i++) {
+        pq_state *state = &s->states[i];
+        if (state->is_stale && !pq_storage_is_empty(&state->storage)) {
+            PQ_TRY(pq_storage_zero(s->ctx, &s->memories[state->memory],
+                                   &state->storage, state->bytes));
+        }
+        state->is_stale = false;
+    }
+    return PTQC_OK;
+}
+
+static ptqc_binding
+binding_of(const ptqc_session *s, const pq_shape *shape, uint32_t memory,
+           uint32_t value)
+{
+    const pq_slot *slot = &shape->slots[value];
+    return memory == PQ_HOST_MEMORY
+               ? (ptqc_binding){.host = slot->tensor.data,
+                                .bytes = slot->need_bytes}
+               : (ptqc_binding){
+                     .buf = pq_shape_storage(s, shape, memory, value)->buf,
+                     .bytes = slot->need_bytes};
 }
 
 static ptqc_status
@@ -370,18 +442,18 @@ submit_step(ptqc_session *s, pq_shape *shape, uint32_t index,
     const ptqc_artifact *a = s->artifact;
     const pq_file_step *file = &a->steps[index];
     pq_shape_step *step = &shape->steps[index];
+    uint32_t memory = s->programs[file->program].memory;
     for (uint32_t i = 0; i < step->binding_count; i++) {
-        const pq_slot *slot =
-            &shape->slots[a->operands[file->first_operand + i]];
-        step->bindings[i] = (ptqc_binding){.host = slot->tensor.data,
-                                           .bytes = slot->need_bytes};
+        step->bindings[i] =
+            binding_of(s, shape, memory, a->operands[file->first_operand + i]);
     }
     ptqc_submit submit = {
         .h = {.size = sizeof submit},
         .bindings = step->bindings,
         .binding_count = step->binding_count,
-        .workspace = {.host = shape->workspace,
-                      .bytes = shape->workspace_bytes},
+        .workspace = {.host = shape->workspaces[memory].host,
+                      .buf = shape->workspaces[memory].buf,
+                      .bytes = shape->workspace_bytes[memory]},
         .profile = profile,
         .profile_user = user,
     };
@@ -445,10 +517,13 @@ run(ptqc_session *s, const ptqc_tensor *inputs, uint32_t input_count,
     for (uint32_t i = 0; i < input_count; i++) {
         PQ_TRY(bind_input(s, shape, i, &inputs[i]));
     }
+    PQ_TRY(zero_stale_states(s));
     for (uint32_t i = 0; i < a->step_count; i++) {
         PQ_TRY(pq_check_cancelled(s->ctx));
+        PQ_TRY(pq_transfers_run(s, shape, i));
         PQ_TRY(submit_step(s, shape, i, profile, user));
     }
+    PQ_TRY(pq_transfers_run(s, shape, a->step_count));
     for (uint32_t i = 0; i < output_count; i++) {
         PQ_TRY(deliver(s, shape, i, &outputs[i]));
     }

@@ -67,8 +67,9 @@ ask_needs(ptqc_session *s, pq_shape *shape, const pq_file_step *file,
                        "plugin %s: needs told of %u buffers, expected %u",
                        plugin->name, needs.seen, step->binding_count);
     }
-    shape->workspace_bytes =
-        max_u64(shape->workspace_bytes, needs.workspace_bytes);
+    uint64_t *bytes =
+        &shape->workspace_bytes[s->programs[file->program].memory];
+    *bytes = max_u64(*bytes, needs.workspace_bytes);
     return PTQC_OK;
 }
 
@@ -123,6 +124,23 @@ size_slots(ptqc_session *s, pq_shape *shape)
     return PTQC_OK;
 }
 
+pq_storage *
+pq_shape_storage(const ptqc_session *s, const pq_shape *shape, uint32_t memory,
+                 uint32_t value)
+{
+    return &shape->storages[(size_t)memory * ptqc_gb_count(&s->artifact->iface,
+                                                           PTQC_GB_VALUES) +
+                            value];
+}
+
+static bool
+state_fits(const pq_state *state, const pq_slot *slot)
+{
+    return !pq_storage_is_empty(&state->storage) &&
+           state->bytes == slot->need_bytes &&
+           state->align % slot->need_align == 0;
+}
+
 // States belong to the session: they outlive the shape that first needs them.
 // Other sizes than before (another number of sequences) start them afresh;
 // shapes that were prepared for the size before are bound anew when they run.
@@ -131,41 +149,86 @@ bind_states(ptqc_session *s, pq_shape *shape)
 {
     const ptqc_gb *g = &s->artifact->iface;
     for (uint32_t i = 0; i < ptqc_gb_count(g, PTQC_GB_STATES); i++) {
-        pq_slot *slot = &shape->slots[ptqc_gb_u32_at(g, PTQC_GB_STATES, i)];
+        uint32_t value = ptqc_gb_u32_at(g, PTQC_GB_STATES, i);
+        pq_slot *slot = &shape->slots[value];
         pq_state *state = &s->states[i];
-        if (state->own == NULL || state->bytes != slot->need_bytes ||
-            (uintptr_t)state->own % slot->need_align != 0) {
-            pq_host_free(s->ctx, state->own);
-            state->own =
-                pq_host_alloc(s->ctx, slot->need_bytes, slot->need_align);
-            PQ_TRY_ALLOC(state->own);
+        const pq_memory *memory = &s->memories[state->memory];
+        if (!state_fits(state, slot)) {
+            pq_storage_free(s->ctx, memory, &state->storage);
+            PQ_TRY(pq_storage_alloc(s->ctx, memory, slot->need_bytes,
+                                    slot->need_align, &state->storage));
             state->bytes = slot->need_bytes;
-            memset(state->own, 0, state->bytes);
+            state->align = slot->need_align;
         }
         slot->is_state = true;
-        slot->tensor.data = state->own;
+        slot->tensor.data = state->storage.host;
+        pq_storage *at = pq_shape_storage(s, shape, state->memory, value);
+        *at = state->storage;
+        at->is_borrowed = true;
     }
     return PTQC_OK;
 }
 
-// Memory of values and workspace; inputs get theirs only when a run hands in
-// something that cannot be bound as it is.
+// A value's storage in one memory.
+static ptqc_status
+allocate_value(ptqc_session *s, pq_shape *shape, uint32_t memory,
+               uint32_t value)
+{
+    uint32_t values = ptqc_gb_count(&s->artifact->iface, PTQC_GB_VALUES);
+    pq_slot *slot = &shape->slots[value];
+    pq_storage *at = pq_shape_storage(s, shape, memory, value);
+    if (slot->is_state ||
+        !s->transfers.is_used[(size_t)memory * values + value]) {
+        return PTQC_OK;
+    }
+    PQ_TRY(pq_storage_alloc(s->ctx, &s->memories[memory], slot->need_bytes,
+                            slot->need_align, at));
+    if (memory == PQ_HOST_MEMORY) {
+        slot->tensor.data = at->host;
+    }
+    return PTQC_OK;
+}
+
+// Memory of values and workspaces.
 static ptqc_status
 allocate(ptqc_session *s, pq_shape *shape)
 {
-    const ptqc_gb *g = &s->artifact->iface;
-    for (uint32_t i = 0; i < ptqc_gb_count(g, PTQC_GB_VALUES); i++) {
-        pq_slot *slot = &shape->slots[i];
-        if (slot->is_state) {
-            continue;
+    uint32_t values = ptqc_gb_count(&s->artifact->iface, PTQC_GB_VALUES);
+    for (uint32_t m = 0; m < s->memory_count; m++) {
+        for (uint32_t i = 0; i < values; i++) {
+            PQ_TRY(allocate_value(s, shape, m, i));
         }
-        slot->own = pq_host_alloc(s->ctx, slot->need_bytes, slot->need_align);
-        PQ_TRY_ALLOC(slot->own);
-        slot->tensor.data = slot->own;
+        PQ_TRY(pq_storage_alloc(s->ctx, &s->memories[m],
+                                shape->workspace_bytes[m], 4096,
+                                &shape->workspaces[m]));
     }
-    shape->workspace = pq_host_alloc(s->ctx, shape->workspace_bytes, 4096);
-    PQ_TRY_ALLOC(shape->workspace);
     return PTQC_OK;
+}
+
+static ptqc_status
+make_arrays(ptqc_session *s, pq_shape *shape)
+{
+    const ptqc_gb *g = &s->artifact->iface;
+    uint32_t values = ptqc_gb_count(g, PTQC_GB_VALUES);
+    shape->symbols = pq_alloc_array(s->ctx, ptqc_gb_count(g, PTQC_GB_SYMBOLS),
+                                    sizeof *shape->symbols);
+    shape->dims = pq_alloc_array(s->ctx, ptqc_gb_count(g, PTQC_GB_DIMS),
+                                 sizeof *shape->dims);
+    shape->slots = pq_alloc_array(s->ctx, values, sizeof *shape->slots);
+    shape->steps =
+        pq_alloc_array(s->ctx, s->artifact->step_count, sizeof *shape->steps);
+    shape->storages = pq_alloc_array(s->ctx, (size_t)s->memory_count * values,
+                                     sizeof *shape->storages);
+    shape->workspaces =
+        pq_alloc_array(s->ctx, s->memory_count, sizeof *shape->workspaces);
+    shape->workspace_bytes =
+        pq_alloc_array(s->ctx, s->memory_count, sizeof *shape->workspace_bytes);
+    return shape->symbols != NULL && shape->dims != NULL &&
+                   shape->slots != NULL && shape->steps != NULL &&
+                   shape->storages != NULL && shape->workspaces != NULL &&
+                   shape->workspace_bytes != NULL
+               ? PTQC_OK
+               : PTQC_E_RESOURCE;
 }
 
 static ptqc_status
@@ -174,16 +237,7 @@ prepare(ptqc_session *s, pq_shape *shape)
     const ptqc_artifact *a = s->artifact;
     const ptqc_gb *g = &a->iface;
     uint32_t symbols = ptqc_gb_count(g, PTQC_GB_SYMBOLS);
-    uint32_t dims = ptqc_gb_count(g, PTQC_GB_DIMS);
-    shape->symbols = pq_alloc_array(s->ctx, symbols, sizeof *shape->symbols);
-    shape->dims = pq_alloc_array(s->ctx, dims, sizeof *shape->dims);
-    shape->slots = pq_alloc_array(s->ctx, ptqc_gb_count(g, PTQC_GB_VALUES),
-                                  sizeof *shape->slots);
-    shape->steps = pq_alloc_array(s->ctx, a->step_count, sizeof *shape->steps);
-    if (shape->symbols == NULL || shape->dims == NULL || shape->slots == NULL ||
-        shape->steps == NULL) {
-        return PTQC_E_RESOURCE;
-    }
+    PQ_TRY(make_arrays(s, shape));
     memcpy(shape->symbols, s->symbols, symbols * sizeof *shape->symbols);
     if (!ptqc_gb_eval_dims(g, shape->symbols, shape->dims, NULL)) {
         return PQ_FAIL(s->ctx, PTQC_E_INPUT,
@@ -212,10 +266,18 @@ pq_shape_deinit(ptqc_session *s, pq_shape *shape)
         pq_free(s->ctx, step->bindings);
     }
     uint32_t values = ptqc_gb_count(&a->iface, PTQC_GB_VALUES);
-    for (uint32_t i = 0; shape->slots != NULL && i < values; i++) {
-        pq_host_free(s->ctx, shape->slots[i].own);
+    for (uint32_t m = 0; m < s->memory_count; m++) {
+        for (uint32_t i = 0; shape->storages != NULL && i < values; i++) {
+            pq_storage_free(s->ctx, &s->memories[m],
+                            pq_shape_storage(s, shape, m, i));
+        }
+        if (shape->workspaces != NULL) {
+            pq_storage_free(s->ctx, &s->memories[m], &shape->workspaces[m]);
+        }
     }
-    pq_host_free(s->ctx, shape->workspace);
+    pq_free(s->ctx, shape->workspace_bytes);
+    pq_free(s->ctx, shape->workspaces);
+    pq_free(s->ctx, shape->storages);
     pq_free(s->ctx, shape->steps);
     pq_free(s->ctx, shape->slots);
     pq_free(s->ctx, shape->dims);

@@ -56,12 +56,15 @@ fill_exe(ptqc_call *call, const ptqc_instance *inst, ptqc_bytes blob,
     }
     exe->constants =
         pq_mem_array(&exe->mem, constant_count, sizeof *exe->constants);
-    if (exe->constants == NULL) {
+    exe->constant_bytes =
+        pq_mem_array(&exe->mem, constant_count, sizeof *exe->constant_bytes);
+    if (exe->constants == NULL || exe->constant_bytes == NULL) {
         return pq_kg_fail(inst->host, call, PTQC_BE_RESOURCE,
                           "cpu: out of memory");
     }
     for (uint64_t i = 0; i < constant_count; i++) {
         exe->constants[i] = constants[i];
+        exe->constant_bytes[i] = constants[i].n;
         if (((uintptr_t)constants[i].p & 63) != 0) {
             return pq_kg_fail(inst->host, call, PTQC_BE_INVALID,
                               "cpu: constant %llu is not 64-byte aligned",

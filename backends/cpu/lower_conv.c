@@ -9,6 +9,8 @@
 //     [0] spatial axes  [1] groups  [2] C  [3] OC  [4..6] kernel
 //     [7..9] stride  [10..12] dilation  [13..15] pad begin (D, H, W each)
 //     [16] weight format  [17] transposed  [18] pad value  [19..] epilogue
+#include "backends/kgen/lower_conv.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -16,68 +18,27 @@
 #include "conv.h"
 #include "lowering.h"
 
-// Attribute over the spatial axes, into the last of the three.
-static void
-read_spatial(pq_lower *l, const char *name, uint32_t spatial, int64_t low,
-             int64_t *out)
-{
-    int64_t list[2 * PTQC_MAX_RANK];
-    uint32_t count;
-    if (!pq_attr_i64s(l, name, list, 2 * PTQC_MAX_RANK, &count) || count == 0) {
-        return;
-    }
-    if (count < spatial) {
-        pq_decline(l, "%s of %u elements", name, count);
-        return;
-    }
-    for (uint32_t i = 0; i < spatial; i++) {
-        if (list[i] < low || list[i] > INT32_MAX) {
-            pq_decline(l, "%s %lld", name, (long long)list[i]);
-        }
-        out[3 - spatial + i] = list[i];
-    }
-}
-
+// The window as the descriptor has it.
 static bool
 read_sizes(pq_lower *l, pq_conv_desc *d, uint32_t *out_spatial)
 {
-    const ptqc_gb_value *x = pq_in(l, 0), *w = pq_in(l, 1);
-    const ptqc_gb_value *y = pq_out(l, 0);
-    if (x == NULL || w == NULL || x->rank < 3 || x->rank > 5 ||
-        w->rank != x->rank || y->rank != x->rank) {
-        pq_decline(l, "rank");
+    pq_lower_window w;
+    if (!pq_lower_conv_window(l, &w)) {
         return false;
     }
-    uint32_t spatial = x->rank - 2;
-    *out_spatial = spatial;
+    *out_spatial = w.spatial;
+    d->transposed = w.is_transposed ? 1 : 0;
+    d->groups = w.groups;
+    d->in_channels = w.in_channels;
+    d->out_channels = w.out_channels;
     for (uint32_t i = 0; i < 3; i++) {
-        d->in[i] = d->out[i] = d->kernel[i] = d->stride[i] = 1;
-        d->dilation[i] = 1;
+        d->in[i] = d->out[i] = 1;
+        d->kernel[i] = w.kernel[i];
+        d->stride[i] = w.stride[i];
+        d->dilation[i] = w.dilation[i];
+        d->pad_begin[i] = w.pad_begin[i];
     }
-    d->groups = pq_attr_i64(l, "group", 1);
-    int64_t w0, w1;
-    if (!pq_gv_dim_const(l, x, 1, &d->in_channels) ||
-        !pq_gv_dim_const(l, w, 0, &w0) || !pq_gv_dim_const(l, w, 1, &w1) ||
-        d->groups < 1 || d->groups > d->in_channels || w0 < 1 || w1 < 1 ||
-        w1 > INT32_MAX / d->groups) {
-        pq_decline(l, "channels have to be known");
-        return false;
-    }
-    d->out_channels = d->transposed ? w1 * d->groups : w0;
-    bool fits =
-        d->transposed ? w0 == d->in_channels : w1 * d->groups == d->in_channels;
-    for (uint32_t i = 0; i < spatial; i++) {
-        fits =
-            fits && pq_gv_dim_const(l, w, 2 + i, &d->kernel[3 - spatial + i]);
-    }
-    if (!fits) {
-        pq_decline(l, "shape of the weights");
-        return false;
-    }
-    read_spatial(l, "strides", spatial, 1, d->stride);
-    read_spatial(l, "dilations", spatial, 1, d->dilation);
-    read_spatial(l, "pads", spatial, INT32_MIN, d->pad_begin);
-    return pq_lower_ok(l);
+    return true;
 }
 
 // Sizes for a question that needs some: unknown dims count as their smallest.
@@ -242,8 +203,6 @@ pq_cpu_lower_conv(pq_lower *l)
 {
     pq_conv_desc d = {0};
     uint32_t spatial;
-    d.transposed =
-        ptqc_gb_text_is(l->g, pq_lower_node(l)->op, "conv_transpose") ? 1u : 0u;
     if (!read_sizes(l, &d, &spatial)) {
         return;
     }

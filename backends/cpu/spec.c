@@ -11,8 +11,7 @@
 #include "base/bits.h"
 #include "base/checked.h"
 
-#define ALIGN     64u
-#define BYTES_MAX ((int64_t)1 << 46) // of one value: more cannot be mapped
+#define ALIGN 64u
 
 // ---- for pq_prepare_* ------------------------------------------------------
 
@@ -54,144 +53,6 @@ pq_prep_dim(const pq_prep *prep, uint32_t i, int64_t *out)
     return true;
 }
 
-// ---- dims ------------------------------------------------------------------
-
-static bool
-eval_dim(const pq_kg_dim *d, const int64_t *symbols, const int64_t *done,
-         int64_t *out)
-{
-    int64_t a = d->op > PTQC_GB_DIM_SYMBOL ? done[d->a] : 0;
-    int64_t b = d->op > PTQC_GB_DIM_SYMBOL ? done[d->b] : 0;
-    switch (d->op) {
-    case PTQC_GB_DIM_CONST:
-        *out = d->value;
-        return true;
-    case PTQC_GB_DIM_SYMBOL:
-        *out = symbols[d->value];
-        return true;
-    case PTQC_GB_DIM_ADD:
-        return pq_add_i64(a, b, out);
-    case PTQC_GB_DIM_SUB:
-        return pq_sub_i64(a, b, out);
-    case PTQC_GB_DIM_MUL:
-        return pq_mul_i64(a, b, out);
-    case PTQC_GB_DIM_MIN:
-        *out = a < b ? a : b;
-        return true;
-    case PTQC_GB_DIM_MAX:
-        *out = a > b ? a : b;
-        return true;
-    default:
-        break;
-    }
-    if (b <= 0) {
-        return false;
-    }
-    int64_t floor = pq_floor_div(a, b);
-    *out = d->op == PTQC_GB_DIM_DIV    ? floor
-           : d->op == PTQC_GB_DIM_CDIV ? pq_ceil_div(a, b)
-                                       : a - floor * b;
-    return true;
-}
-
-static ptqc_be_status
-eval_dims(ptqc_call *call, ptqc_spec *spec, const int64_t *symbols,
-          uint64_t symbol_count, int64_t *out)
-{
-    const pq_kg_entry *e = spec->entry;
-    const ptqc_host *host = spec->exe->host;
-    if (symbol_count != e->symbol_count) {
-        return pq_kg_fail(host, call, PTQC_BE_INVALID,
-                          "cpu: %llu dims given, the entry has %u",
-                          (unsigned long long)symbol_count, e->symbol_count);
-    }
-    for (uint32_t i = 0; i < e->symbol_count; i++) {
-        const pq_kg_symbol *s = &e->symbols[i];
-        if (symbols[i] < s->min || symbols[i] > s->max ||
-            symbols[i] % s->multiple != 0) {
-            return pq_kg_fail(host, call, PTQC_BE_INVALID,
-                              "cpu: dim %u is %lld, out of its range", i,
-                              (long long)symbols[i]);
-        }
-    }
-    for (uint32_t i = 0; i < e->dim_count; i++) {
-        if (!eval_dim(&e->dims[i], symbols, out, &out[i])) {
-            return pq_kg_fail(host, call, PTQC_BE_INVALID,
-                              "cpu: dimension %u overflows or divides by "
-                              "zero for these dims",
-                              i);
-        }
-    }
-    return PTQC_BE_OK;
-}
-
-// ---- shapes ----------------------------------------------------------------
-
-static int64_t
-dtype_bytes(uint32_t dtype)
-{
-    switch (dtype) {
-#define CASE(NAME, number, text, bits)                                         \
-    case number:                                                               \
-        return bits / 8;
-        PTQC_DTYPES(CASE)
-#undef CASE
-    default:
-        return 0;
-    }
-}
-
-static bool
-make_shape(const pq_kg_value *v, const int64_t *dims, pq_shape *out)
-{
-    out->dtype = v->dtype;
-    out->rank = v->rank;
-    out->element_bytes = dtype_bytes(v->dtype);
-    int64_t count = 1;
-    int64_t limit = out->element_bytes; // bytes with 1 for each 0
-    for (uint32_t i = 0; i < v->rank; i++) {
-        int64_t d = dims[v->dims[i]];
-        out->dims[i] = d;
-        if (d < 0 || !pq_mul_i64(limit, d > 0 ? d : 1, &limit) ||
-            limit > BYTES_MAX) {
-            return false;
-        }
-        count *= d;
-    }
-    out->count = count;
-    out->bytes = count * out->element_bytes;
-    return true;
-}
-
-static ptqc_be_status
-make_shapes(ptqc_call *call, ptqc_spec *spec, const int64_t *dims)
-{
-    const pq_kg_entry *e = spec->entry;
-    const ptqc_exe *exe = spec->exe;
-    for (uint32_t i = 0; i < e->value_count; i++) {
-        const pq_kg_value *v = &e->values[i];
-        if (!make_shape(v, dims, &spec->shapes[i])) {
-            return pq_kg_fail(exe->host, call, PTQC_BE_INVALID,
-                              "cpu: value %u has a negative or too large "
-                              "dimension",
-                              i);
-        }
-        int64_t bytes = spec->shapes[i].bytes;
-        bool fits = v->place == PQ_PLACE_CONSTANT
-                        ? (uint64_t)bytes <= exe->constants[v->index].n
-                    : v->place == PQ_PLACE_VIEW
-                        ? bytes <= spec->shapes[v->index].bytes
-                        : true;
-        if (!fits) {
-            return pq_kg_fail(exe->host, call, PTQC_BE_CORRUPT,
-                              "cpu: damaged program: value %u exceeds its "
-                              "storage",
-                              i);
-        }
-    }
-    return PTQC_BE_OK;
-}
-
 // ---- ops -------------------------------------------------------------------
 
 typedef ptqc_be_status (*prepare_fn)(const pq_prep *prep, pq_op *op);
@@ -199,6 +60,7 @@ typedef ptqc_be_status (*prepare_fn)(const pq_prep *prep, pq_op *op);
 static const prepare_fn PREPARE[PQ_STEP_KIND_COUNT] = {
 #define STEP(NAME, text, fn, ins_min, ins_max, outs, params_min)               \
     [PQ_STEP_##NAME] = pq_prepare_##fn,
+#define STEP_KGEN(NAME, text, fn, ins_min, ins_max, outs, params_min)
 #include "backends/kgen/steps.def"
 #undef STEP
 };
@@ -267,6 +129,7 @@ prepare_step(ptqc_call *call, ptqc_spec *spec, const int64_t *dims,
         .dims = dims,
         .dim_count = e->dim_count,
     };
+    PQ_NEED(&prep, PREPARE[step->kind] != NULL);
     return PREPARE[step->kind](&prep, &s->op);
 }
 
@@ -285,6 +148,30 @@ prepare_steps(ptqc_call *call, ptqc_spec *spec, const int64_t *dims)
         }
     }
     return PTQC_BE_OK;
+}
+
+static ptqc_be_status
+plan_workspace(const pq_kg_teller *t, ptqc_spec *spec)
+{
+    uint32_t count = spec->entry->step_count;
+    uint32_t *inplace = pq_mem_array(&spec->mem, count, sizeof *inplace);
+    if (inplace == NULL) {
+        return pq_kg_fail(t->host, t->call, PTQC_BE_RESOURCE,
+                          "cpu: out of memory");
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        inplace[i] = spec->steps[i].op.inplace;
+    }
+    // Kernels may read (never write) a vector beyond the end.
+    const pq_kg_plan_desc desc = {
+        .entry = spec->entry,
+        .shapes = spec->shapes,
+        .inplace = inplace,
+        .align = ALIGN,
+        .guard = ALIGN,
+    };
+    return pq_kg_plan_workspace(t, &spec->mem, &desc, spec->offsets,
+                                &spec->temp_bytes);
 }
 
 static bool
@@ -330,10 +217,14 @@ fill_spec(ptqc_call *call, ptqc_spec *spec, const int64_t *symbols,
         return pq_kg_fail(host, call, PTQC_BE_RESOURCE, "cpu: out of memory");
     }
     spec->width = host->vt->pool_width(host->self);
-    ptqc_be_status st = eval_dims(call, spec, symbols, symbol_count, dims);
-    st = st == PTQC_BE_OK ? make_shapes(call, spec, dims) : st;
+    pq_kg_teller t = {"cpu", host, call};
+    ptqc_be_status st = pq_kg_plan_dims(&t, e, symbols, symbol_count, dims);
+    st = st == PTQC_BE_OK
+             ? pq_kg_plan_shapes(&t, e, dims, spec->exe->constant_bytes,
+                                 spec->shapes)
+             : st;
     st = st == PTQC_BE_OK ? prepare_steps(call, spec, dims) : st;
-    st = st == PTQC_BE_OK ? pq_spec_plan(call, spec) : st;
+    st = st == PTQC_BE_OK ? plan_workspace(&t, spec) : st;
     if (st == PTQC_BE_OK) {
         pq_spec_barriers(spec);
     }

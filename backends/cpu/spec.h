@@ -15,18 +15,11 @@
 #include <stdint.h>
 
 #include "backends/kgen/mem.h"
-#include "backends/kgen/program.h"
+#include "backends/kgen/plan.h"
 #include "backends/kgen/worker.h"
 #include "jit.h"
 
-// A value with known dims, dense and row-major.
-typedef struct pq_shape {
-    uint32_t dtype, rank;
-    int64_t dims[PTQC_MAX_RANK];
-    int64_t count; // elements
-    int64_t bytes;
-    int64_t element_bytes;
-} pq_shape;
+typedef pq_kg_shape pq_shape;
 
 // What a step sees while it runs.
 typedef struct pq_run {
@@ -87,6 +80,7 @@ bool pq_prep_dim(const pq_prep *prep, uint32_t i, int64_t *out);
 
 #define STEP(NAME, text, fn, ins_min, ins_max, outs, params_min)               \
     ptqc_be_status pq_prepare_##fn(const pq_prep *prep, pq_op *op);
+#define STEP_KGEN(NAME, text, fn, ins_min, ins_max, outs, params_min)
 #include "backends/kgen/steps.def"
 #undef STEP
 
@@ -97,7 +91,8 @@ struct ptqc_exe {
     const ptqc_host *host;
     pq_jit *jit; // owned
     pq_kg_program program;
-    ptqc_bytes *constants; // [program.constant_count], bytes borrowed
+    ptqc_bytes *constants;    // [program.constant_count], bytes borrowed
+    uint64_t *constant_bytes; // of each
 };
 
 typedef struct pq_spec_step {
@@ -127,9 +122,7 @@ ptqc_be_status pq_spec_create(ptqc_call *call, ptqc_exe *exe, uint32_t entry,
 void pq_spec_destroy(ptqc_spec *spec);
 ptqc_be_status pq_spec_run(ptqc_call *call, ptqc_spec *spec,
                            const ptqc_submit *submit);
-// Sets pq_spec_step.barrier; after pq_spec_plan.
+// Sets pq_spec_step.barrier; the workspace is planned.
 void pq_spec_barriers(ptqc_spec *spec);
-// Assigns workspace offsets; sets temp_bytes.
-ptqc_be_status pq_spec_plan(ptqc_call *call, ptqc_spec *spec);
 
 #endif

@@ -47,8 +47,8 @@ set_slice(const pq_prep *prep, pq_move *m)
     const pq_shape *x = prep->ins[0], *y = prep->outs[0];
     PQ_NEED(prep, x->rank == y->rank && prep->param_count == 1 + 2 * x->rank);
     int64_t dense[PTQC_MAX_RANK];
-    pq_kg_strides(x->dims, x->rank, x->element_bytes, dense);
-    pq_kg_strides(y->dims, y->rank, y->element_bytes, m->out);
+    pq_move_strides(x->dims, x->rank, x->element_bytes, dense);
+    pq_move_strides(y->dims, y->rank, y->element_bytes, m->out);
     m->rank = x->rank;
     for (uint32_t i = 0; i < x->rank; i++) {
         int64_t start, step = pq_prep_i64(prep, 2 + 2 * i);
@@ -79,8 +79,8 @@ set_repeat(const pq_prep *prep, pq_move *m)
     const pq_shape *x = prep->ins[0], *y = prep->outs[0];
     PQ_NEED(prep, x->rank <= y->rank && prep->param_count == 1);
     int64_t in[PTQC_MAX_RANK], out[PTQC_MAX_RANK];
-    pq_kg_strides(x->dims, x->rank, x->element_bytes, in);
-    pq_kg_strides(y->dims, y->rank, y->element_bytes, out);
+    pq_move_strides(x->dims, x->rank, x->element_bytes, in);
+    pq_move_strides(y->dims, y->rank, y->element_bytes, out);
     uint32_t skip = y->rank - x->rank;
     m->rank = 2 * y->rank;
     for (uint32_t i = 0; i < y->rank; i++) {
@@ -142,8 +142,8 @@ set_part(const pq_prep *prep, uint32_t i, uint32_t axis, int64_t *at,
     PQ_NEED(prep, x != NULL && x->rank == y->rank && x->dtype == y->dtype);
     m->rank = y->rank;
     m->element = (uint32_t)y->element_bytes;
-    pq_kg_strides(x->dims, x->rank, x->element_bytes, m->in);
-    pq_kg_strides(y->dims, y->rank, y->element_bytes, m->out);
+    pq_move_strides(x->dims, x->rank, x->element_bytes, m->in);
+    pq_move_strides(y->dims, y->rank, y->element_bytes, m->out);
     m->out_offset = *at * m->out[axis];
     for (uint32_t d = 0; d < y->rank; d++) {
         PQ_NEED(prep, d == axis || x->dims[d] == y->dims[d]);
@@ -335,7 +335,7 @@ set_tables(const pq_prep *prep, int64_t mode, pad *p)
 {
     const pq_shape *x = prep->ins[0], *y = prep->outs[0];
     int64_t strides[PTQC_MAX_RANK];
-    pq_kg_strides(x->dims, x->rank, x->element_bytes, strides);
+    pq_move_strides(x->dims, x->rank, x->element_bytes, strides);
     p->rows = 1;
     for (uint32_t i = 0; i < y->rank; i++) {
         int64_t begin = pq_prep_i64(prep, 2 + i);

@@ -150,6 +150,7 @@ static ptqc_be_status
 read_attention(const pq_prep *prep, pq_attention_desc *d)
 {
     pq_axes q, k, v, y;
+    PQ_NEED(prep, prep->in_count == 5);
     PQ_NEED(prep, is_source(prep->ins[1]) && is_source(prep->ins[2]));
     PQ_NEED(prep, prep->ins[0] != NULL && prep->ins[0]->dtype == PTQC_F32);
     PQ_NEED(prep, prep->outs[0] != NULL && prep->outs[0]->dtype == PTQC_F32);

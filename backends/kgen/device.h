@@ -32,6 +32,9 @@ typedef struct pq_kg_device {
     // States that only updates and attention read lie in lines (kv_layout.h);
     // false: every state lies as the graph says.
     bool has_kv_lines;
+    // s8 codes of activations stay s8; false: they are kept as u8, with 128
+    // added to code and zero point.
+    bool keeps_s8;
     // Why the device has no kernel for a complete step of the entry that is
     // being lowered (static text, or in the lower's arena); NULL: it has one.
     // The function may be NULL: it has all of steps.def.

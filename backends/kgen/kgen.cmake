@@ -9,6 +9,22 @@ file(GLOB ptqc_kgen_headers CONFIGURE_DEPENDS
      ${CMAKE_SOURCE_DIR}/backends/kgen/*.h
      ${CMAKE_SOURCE_DIR}/backends/kgen/*.def)
 target_sources(pq_sdk PRIVATE ${ptqc_kgen_sources})
+
+# Texts of kernels, as C arrays.
+file(GLOB ptqc_kgen_skeletons CONFIGURE_DEPENDS
+     ${CMAKE_SOURCE_DIR}/backends/kgen/skeletons/*.kg)
+string(REPLACE ";" "," ptqc_kgen_list "${ptqc_kgen_skeletons}")
+set(ptqc_kgen_embedded ${CMAKE_BINARY_DIR}/kgen_skeletons.c)
+add_custom_command(OUTPUT ${ptqc_kgen_embedded}
+  COMMAND ${CMAKE_COMMAND} -DOUT=${ptqc_kgen_embedded}
+          -DFILES=${ptqc_kgen_list}
+          -P ${CMAKE_SOURCE_DIR}/backends/kgen/embed.cmake
+  DEPENDS ${ptqc_kgen_skeletons} ${CMAKE_SOURCE_DIR}/backends/kgen/embed.cmake
+  VERBATIM)
+target_sources(pq_sdk PRIVATE ${ptqc_kgen_embedded})
+set_source_files_properties(${ptqc_kgen_embedded} PROPERTIES
+  INCLUDE_DIRECTORIES ${CMAKE_SOURCE_DIR}/backends/kgen)
+
 install(FILES ${ptqc_kgen_headers}
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/ptqc/sdk/kgen)
 

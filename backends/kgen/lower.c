@@ -199,7 +199,7 @@ layout_text(pq_lower *l, char out[PQ_LAYOUT_MAX], const ptqc_gb_value *v,
     bool as_is = pq_perm_is_identity(perm, v->rank);
     int n = snprintf(out, PQ_LAYOUT_MAX, "%s.plain%s.%u.v2", l->device->name,
                      stored != v->dtype ? ".biased" : "",
-                     pq_kg_dtype_bytes(v->dtype));
+                     pq_kg_element_bytes(v->dtype));
     for (uint32_t i = 0; i < v->rank && !as_is; i++) {
         int64_t dim = 0;
         pq_gv_dim_const(l, v, i, &dim);
@@ -221,7 +221,7 @@ ordered_copy(pq_lower *l, const ptqc_gb_value *v, const void *from,
     for (uint32_t i = 0; i < v->rank; i++) {
         pq_gv_dim_const(l, v, i, &dims[i]);
     }
-    uint32_t element = pq_kg_dtype_bytes(v->dtype);
+    uint32_t element = pq_kg_element_bytes(v->dtype);
     uint8_t *to = pq_mem_array(&l->scratch, (size_t)count, element);
     pq_move move;
     if (to == NULL) {
@@ -245,7 +245,7 @@ use_constant(pq_lower *l, uint32_t gv, const uint8_t *perm)
     const ptqc_gb_value *v = ptqc_gb_value_at(l->g, gv);
     int64_t count;
     const void *from = pq_gv_constant(l, v, &count);
-    uint32_t element = pq_kg_dtype_bytes(v->dtype);
+    uint32_t element = pq_kg_element_bytes(v->dtype);
     if (pq_lower_ok(l) && element == 0) {
         pq_decline(l, "constant operand of less than 8 bits");
     }

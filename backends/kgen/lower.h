@@ -151,12 +151,17 @@ const void *pq_gv_constant(pq_lower *l, const ptqc_gb_value *v,
 bool pq_gv_scalar(pq_lower *l, const ptqc_gb_value *v, double *out);
 
 // Per-tensor quantization of a value. false: not quantized. Declines other
-// granularities. `zero` is that of the storage (s8: + 128).
+// granularities. `zero` is that of the storage (s8 that is kept as u8: + 128).
 typedef struct pq_codes {
     float scale;
     int32_t zero;
-    int32_t low, high; // codes in storage: 0..255
+    int32_t low, high; // codes in storage: 0..255, or -128..127
 } pq_codes;
+static inline uint32_t
+pq_codes_dtype(const pq_codes *q)
+{
+    return q->low < 0 ? PTQC_I8 : PTQC_U8;
+}
 bool pq_gv_codes(pq_lower *l, const ptqc_gb_value *v, pq_codes *out);
 bool pq_gv_is_quantized(const pq_lower *l, const ptqc_gb_value *v);
 const float *pq_quant_scales(pq_lower *l, const ptqc_gb_quant *q,
@@ -167,7 +172,8 @@ const int32_t *pq_quant_zeros(pq_lower *l, const ptqc_gb_quant *q,
 // travel with their codes).
 bool pq_lower_same_codes(pq_lower *l, const ptqc_gb_value *a,
                          const ptqc_gb_value *b);
-// Element type in storage: s8 codes of activations are kept as u8.
+// Element type in storage: s8 codes of activations may be kept as u8
+// (pq_kg_device.keeps_s8).
 uint32_t pq_stored_dtype(const pq_lower *l, const ptqc_gb_value *v);
 
 // ---- dims ------------------------------------------------------------------

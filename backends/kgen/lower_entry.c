@@ -128,7 +128,7 @@ flip_codes(pq_lower *l, uint32_t from, uint32_t to)
 static void
 check_boundary(pq_lower *l, uint32_t gv)
 {
-    if (pq_kg_dtype_bytes(ptqc_gb_value_at(l->g, gv)->dtype) == 0) {
+    if (pq_kg_element_bytes(ptqc_gb_value_at(l->g, gv)->dtype) == 0) {
         pq_decline(l, "boundary value of less than 8 bits");
     }
 }

@@ -319,7 +319,8 @@ static void
 read_integer(pq_lower *l, int64_t channels, uint32_t axis, pq_lower_epilogue *e)
 {
     const ptqc_gb_value *x = pq_in(l, 0), *w = pq_in(l, 1);
-    pq_codes qx = {1.0f, 128, 0, 255}, qy = {0}, qr = {0};
+    pq_codes qx = {1.0f, l->device->keeps_s8 ? 0 : 128, 0, 255};
+    pq_codes qy = {0}, qr = {0};
     if (!e->is_dynamic) {
         pq_gv_codes(l, x, &qx);
     } else if (x->dtype != PTQC_I8) {

@@ -228,7 +228,7 @@ pq_chain_quantize(pq_chain *c, uint32_t r, const pq_codes *q)
 {
     uint32_t s = pq_chain_f32(c, q->scale);
     uint32_t z = pq_chain_integer(c, PTQC_I32, q->zero);
-    return pq_chain_op(c, PQ_EXPR_QUANTIZE, PTQC_U8, r, s, z);
+    return pq_chain_op(c, PQ_EXPR_QUANTIZE, pq_codes_dtype(q), r, s, z);
 }
 
 // Type that a value is computed in: f32 for codes and short floats.
@@ -252,9 +252,8 @@ to_work(pq_chain *c, uint32_t r, const ptqc_gb_value *v)
     return work == v->dtype ? r : pq_chain_op(c, PQ_EXPR_CAST, work, r, 0, 0);
 }
 
-// Work register -> stored register.
-static uint32_t
-to_stored(pq_chain *c, uint32_t r, const ptqc_gb_value *v)
+uint32_t
+pq_chain_store(pq_chain *c, uint32_t r, const ptqc_gb_value *v)
 {
     pq_codes q;
     if (pq_gv_codes(c->l, v, &q)) {
@@ -310,7 +309,7 @@ is_integer(uint32_t dtype)
 static uint32_t
 integer_bound(pq_chain *c, uint32_t dtype, float bound)
 {
-    unsigned bits = 8 * pq_kg_dtype_bytes(dtype);
+    unsigned bits = 8 * pq_kg_element_bytes(dtype);
     bool is_signed = dtype == PTQC_I8 || dtype == PTQC_I16 ||
                      dtype == PTQC_I32 || dtype == PTQC_I64;
     if (bits >= 64 && dtype == PTQC_U64) {
@@ -499,7 +498,7 @@ visit_node(pq_chain *c, uint32_t node)
     const entry *t = entry_of(l, node);
     uint32_t r = visit_kind(c, t);
     if (pq_lower_ok(l)) {
-        r = to_stored(c, r, pq_out(l, 0));
+        r = pq_chain_store(c, r, pq_out(l, 0));
     }
     l->node = saved;
     return r;
@@ -558,10 +557,14 @@ use_operand(pq_chain *c, uint32_t i, const ptqc_gb_value *out,
     return pq_use(l, c->gvs[i], own);
 }
 
-static void
-write_ops(const pq_chain *c)
+void
+pq_chain_params(const pq_chain *c, uint32_t rank)
 {
     pq_lower *l = c->l;
+    pq_step_i64(l, c->d.op_count);
+    pq_step_i64(l, c->d.param_count);
+    pq_step_i64(l, c->d.results[0]);
+    pq_step_i64(l, rank);
     for (uint32_t i = 0; i < c->d.op_count; i++) {
         const pq_expr_op *op = &c->d.ops[i];
         uint64_t x = (uint64_t)op->code | (uint64_t)op->dtype << 8 |
@@ -584,11 +587,7 @@ write_step(pq_chain *c, const pq_ref *refs, const uint64_t *maps,
         pq_step_in(l, refs[i].value);
     }
     pq_step_out(l, out_value);
-    pq_step_i64(l, c->d.op_count);
-    pq_step_i64(l, c->d.param_count);
-    pq_step_i64(l, c->d.results[0]);
-    pq_step_i64(l, rank);
-    write_ops(c);
+    pq_chain_params(c, rank);
     for (uint32_t i = 0; i < c->d.input_count; i++) {
         pq_step_i64(l, (int64_t)maps[i]);
     }

@@ -26,6 +26,8 @@ uint32_t pq_chain_load(pq_chain *c, uint32_t gv, uint32_t dtype);
 uint32_t pq_chain_value(pq_chain *c, uint32_t gv); // real number
 uint32_t pq_chain_dequantize(pq_chain *c, uint32_t r, const pq_codes *q);
 uint32_t pq_chain_quantize(pq_chain *c, uint32_t r, const pq_codes *q);
+// Real number -> register as value v is stored.
+uint32_t pq_chain_store(pq_chain *c, uint32_t r, const ptqc_gb_value *v);
 
 // A fused activation as the attributes act, act_alpha, act_beta say.
 typedef struct pq_act_attr {
@@ -40,6 +42,8 @@ void pq_act_defaults(const pq_act_attr *act, float *alpha, float *beta);
 uint32_t pq_chain_act(pq_chain *c, const pq_act_attr *act, uint32_t r,
                       uint32_t dtype);
 
+// Parameters of an expression but for its maps; rank of its iteration space.
+void pq_chain_params(const pq_chain *c, uint32_t rank);
 // Writes the step for a value of the block.
 void pq_chain_end(pq_chain *c, uint32_t result, uint32_t gv);
 // The only load of the chain is program value `from`; result goes to `to` of

@@ -156,7 +156,7 @@ uint32_t
 pq_kv_dims(pq_lower *l, const ptqc_gb_value *v, pq_kv_layout layout,
            uint32_t *out)
 {
-    int64_t bytes = pq_kg_dtype_bytes(v->dtype), d = 1;
+    int64_t bytes = pq_kg_element_bytes(v->dtype), d = 1;
     uint32_t tokens = pq_gv_dim(l, v, 2);
     int64_t line =
         layout == PQ_KV_SCALES ? PQ_KV_SCALE_TOKENS : pq_kv_line(bytes);
@@ -220,9 +220,14 @@ check_update(pq_lower *l, uint32_t x)
         pq_decline(l, "states have to be f32, f16, bf16, or codes in i8");
         return false;
     }
-    if (is_codes && !pq_gv_dim_const(l, state, 3, &d)) {
+    bool is_known = pq_gv_dim_const(l, state, 3, &d);
+    if ((is_codes || !l->device->has_kv_lines) && !is_known) {
         pq_decline(l, "rows of an unknown size");
         return false;
+    }
+    if (!l->device->has_kv_lines &&
+        d * pq_kg_element_bytes(state->dtype) % 4 != 0) {
+        pq_decline(l, "rows of a state that end within a word");
     }
     return pq_lower_ok(l);
 }
@@ -274,6 +279,9 @@ pq_lower_kv_update_codes(pq_lower *l)
 bool
 pq_lower_is_kv_attention(const pq_lower *l)
 {
+    if (!l->device->has_kv_lines) {
+        return false;
+    }
     for (uint32_t i = 1; i <= 2; i++) {
         uint32_t gv = pq_in_index(l, i);
         if (pq_in(l, 4 + i) != NULL ||

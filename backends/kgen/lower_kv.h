@@ -22,7 +22,8 @@ typedef struct pq_kv_attention_plan {
     bool is_causal;
 } pq_kv_attention_plan;
 
-// Whether the current node reads such a state, or codes with scales.
+// Whether the current node reads such a state, or codes with scales, on a
+// device with such layouts.
 bool pq_lower_is_kv_attention(const pq_lower *l);
 void pq_lower_kv_attention(pq_lower *l, const pq_kv_attention_plan *plan);
 

@@ -266,9 +266,11 @@ pq_lower_fill(pq_lower *l, const ptqc_gb_value *v, bool as_codes, float x)
     double d = (double)x;
     int64_t out = 0;
     if (as_codes && pq_gv_codes(l, v, &q)) {
-        return pq_round_code(x / q.scale, (float)(q.low - q.zero),
-                             (float)(q.high - q.zero)) +
-               q.zero;
+        int32_t code =
+            (int32_t)pq_round_code(x / q.scale, (float)(q.low - q.zero),
+                                   (float)(q.high - q.zero)) +
+            q.zero;
+        return (uint8_t)code;
     }
     uint32_t dtype = as_codes ? v->dtype : PTQC_F32;
     switch (dtype) {

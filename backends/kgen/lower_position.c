@@ -7,7 +7,8 @@
 // logical axis is innermost everywhere.
 //     ROPE       x, positions, inv_freq -> y
 //                [0] map of x and y [1] interleaved
-//     ATTENTION  q, k, v, mask, positions -> y
+//     ATTENTION  q, k, v, mask, positions -> y; two more inputs, scales of k
+//                and v [batch][heads][tokens], when they are i8 codes
 //                [0..3] maps of q, k, v, y [4] scale [5] causal
 #include <math.h>
 #include <string.h>
@@ -88,19 +89,24 @@ pq_lower_rope(pq_lower *l)
     pq_end_real(l, pq_out_index(l, 0), &y);
 }
 
-// k or v: floats as they lie, codes as f32.
+// k or v: floats and codes with scales as they lie, codes with one scale as
+// f32.
 static pq_ref
 use_source(pq_lower *l, uint32_t i)
 {
-    const ptqc_gb_value *v = pq_in(l, i);
+    const ptqc_gb_value *v = pq_in(l, i), *scales = pq_in(l, 4 + i);
     uint8_t perm[PTQC_MAX_RANK];
     if (!has_rank(l, v, 4)) {
         return (pq_ref){.value = PQ_KG_NONE};
     }
     pq_lower_row_order(l, pq_in_index(l, i), perm);
-    bool is_float =
-        v->dtype == PTQC_F32 || v->dtype == PTQC_F16 || v->dtype == PTQC_BF16;
-    pq_ref ref = is_float && !pq_gv_is_quantized(l, v)
+    if (scales != NULL && (v->dtype != PTQC_I8 || scales->rank != 3 ||
+                           scales->dtype != PTQC_F32)) {
+        pq_decline(l, "scales of keys or values");
+    }
+    bool as_is = v->dtype == PTQC_F32 || v->dtype == PTQC_F16 ||
+                 v->dtype == PTQC_BF16 || scales != NULL;
+    pq_ref ref = as_is && !pq_gv_is_quantized(l, v)
                      ? pq_use(l, pq_in_index(l, i), perm)
                      : pq_use_real(l, pq_in_index(l, i), perm);
     ref.rank = v->rank;
@@ -175,6 +181,9 @@ pq_lower_attention(pq_lower *l)
     }
     pq_ref k = use_source(l, 1), v = use_source(l, 2);
     uint32_t mask = pq_lower_ok(l) ? use_mask(l) : PQ_KG_NONE;
+    bool has_scales = pq_in(l, 5) != NULL || pq_in(l, 6) != NULL;
+    uint32_t k_scale = pq_use_identity(l, pq_in_index(l, 5)).value;
+    uint32_t v_scale = pq_use_identity(l, pq_in_index(l, 6)).value;
     if (!pq_lower_ok(l)) {
         return;
     }
@@ -184,6 +193,10 @@ pq_lower_attention(pq_lower *l)
     pq_step_in(l, v.value);
     pq_step_in(l, mask);
     pq_step_in(l, positions);
+    if (has_scales) {
+        pq_step_in(l, k_scale);
+        pq_step_in(l, v_scale);
+    }
     pq_step_out(l, y.value);
     pq_step_i64(l, pq_lower_axis_map(&q));
     pq_step_i64(l, pq_lower_axis_map(&k));

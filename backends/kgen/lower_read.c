@@ -361,9 +361,14 @@ pq_gv_codes(pq_lower *l, const ptqc_gb_value *v, pq_codes *out)
     }
     out->scale = scale[0];
     out->zero = zero != NULL && zeros > 0 ? zero[0] : 0;
-    out->zero += v->dtype == PTQC_I8 ? 128 : 0;
-    if (!(out->scale > 0.0f) || !isfinite(out->scale) || out->zero < 0 ||
-        out->zero > 255) {
+    if (v->dtype == PTQC_I8 && l->device->keeps_s8) {
+        out->low = -128;
+        out->high = 127;
+    } else {
+        out->zero += v->dtype == PTQC_I8 ? 128 : 0;
+    }
+    if (!(out->scale > 0.0f) || !isfinite(out->scale) || out->zero < out->low ||
+        out->zero > out->high) {
         pq_decline(l, "scale %g, zero point %d", (double)out->scale, out->zero);
     }
     return true;
@@ -372,7 +377,10 @@ pq_gv_codes(pq_lower *l, const ptqc_gb_value *v, pq_codes *out)
 uint32_t
 pq_stored_dtype(const pq_lower *l, const ptqc_gb_value *v)
 {
-    return v->dtype == PTQC_I8 && pq_gv_is_quantized(l, v) ? PTQC_U8 : v->dtype;
+    return v->dtype == PTQC_I8 && !l->device->keeps_s8 &&
+                   pq_gv_is_quantized(l, v)
+               ? PTQC_U8
+               : v->dtype;
 }
 
 static bool

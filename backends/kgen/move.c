@@ -12,7 +12,7 @@
 #define PLANE_TILE 1024 // pixels of interleaved planes
 
 uint32_t
-pq_kg_dtype_bytes(uint32_t dtype)
+pq_kg_element_bytes(uint32_t dtype)
 {
     switch (dtype) {
 #define CASE(NAME, number, text, bits)                                         \
@@ -26,7 +26,8 @@ pq_kg_dtype_bytes(uint32_t dtype)
 }
 
 void
-pq_kg_strides(const int64_t *dims, uint32_t rank, int64_t element, int64_t *out)
+pq_move_strides(const int64_t *dims, uint32_t rank, int64_t element,
+                int64_t *out)
 {
     int64_t stride = element;
     for (uint32_t i = rank; i-- > 0;) {
@@ -127,12 +128,12 @@ pq_move_permute(pq_move *m, uint32_t element, const int64_t *dims,
 {
     int64_t in[PTQC_MAX_RANK];
     *m = (pq_move){.rank = rank, .element = element};
-    pq_kg_strides(dims, rank, element, in);
+    pq_move_strides(dims, rank, element, in);
     for (uint32_t i = 0; i < rank; i++) {
         m->dims[i] = dims[perm[i]];
         m->in[i] = in[perm[i]];
     }
-    pq_kg_strides(m->dims, rank, element, m->out);
+    pq_move_strides(m->dims, rank, element, m->out);
     pq_move_finish(m);
 }
 

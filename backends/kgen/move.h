@@ -28,10 +28,10 @@ typedef struct pq_move {
 } pq_move;
 
 // Bytes of an element; 0 for types of less than 8 bits and unknown ones.
-uint32_t pq_kg_dtype_bytes(uint32_t dtype);
+uint32_t pq_kg_element_bytes(uint32_t dtype);
 // Byte strides of a dense row-major array.
-void pq_kg_strides(const int64_t *dims, uint32_t rank, int64_t element,
-                   int64_t *out);
+void pq_move_strides(const int64_t *dims, uint32_t rank, int64_t element,
+                     int64_t *out);
 
 // Drops and merges axes and picks the loop order. Call it once dims, strides
 // and offsets are set.

@@ -85,6 +85,7 @@ typedef struct ptqc_bytes {
 #define PTQC_REC_BLOB        12u
 #define PTQC_REC_NEEDS       13u
 #define PTQC_REC_BUFFER_NEED 14u
+#define PTQC_REC_TEXT        15u
 
 // ---- status ---------------------------------------------------------------
 
@@ -201,6 +202,7 @@ typedef struct ptqc_device {
 } ptqc_device;
 
 // Bindings of submit are plain host memory; buf_* are not needed.
+// Without this flag the host keeps bindings in buffers of the device.
 #define PTQC_DEVICE_HOST_MEMORY 1u
 
 typedef struct ptqc_target {
@@ -290,6 +292,14 @@ typedef struct ptqc_blob {
     ptqc_hdr h;
     ptqc_bytes data;
 } ptqc_blob;
+
+// Text for people that compile may emit besides: kernels before another
+// compiler takes them. The host keeps it when the user wants to see it.
+typedef struct ptqc_text {
+    ptqc_hdr h;
+    ptqc_str name; // a file name, letters, digits, "_" and "."
+    ptqc_str text;
+} ptqc_text;
 
 // ---- running --------------------------------------------------------------
 
@@ -386,6 +396,10 @@ typedef struct ptqc_plugin_vt {
     // Runs to completion. Must not allocate.
     ptqc_be_status (*submit)(ptqc_call *call, ptqc_spec *spec,
                              const ptqc_submit *submit);
+    // Memory of a device without PTQC_DEVICE_HOST_MEMORY, filled with zeros.
+    // Bindings and the workspace of its programs lie in such buffers
+    // (ptqc_binding.buf); the host writes and reads them by the functions
+    // below, while no submit of theirs runs. bytes may be 0.
     ptqc_be_status (*buf_alloc)(ptqc_call *call, ptqc_instance *inst,
                                 ptqc_str device, uint64_t bytes, uint64_t align,
                                 ptqc_buffer **out);

@@ -39,6 +39,11 @@ typedef enum ptqc_scale_search {
     PTQC_SCALE_MSE,     // least squared error of the weights
 } ptqc_scale_search;
 
+// A text of a kernel, as a plugin made it for another compiler to take:
+// "vulkan", "03_conv.comp". Called while compiling, for every program.
+typedef void (*ptqc_text_fn)(void *user, const char *plugin, const char *name,
+                             const char *text, size_t bytes);
+
 // Zero = default everywhere. What is given here goes before what the recipe
 // says.
 typedef struct ptqc_compile_desc {
@@ -71,6 +76,10 @@ typedef struct ptqc_compile_desc {
                     // "f32", "int8"; NULL: the model's own, f16
     ptqc_backend_dirs backends;
     uint64_t seed;
+    // Files of statistics (docs/statistics.md): ranges of static activations
+    // come from `stats` instead of samples; what samples show is written to
+    // `stats_out`, which may be replaced. NULL: none.
+    const char *stats, *stats_out;
     // Folder (made when missing) for scratch files and checkpoints of methods
     // that take long; NULL: all stays in memory. A compile that was
     // interrupted goes on where its checkpoints end when everything is equal
@@ -84,12 +93,35 @@ typedef struct ptqc_compile_desc {
     // NULL.
     void (*report)(void *user, const char *metadata, uint64_t bytes);
     void *report_user;
+    ptqc_text_fn text; // NULL: kernel texts are not wanted
+    void *text_user;
 } ptqc_compile_desc;
 
 // PTQC_E_USAGE: scheme, method, recipe or target is not understood, or options
 // contradict each other.
 PTQC_API PTQC_MUST_USE ptqc_status
 ptqc_compile_check_desc(ptqc_ctx *ctx, const ptqc_compile_desc *desc);
+
+// ---- statistics -----------------------------------------------------------
+
+// What statistics know of one name.
+typedef struct ptqc_stat {
+    const char *name;            // borrowed
+    double min, max;             // of what was seen; NaN: no activation
+    double range_min, range_max; // said by hand; NaN: not
+    uint64_t count;              // numbers seen
+    uint64_t columns;            // with mean squares (importance); 0: none
+    double rows;                 // that those are over
+} ptqc_stat;
+typedef void (*ptqc_stat_fn)(void *user, const ptqc_stat *stat);
+
+// Reads files of statistics (ours; llama.cpp's imatrix, .dat and GGUF), merges
+// them, tells each name, and writes the result to `output` (NULL: nowhere),
+// which may be replaced when flags has PTQC_COMPILE_REPLACE. PTQC_E_INPUT:
+// malformed, or they do not fit together.
+PTQC_API PTQC_MUST_USE ptqc_status ptqc_stats_merge(
+    ptqc_ctx *ctx, const char *const *paths, uint32_t path_count,
+    const char *output, uint32_t flags, ptqc_stat_fn fn, void *user);
 
 // One tensor of an ONNX test data set ("input_0.pb"). name: its name, cut to
 // the room (NULL with room 0). out->data is freed with ptqc_buffer_free.

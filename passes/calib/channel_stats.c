@@ -21,10 +21,11 @@ pq_input_axis(const pq_graph *g, const pq_op *product)
 }
 
 ptqc_status
-pq_stats_set_init(pq_stats_set *set, const pq_graph *g, pq_arena *arena)
+pq_channel_stats_set_init(pq_channel_stats_set *set, const pq_graph *g,
+                          pq_arena *arena)
 {
     uint32_t values = pq_graph_value_count(g);
-    *set = (pq_stats_set){0};
+    *set = (pq_channel_stats_set){0};
     set->slot_of = pq_arena_array(arena, values, sizeof *set->slot_of);
     set->items = pq_arena_array(arena, values, sizeof *set->items);
     PQ_TRY_ALLOC(set->slot_of);
@@ -33,8 +34,8 @@ pq_stats_set_init(pq_stats_set *set, const pq_graph *g, pq_arena *arena)
 }
 
 ptqc_status
-pq_stats_set_add(pq_stats_set *set, const pq_graph *g, pq_value_id v,
-                 uint32_t axis, pq_arena *arena)
+pq_channel_stats_set_add(pq_channel_stats_set *set, const pq_graph *g,
+                         pq_value_id v, uint32_t axis, pq_arena *arena)
 {
     int64_t n = pq_static_dim(g, v, axis);
     if (n < 1 || set->slot_of[v.index] != 0) {
@@ -55,7 +56,8 @@ pq_stats_set_add(pq_stats_set *set, const pq_graph *g, pq_value_id v,
 }
 
 const pq_channel_stats *
-pq_stats_find(const pq_stats_set *set, pq_value_id v, uint32_t axis)
+pq_channel_stats_find(const pq_channel_stats_set *set, pq_value_id v,
+                      uint32_t axis)
 {
     uint32_t slot = set->slot_of[v.index];
     const pq_channel_stats *s = slot > 0 ? &set->items[slot - 1] : NULL;
@@ -103,7 +105,7 @@ take_row(pq_channel_stats *s, int64_t channel, const float *x, int64_t n)
 static ptqc_status
 observe(void *user, pq_value_id v, const pq_tensor *t)
 {
-    const pq_stats_set *set = user;
+    const pq_channel_stats_set *set = user;
     pq_channel_stats *s = &set->items[set->slot_of[v.index] - 1];
     const float *x = t->p;
     int64_t inner = 1;
@@ -142,7 +144,7 @@ typedef ptqc_status (*pq_run_fn)(pq_graph *g, const pq_pass_env *env,
                                  void *user);
 
 static ptqc_status
-measure(pq_stats_set *set, pq_graph *g, const pq_pass_env *env,
+measure(pq_channel_stats_set *set, pq_graph *g, const pq_pass_env *env,
         const char *phase, pq_run_fn run)
 {
     pq_value_id *watched =
@@ -158,15 +160,15 @@ measure(pq_stats_set *set, pq_graph *g, const pq_pass_env *env,
 }
 
 ptqc_status
-pq_stats_measure(pq_stats_set *set, pq_graph *g, const pq_pass_env *env,
-                 const char *phase)
+pq_channel_stats_measure(pq_channel_stats_set *set, pq_graph *g,
+                         const pq_pass_env *env, const char *phase)
 {
     return measure(set, g, env, phase, pq_run_samples);
 }
 
 ptqc_status
-pq_stats_measure_as_is(pq_stats_set *set, pq_graph *g, const pq_pass_env *env,
-                       const char *phase)
+pq_channel_stats_measure_as_is(pq_channel_stats_set *set, pq_graph *g,
+                               const pq_pass_env *env, const char *phase)
 {
     return measure(set, g, env, phase, pq_run_graph);
 }

@@ -95,11 +95,12 @@ clip(pq_graph *g, pq_op_id id, const pq_weight_walk *k,
 }
 
 static ptqc_status
-visit(pq_graph *g, pq_op_id id, const pq_stats_set *set, pq_pass_env *env)
+visit(pq_graph *g, pq_op_id id, const pq_channel_stats_set *set,
+      pq_pass_env *env)
 {
     const pq_op *op = pq_graph_op(g, id);
     const pq_channel_stats *s =
-        pq_stats_find(set, op->inputs[0], pq_input_axis(g, op));
+        pq_channel_stats_find(set, op->inputs[0], pq_input_axis(g, op));
     pq_granularity granularity =
         pq_annotation(g, op->inputs[1])->scheme.granularity;
     if (s == NULL || s->count < LEAST_COUNT) {
@@ -126,21 +127,21 @@ visit(pq_graph *g, pq_op_id id, const pq_stats_set *set, pq_pass_env *env)
 ptqc_status
 pq_pass_clip_dead(pq_graph *g, pq_pass_env *env)
 {
-    pq_stats_set set;
+    pq_channel_stats_set set;
     if (env->samples == NULL || env->make_runner == NULL ||
         env->recipe->equalize == PQ_EQUALIZE_OFF) {
         return PTQC_OK;
     }
-    PQ_TRY(pq_stats_set_init(&set, g, env->scratch));
+    PQ_TRY(pq_channel_stats_set_init(&set, g, env->scratch));
     PQ_FOR_EACH_OP(g, id)
     {
         const pq_op *op = pq_graph_op(g, id);
         if (is_judged(g, op)) {
-            PQ_TRY(pq_stats_set_add(&set, g, op->inputs[0],
-                                    pq_input_axis(g, op), env->scratch));
+            PQ_TRY(pq_channel_stats_set_add(
+                &set, g, op->inputs[0], pq_input_axis(g, op), env->scratch));
         }
     }
-    PQ_TRY(pq_stats_measure(&set, g, env, "look for dead inputs"));
+    PQ_TRY(pq_channel_stats_measure(&set, g, env, "look for dead inputs"));
     PQ_FOR_EACH_OP(g, id)
     {
         if (is_judged(g, pq_graph_op(g, id))) {

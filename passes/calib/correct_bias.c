@@ -236,26 +236,27 @@ expect_inputs(const pq_correction *c, pq_target *t)
 static ptqc_status
 correct_empirically(pq_correction *c, const pq_pass_env *env)
 {
-    pq_stats_set set;
+    pq_channel_stats_set set;
     pq_graph *g = c->g;
-    PQ_TRY(pq_stats_set_init(&set, g, env->scratch));
+    PQ_TRY(pq_channel_stats_set_init(&set, g, env->scratch));
     for (uint32_t i = 0; i < c->count; i++) {
         pq_target *t = &c->targets[i];
         PQ_TRY(expect_inputs(c, t));
         if (t->expected != NULL) {
             continue;
         }
-        PQ_TRY(pq_stats_set_add(&set, g, pq_graph_op(g, t->op)->inputs[0],
-                                t->axis, env->scratch));
+        PQ_TRY(pq_channel_stats_set_add(
+            &set, g, pq_graph_op(g, t->op)->inputs[0], t->axis, env->scratch));
     }
-    PQ_TRY(pq_stats_measure(&set, g, env, "correct bias"));
+    PQ_TRY(pq_channel_stats_measure(&set, g, env, "correct bias"));
     for (uint32_t i = 0; i < c->count; i++) {
         pq_target *t = &c->targets[i];
         pq_value_id x = pq_graph_op(g, t->op)->inputs[0];
         const double *mean =
             t->expected != NULL
                 ? t->expected
-                : means_of(pq_stats_find(&set, x, t->axis), env->scratch);
+                : means_of(pq_channel_stats_find(&set, x, t->axis),
+                           env->scratch);
         if (mean != NULL) {
             PQ_TRY(correct_by(c, t, mean, mean));
         }
@@ -267,14 +268,14 @@ static ptqc_status
 correct_one(const pq_correction *c, const pq_pass_env *env, pq_target *t,
             pq_graph *sim)
 {
-    pq_stats_set set;
+    pq_channel_stats_set set;
     pq_value_id x = pq_graph_op(sim, t->op)->inputs[0];
     PQ_TRY(pq_keep_only(sim, &x, 1));
-    PQ_TRY(pq_stats_set_init(&set, sim, env->scratch));
-    PQ_TRY(pq_stats_set_add(&set, sim, x, t->axis, env->scratch));
-    PQ_TRY(pq_stats_measure_as_is(&set, sim, env, "correct bias"));
+    PQ_TRY(pq_channel_stats_set_init(&set, sim, env->scratch));
+    PQ_TRY(pq_channel_stats_set_add(&set, sim, x, t->axis, env->scratch));
+    PQ_TRY(pq_channel_stats_measure_as_is(&set, sim, env, "correct bias"));
     const double *mean =
-        means_of(pq_stats_find(&set, x, t->axis), env->scratch);
+        means_of(pq_channel_stats_find(&set, x, t->axis), env->scratch);
     return mean != NULL ? correct_by(c, t, NULL, mean) : PTQC_OK;
 }
 
@@ -333,6 +334,11 @@ pq_pass_correct_bias(pq_graph *g, pq_pass_env *env)
     }
     PQ_TRY(find_targets(&c));
     if (c.count == 0) {
+        return PTQC_OK;
+    }
+    if (env->samples == NULL) { // ranges came from statistics
+        pq_say(pq_graph_ctx(g), PTQC_SEVERITY_WARNING,
+               "biases are not corrected: that takes samples");
         return PTQC_OK;
     }
     return env->recipe->bias_correction == PQ_BIAS_SEQUENTIAL

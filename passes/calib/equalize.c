@@ -191,20 +191,20 @@ bound_by_facts(const pq_equalizer *e, uint32_t i, const float **out)
 static ptqc_status
 measure_limits(pq_equalizer *e)
 {
-    pq_stats_set set;
+    pq_channel_stats_set set;
     bool has_samples = e->env->samples != NULL && e->env->make_runner != NULL;
-    PQ_TRY(pq_stats_set_init(&set, e->g, e->env->scratch));
+    PQ_TRY(pq_channel_stats_set_init(&set, e->g, e->env->scratch));
     for (uint32_t i = 0; i < e->link_count; i++) {
         uint32_t w_axis, y_axis;
         const pq_link *l = &e->links[i];
         (void)pq_channel_axes(e->g, pq_graph_op(e->g, l->from), &w_axis,
                               &y_axis);
         if (has_samples && isfinite(l->limit)) {
-            PQ_TRY(pq_stats_set_add(&set, e->g, l->value, y_axis,
-                                    e->env->scratch));
+            PQ_TRY(pq_channel_stats_set_add(&set, e->g, l->value, y_axis,
+                                            e->env->scratch));
         }
     }
-    PQ_TRY(pq_stats_measure(&set, e->g, e->env, "equalize"));
+    PQ_TRY(pq_channel_stats_measure(&set, e->g, e->env, "equalize"));
     for (uint32_t i = 0; i < e->link_count; i++) {
         uint32_t slot = set.slot_of[e->links[i].value.index];
         for (int64_t c = 0; c < e->links[i].channels; c++) {

@@ -32,8 +32,8 @@ enum {
 
 // One scale is refused when its relative error is so many times that of
 // scales per token, and above the second number (docs/accuracy.md).
-#define REFUSED_RATIO 16.0
-#define REFUSED_ERROR 1e-3
+#define REFUSED_RATIO 4.0
+#define REFUSED_ERROR 2e-3
 
 typedef struct pq_rows {
     float *x; // [ROWS_LIMIT][d]

@@ -297,6 +297,12 @@ pq_test_plugin_close(pq_test_plugin *p)
     }
 }
 
+const ptqc_host *
+pq_test_plugin_host(const pq_test_plugin *p)
+{
+    return &p->host;
+}
+
 const char *
 pq_test_plugin_message(const pq_test_plugin *p)
 {
@@ -361,6 +367,9 @@ copy_of(ptqc_bytes from)
 static void
 take_compiled(pq_test_plugin *p, const ptqc_hdr *record)
 {
+    if (record->type == PTQC_REC_TEXT) {
+        return; // for people
+    }
     if (record->type == PTQC_REC_BLOB) {
         assert_null(p->blob.p);
         p->blob = copy_of(((const ptqc_blob *)(const void *)record)->data);

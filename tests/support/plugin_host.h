@@ -20,6 +20,8 @@ typedef const void *(*pq_test_constant_fn)(void *user, uint64_t id,
 pq_test_plugin *pq_test_plugin_open(ptqc_plugin_query_fn query, pq_pool *pool);
 void pq_test_plugin_close(pq_test_plugin *p); // NULL allowed
 
+// The host that the plugin was given.
+const ptqc_host *pq_test_plugin_host(const pq_test_plugin *p);
 // The last error the plugin said.
 const char *pq_test_plugin_message(const pq_test_plugin *p);
 

@@ -9,6 +9,7 @@
 //   instance.c  rule + number -> a graph of one op
 //   data.c      numbers for its inputs
 //   trial.c     one instance: check, compile, run, compare
+//   far.c       buffers of devices with memory of their own
 //   blob.c      damaged programs
 //   worker.c    the trials of all rules in a process of their own
 //   report.c    what is printed
@@ -75,10 +76,12 @@ typedef struct pq_board {
 
 typedef struct pq_options {
     const char *path;
-    const char *target; // NULL: the plugin's first
-    uint32_t samples;   // least trials of a rule
-    uint32_t only_rule; // number from 1; 0 = all
-    uint32_t seconds;   // a trial may take
+    const char *target;    // NULL: the plugin's first
+    uint32_t samples;      // least trials of a rule
+    uint32_t only_rule;    // number from 1; 0 = all
+    uint32_t part, parts;  // every parts-th rule from the part-th; 0 = all
+    const char *cache_dir; // NULL: no kernel cache
+    uint32_t seconds;      // a trial may take
     bool is_list, is_json;
 } pq_options;
 
@@ -123,6 +126,7 @@ typedef struct pq_subject {
     const ptqc_plugin_vt *vt;
     char target[64];
     char device[64];    // empty: no usable device
+    bool is_far;        // it has memory of its own
     pq_kit_rule *rules; // owned
     uint32_t rule_count, rule_capacity;
     uint64_t *allocations;       // of the host, so far
@@ -226,6 +230,22 @@ typedef struct pq_loans {
 const void *pq_loans_map(void *user, uint64_t id, uint64_t *out_bytes);
 void pq_loans_release(void *user, uint64_t id);
 void pq_loans_deinit(pq_loans *loans);
+
+// ---- far.c ----------------------------------------------------------------
+
+// A mirror of `bytes` bytes at p with as much before them as lead says, and
+// `guard` bytes behind them.
+typedef struct pq_far {
+    ptqc_buffer *buf; // owned
+    uint64_t lead, bytes;
+} pq_far;
+
+ptqc_be_status pq_far_make(const pq_subject *s, uint64_t bytes, uint64_t align,
+                           uint64_t guard, pq_far *out);
+ptqc_be_status pq_far_write(const pq_subject *s, const pq_far *f,
+                            const uint8_t *p);
+ptqc_be_status pq_far_read(const pq_subject *s, const pq_far *f, uint8_t *p);
+void pq_far_free(const pq_subject *s, pq_far *f);
 
 // ---- trial.c --------------------------------------------------------------
 

@@ -14,12 +14,15 @@
 
 static const char usage[] =
     "usage: ptqc-conform PLUGIN.so [--target T] [--list] [--json]\n"
-    "                    [--samples N] [--rule N] [--timeout N]\n"
+    "                    [--samples N] [--rule N] [--part I/N] [--timeout N]\n"
+    "                    [--cache-dir DIR]\n"
     "  --target T   the target to test (default: the plugin's first)\n"
     "  --list       print the rules and stop\n"
     "  --json       print the results as JSON\n"
     "  --samples N  at least N trials of each rule (default 16)\n"
     "  --rule N     only the rule of that number\n"
+    "  --part I/N   only every N-th rule, from the I-th\n"
+    "  --cache-dir  DIR: kernel cache for the plugin (default: none)\n"
     "  --timeout N  seconds a trial may take (default 60)\n";
 
 static bool
@@ -31,6 +34,22 @@ read_number(const char *text, uint32_t most, uint32_t *out)
         return false;
     }
     *out = (uint32_t)n;
+    return true;
+}
+
+// "2/5"
+static bool
+read_part(const char *text, pq_options *o)
+{
+    pq_str head, rest;
+    uint64_t i, n;
+    if (text == NULL || !pq_str_split(pq_str_of(text), '/', &head, &rest) ||
+        !pq_str_to_u64(head, &i) || !pq_str_to_u64(rest, &n) || i < 1 ||
+        i > n || n > PQ_KIT_RULES) {
+        return false;
+    }
+    o->part = (uint32_t)i;
+    o->parts = (uint32_t)n;
     return true;
 }
 
@@ -46,6 +65,10 @@ read_options(char **args, pq_options *o)
             is_good = read_number(args[1], 10000, &o->samples);
         } else if (strcmp(*args, "--rule") == 0) {
             is_good = read_number(args[1], PQ_KIT_RULES, &o->only_rule);
+        } else if (strcmp(*args, "--part") == 0) {
+            is_good = read_part(args[1], o);
+        } else if (strcmp(*args, "--cache-dir") == 0) {
+            is_good = (o->cache_dir = args[1]) != NULL;
         } else if (strcmp(*args, "--timeout") == 0) {
             is_good = read_number(args[1], 86400, &o->seconds);
         } else {

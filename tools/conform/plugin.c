@@ -91,6 +91,14 @@ take_target(void *user, const ptqc_hdr *record)
     return PTQC_BE_OK;
 }
 
+static bool
+has_buffers(const ptqc_plugin_vt *vt)
+{
+    return vt->h.size >= sizeof *vt && vt->buf_alloc != NULL &&
+           vt->buf_free != NULL && vt->buf_write != NULL &&
+           vt->buf_read != NULL;
+}
+
 static ptqc_be_status
 take_device(void *user, const ptqc_hdr *record)
 {
@@ -109,11 +117,19 @@ take_device(void *user, const ptqc_hdr *record)
         complain(search->s, "device %.*s is unusable without a reason",
                  (int)d.id.n, d.id.p);
     }
-    if (!search->found && d.state == PTQC_DEVICE_USABLE &&
-        (d.flags & PTQC_DEVICE_HOST_MEMORY) != 0) {
-        copy_text(search->s->device, sizeof search->s->device, d.id);
-        search->found = true;
+    if (search->found || d.state != PTQC_DEVICE_USABLE) {
+        return PTQC_BE_OK;
     }
+    search->s->is_far = (d.flags & PTQC_DEVICE_HOST_MEMORY) == 0;
+    if (search->s->is_far && !has_buffers(search->s->vt)) {
+        complain(search->s,
+                 "device %.*s has memory of its own, but there is "
+                 "no buf_alloc, buf_free, buf_write, buf_read",
+                 (int)d.id.n, d.id.p);
+        return PTQC_BE_OK;
+    }
+    copy_text(search->s->device, sizeof search->s->device, d.id);
+    search->found = true;
     return PTQC_BE_OK;
 }
 

@@ -71,6 +71,9 @@ take_program(void *user, const ptqc_hdr *record)
     if (record->type == PTQC_REC_CONSTANT) {
         return take_constant(p, record);
     }
+    if (record->type == PTQC_REC_TEXT) {
+        return PTQC_BE_OK; // for people
+    }
     if (record->type != PTQC_REC_BLOB || p->has_blob) {
         return PTQC_BE_INVALID;
     }
@@ -226,6 +229,7 @@ typedef struct pq_exec {
     uint32_t need_count;
     bool has_needs;
     pq_buffer buffers[BINDINGS + 1]; // the last: workspace
+    pq_far fars[BINDINGS + 1];       // of a device with memory of its own
     char *text;
     size_t text_bytes;
 } pq_exec;
@@ -384,21 +388,61 @@ make_buffers(pq_exec *e)
                : wrong(e, "needs asks for a workspace that cannot be");
 }
 
+// Copies of all buffers, on the device.
+static pq_outcome
+copy_up(pq_exec *e)
+{
+    const pq_subject *s = e->run->s;
+    for (uint32_t i = 0; s->is_far && i <= BINDINGS; i++) {
+        uint64_t align =
+            i == BINDINGS ? e->needs.workspace_align : e->buffer_needs[i].align;
+        const pq_buffer *b = &e->buffers[i];
+        if (b->block != NULL &&
+            (pq_far_make(s, b->bytes, align, GUARD, &e->fars[i]) !=
+                 PTQC_BE_OK ||
+             pq_far_write(s, &e->fars[i], b->p) != PTQC_BE_OK)) {
+            return wrong(e, "a buffer of the device cannot be made");
+        }
+    }
+    return PQ_RAN;
+}
+
+static pq_outcome
+copy_down(pq_exec *e)
+{
+    const pq_subject *s = e->run->s;
+    for (uint32_t i = 0; s->is_far && i <= BINDINGS; i++) {
+        if (e->buffers[i].block != NULL &&
+            pq_far_read(s, &e->fars[i], e->buffers[i].p) != PTQC_BE_OK) {
+            return wrong(e, "a buffer of the device cannot be read");
+        }
+    }
+    return PQ_RAN;
+}
+
+static ptqc_binding
+binding_of(const pq_exec *e, uint32_t i)
+{
+    const pq_buffer *b = &e->buffers[i];
+    return e->run->s->is_far ? (ptqc_binding){.buf = e->fars[i].buf,
+                                              .offset = e->fars[i].lead,
+                                              .bytes = b->bytes}
+                             : (ptqc_binding){.host = b->p, .bytes = b->bytes};
+}
+
 static pq_outcome
 submit(pq_exec *e)
 {
     const pq_subject *s = e->run->s;
     ptqc_binding bindings[BINDINGS];
     for (uint32_t i = 0; i < e->binding_count; i++) {
-        bindings[i] = (ptqc_binding){.host = e->buffers[i].p,
-                                     .bytes = e->buffers[i].bytes};
+        bindings[i] = binding_of(e, i);
     }
     const ptqc_submit record = {
         .h = {.size = sizeof record},
         .bindings = bindings,
         .binding_count = e->binding_count,
-        .workspace = {.host = e->buffers[BINDINGS].p,
-                      .bytes = e->buffers[BINDINGS].bytes},
+        .workspace = binding_of(e, BINDINGS),
     };
     ptqc_call call;
     pq_call_init(&call, s->ctx, s->plugin);
@@ -451,6 +495,9 @@ exec_deinit(pq_exec *e)
     if (e->spec != NULL) {
         s->vt->spec_free(e->spec);
     }
+    for (uint32_t i = 0; i <= BINDINGS; i++) {
+        pq_far_free(s, &e->fars[i]);
+    }
     if (e->exe != NULL) {
         s->vt->exe_free(e->exe);
     }
@@ -469,7 +516,9 @@ run_all(pq_exec *e, const pq_program *p)
     }
     pq_outcome outcome = prepare(e, p);
     outcome = outcome == PQ_RAN ? make_buffers(e) : outcome;
+    outcome = outcome == PQ_RAN ? copy_up(e) : outcome;
     outcome = outcome == PQ_RAN ? submit(e) : outcome;
+    outcome = outcome == PQ_RAN ? copy_down(e) : outcome;
     return outcome == PQ_RAN ? compare(e) : outcome;
 }
 

@@ -113,6 +113,13 @@ try_beyond_rules(const pq_options *o, pq_subject *s, pq_board *board)
                   "what check declines, compile refuses");
 }
 
+static bool
+is_wanted(const pq_options *o, uint32_t index)
+{
+    return (o->only_rule == 0 || o->only_rule == index + 1) &&
+           (o->parts == 0 || index % o->parts + 1 == o->part);
+}
+
 // ---- the worker -----------------------------------------------------------
 
 static void
@@ -149,7 +156,7 @@ try_all(const pq_options *o, pq_subject *s, const pq_process *before,
 {
     while (board->next_rule < s->rule_count && !o->is_list) {
         uint32_t index = board->next_rule;
-        if (o->only_rule == 0 || o->only_rule == index + 1) {
+        if (is_wanted(o, index)) {
             try_rule(o, s, index, board);
             check_process(before, board, board->rules[index].name);
         }
@@ -198,6 +205,7 @@ pq_worker(const pq_options *o, pq_board *board)
                                 .alloc_user = &allocations,
                                 .diag = keep_error,
                                 .diag_user = &last,
+                                .cache_dir = o->cache_dir,
                                 .threads = 2};
     pq_subject s = {.allocations = &allocations};
     pq_process before;

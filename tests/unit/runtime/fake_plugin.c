@@ -5,7 +5,12 @@
 //   FAKE_ABI 77         for another version of the ABI
 //   FAKE_NO_SUBMIT      its table lacks a function
 //   FAKE_NO_QUERY       no query function at all
+//   FAKE_FAR            devices with memory of their own, which the host can
+//                       reach through buf_* alone; both are usable; copies are
+//                       told ("up 12", "down 12", "new 12")
+//   FAKE_NO_BUFFERS     its table lacks buf_*
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "ptqc/backend.h"
@@ -26,9 +31,24 @@ ptqc_something_else(void)
 #define FAKE_ABI PTQC_ABI_VERSION
 #endif
 
+#if defined(FAKE_FAR)
+#define FAKE_IS_FAR true
+#else
+#define FAKE_IS_FAR false
+#endif
+
 struct ptqc_instance {
     ptqc_host host;
 };
+
+// Its bytes are hidden from the host by a mask on the address.
+struct ptqc_buffer {
+    const ptqc_host *host;
+    uint64_t bytes;
+    uintptr_t masked;
+};
+
+#define FAKE_MASK ((uintptr_t)0xa5a5a5a5)
 
 struct ptqc_exe {
     const ptqc_host *host;
@@ -82,17 +102,18 @@ static ptqc_be_status
 devices(ptqc_call *call, ptqc_instance *inst, ptqc_sink *sink)
 {
     (void)call;
-    static const char *const ids[] = {"fake:0", "fake:1"};
+    static const char *const ids[] = {FAKE_NAME ":0", FAKE_NAME ":1"};
     ptqc_be_status st = PTQC_BE_OK;
     for (unsigned i = 0; i < 2 && st == PTQC_BE_OK; i++) {
-        const ptqc_device d = {.h = {.size = sizeof d, .type = PTQC_REC_DEVICE},
-                               .id = str_of(ids[i]),
-                               .name = str_of("fake device"),
-                               .target = str_of(FAKE_NAME),
-                               .reason = str_of(i == 0 ? "" : "switched off"),
-                               .state = i == 0 ? PTQC_DEVICE_USABLE
-                                               : PTQC_DEVICE_UNUSABLE,
-                               .flags = PTQC_DEVICE_HOST_MEMORY};
+        const ptqc_device d = {
+            .h = {.size = sizeof d, .type = PTQC_REC_DEVICE},
+            .id = str_of(ids[i]),
+            .name = str_of("fake device"),
+            .target = str_of(FAKE_NAME),
+            .reason = str_of(i == 0 ? "" : "switched off"),
+            .state = i == 0 || FAKE_IS_FAR ? PTQC_DEVICE_USABLE
+                                           : PTQC_DEVICE_UNUSABLE,
+            .flags = FAKE_IS_FAR ? 0 : PTQC_DEVICE_HOST_MEMORY};
         st = inst->host.vt->emit(sink, &d.h);
     }
     return st;
@@ -150,10 +171,12 @@ load(ptqc_call *call, ptqc_instance *inst, ptqc_str device, ptqc_bytes blob,
 {
     const ptqc_host *host = &inst->host;
     fake_blob b;
-    if (device.n < 6 || memcmp(device.p, "fake:0", 6) != 0) {
+    const size_t id_bytes = sizeof FAKE_NAME + 1; // "fake:0"
+    if (device.n < id_bytes ||
+        memcmp(device.p, FAKE_NAME ":", id_bytes - 1) != 0) {
         return say(host, call, PTQC_BE_UNSUPPORTED, "no such device", "");
     }
-    if (device.n > 6) {
+    if (device.n > id_bytes) {
         return say(host, call, PTQC_BE_UNSUPPORTED, "no caps", "");
     }
     if (blob.n != sizeof b || constant_count != 1 || constants[0].n != 4) {
@@ -226,6 +249,19 @@ spec_free(ptqc_spec *s)
     s->exe->host->vt->free(s->exe->host->self, s);
 }
 
+// The bytes of a binding, wherever they are; NULL when it is not of this
+// plugin's kind or not where it has to be.
+static uint8_t *
+bytes_of(const ptqc_binding *b, uint64_t align)
+{
+    if (FAKE_IS_FAR) {
+        bool is_mine = b->host == NULL && b->buf != NULL &&
+                       b->offset + b->bytes <= b->buf->bytes;
+        return is_mine ? (uint8_t *)(b->buf->masked ^ FAKE_MASK) : NULL;
+    }
+    return b->buf == NULL && (uintptr_t)b->host % align == 0 ? b->host : NULL;
+}
+
 __attribute__((unused)) static ptqc_be_status
 submit(ptqc_call *call, ptqc_spec *s, const ptqc_submit *run)
 {
@@ -237,27 +273,100 @@ submit(ptqc_call *call, ptqc_spec *s, const ptqc_submit *run)
     if (run->binding_count != 3 || run->workspace.bytes < 100) {
         return PTQC_BE_INVALID;
     }
+    float *p[3];
     for (unsigned i = 0; i < 3; i++) {
-        if (run->bindings[i].bytes < bytes ||
-            (uintptr_t)run->bindings[i].host % 128 != 0) {
+        p[i] = (float *)(void *)bytes_of(&run->bindings[i], 128);
+        if (run->bindings[i].bytes < bytes || p[i] == NULL) {
             return PTQC_BE_INVALID;
         }
     }
-    memset(run->workspace.host, 0xff, 100);
-    const float *a = run->bindings[0].host, *b = run->bindings[1].host;
-    float *y = run->bindings[2].host;
+    uint8_t *workspace = bytes_of(&run->workspace, 64);
+    if (workspace == NULL) {
+        return PTQC_BE_INVALID;
+    }
+    memset(workspace, 0xff, 100);
+    const float *a = p[0], *b = p[1];
+    float *y = p[2];
     for (uint64_t i = 0; i < s->count; i++) {
         y[i] = s->exe->k * a[i] + b[i];
     }
     if (s->exe->blob.mode == FAKE_STATE) {
-        memcpy(run->bindings[1].host, y, bytes);
+        memcpy(p[1], y, bytes);
     }
     if (run->profile != NULL) {
-        const ptqc_step_profile p = {str_of("muladd"), 7, 2 * s->count, bytes};
-        run->profile(run->profile_user, &p);
+        const ptqc_step_profile row = {str_of("muladd"), 7, 2 * s->count,
+                                       bytes};
+        run->profile(run->profile_user, &row);
     }
     return PTQC_BE_OK;
 }
+
+// ---- memory of its own -----------------------------------------------------
+
+#if defined(FAKE_FAR)
+static void
+tell(const ptqc_host *host, ptqc_call *call, const char *what, uint64_t bytes)
+{
+    char text[64];
+    int n =
+        snprintf(text, sizeof text, "%s %llu", what, (unsigned long long)bytes);
+    const ptqc_diag d = {.h = {.size = sizeof d, .type = PTQC_REC_DIAG},
+                         .severity = PTQC_SEV_WARNING,
+                         .text = {text, (uint64_t)n}};
+    host->vt->diag(call, &d);
+}
+
+__attribute__((unused)) static ptqc_be_status
+buf_alloc(ptqc_call *call, ptqc_instance *inst, ptqc_str device, uint64_t bytes,
+          uint64_t align, ptqc_buffer **out)
+{
+    (void)device;
+    const ptqc_host_vt *vt = inst->host.vt;
+    ptqc_buffer *b = vt->alloc(inst->host.self, sizeof *b, 16);
+    void *p = vt->alloc(inst->host.self, bytes, align);
+    if (b == NULL || p == NULL) {
+        vt->free(inst->host.self, b);
+        vt->free(inst->host.self, p);
+        return PTQC_BE_RESOURCE;
+    }
+    memset(p, 0, bytes);
+    *b = (ptqc_buffer){&inst->host, bytes, (uintptr_t)p ^ FAKE_MASK};
+    tell(&inst->host, call, "new", bytes);
+    *out = b;
+    return PTQC_BE_OK;
+}
+
+__attribute__((unused)) static void
+buf_free(ptqc_buffer *b)
+{
+    const ptqc_host *host = b->host;
+    host->vt->free(host->self, (void *)(b->masked ^ FAKE_MASK));
+    host->vt->free(host->self, b);
+}
+
+__attribute__((unused)) static ptqc_be_status
+buf_write(ptqc_call *call, ptqc_buffer *b, uint64_t offset, ptqc_bytes from)
+{
+    if (offset + from.n > b->bytes) {
+        return PTQC_BE_INVALID;
+    }
+    memcpy((uint8_t *)(b->masked ^ FAKE_MASK) + offset, from.p, from.n);
+    tell(b->host, call, "up", from.n);
+    return PTQC_BE_OK;
+}
+
+__attribute__((unused)) static ptqc_be_status
+buf_read(ptqc_call *call, ptqc_buffer *b, uint64_t offset, void *to,
+         uint64_t bytes)
+{
+    if (offset + bytes > b->bytes) {
+        return PTQC_BE_INVALID;
+    }
+    memcpy(to, (uint8_t *)(b->masked ^ FAKE_MASK) + offset, bytes);
+    tell(b->host, call, "down", bytes);
+    return PTQC_BE_OK;
+}
+#endif
 
 static const ptqc_plugin_vt functions = {
     .h = {.size = sizeof(ptqc_plugin_vt), .type = PTQC_REC_PLUGIN_VT},
@@ -277,6 +386,12 @@ static const ptqc_plugin_vt functions = {
     .submit = NULL,
 #else
     .submit = submit,
+#endif
+#if defined(FAKE_FAR) && !defined(FAKE_NO_BUFFERS)
+    .buf_alloc = buf_alloc,
+    .buf_free = buf_free,
+    .buf_write = buf_write,
+    .buf_read = buf_read,
 #endif
 };
 

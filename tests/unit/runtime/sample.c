@@ -9,13 +9,16 @@
 
 // ---- the interface block ----------------------------------------------------
 
+#define VALUES (2 + SAMPLE_STEPS_MAX)
+
+// Values a, b, y, and for chains more behind them.
 typedef struct sample_block {
     ptqc_gb_header header;
-    char strings[8]; // "n" "a" "b" "y"
+    char strings[16]; // "n" "a" "b" "y" ...
     ptqc_gb_symbol symbols[1];
     ptqc_gb_dim dims[2];   // n, 3
     uint32_t dim_lists[2]; // [n, 3]
-    ptqc_gb_value values[3];
+    ptqc_gb_value values[VALUES];
     uint32_t inputs[2];
     uint32_t outputs[2]; // one, and padding
     uint32_t states[2];  // b, of FAKE_STATE, and padding
@@ -43,7 +46,7 @@ set_sections(sample_block *b)
         b->header.sections[i] =
             (ptqc_gb_section){sizeof b->header, 0, strides[i]};
     }
-    SECTION(PTQC_GB_STRINGS, strings, 4);
+    SECTION(PTQC_GB_STRINGS, strings, 10);
     SECTION(PTQC_GB_SYMBOLS, symbols, 1);
     SECTION(PTQC_GB_DIMS, dims, 2);
     SECTION(PTQC_GB_DIM_LISTS, dim_lists, 2);
@@ -66,12 +69,12 @@ pq_sample_iface(ptqc_ctx *ctx, size_t *out_count)
     b->header.total_bytes = sizeof *b;
     b->header.section_count = PTQC_GB_SECTION_COUNT;
     set_sections(b);
-    memcpy(b->strings, "naby", 4);
+    memcpy(b->strings, "nabyxwvuts", 10);
     b->symbols[0] = (ptqc_gb_symbol){{0, 1}, 1, 64, 1};
     b->dims[0] = (ptqc_gb_dim){.op = PTQC_GB_DIM_SYMBOL};
     b->dims[1] = (ptqc_gb_dim){.op = PTQC_GB_DIM_CONST, .value = SAMPLE_INNER};
     b->dim_lists[1] = 1;
-    for (uint32_t i = 0; i < 3; i++) {
+    for (uint32_t i = 0; i < VALUES; i++) {
         b->values[i] = (ptqc_gb_value){.name = {i + 1, 1},
                                        .dtype = PTQC_F32,
                                        .rank = 2,
@@ -159,6 +162,61 @@ pq_sample_artifact(ptqc_ctx *ctx, const char *plugin, fake_mode mode,
     pq_container *c = NULL;
     void *bytes = NULL;
     assert_int_equal(pq_sample_container(ctx, plugin, mode, &c), PTQC_OK);
+    assert_int_equal(pq_container_finish_memory(c, &bytes, out_count), PTQC_OK);
+    pq_container_destroy(c);
+    return bytes;
+}
+
+// ---- chains -----------------------------------------------------------------
+
+static void
+fill_chain(pq_container *c, ptqc_ctx *ctx, const char *const *plugins,
+           uint32_t count)
+{
+    static const float k = SAMPLE_K;
+    uint32_t constant;
+    size_t n;
+    fake_blob blob = {FAKE_MAGIC, FAKE_HONEST, SAMPLE_INNER, 0};
+    sample_block *iface = pq_sample_iface(ctx, &n);
+    assert_non_null(iface);
+    iface->header.sections[PTQC_GB_VALUES].count = 2 + count;
+    iface->outputs[0] = 1 + count;
+    assert_int_equal(pq_container_set_iface(c, iface, n), PTQC_OK);
+    pq_free(ctx, iface);
+    assert_int_equal(pq_container_set_meta(c, PQ_STR(SAMPLE_META)), PTQC_OK);
+    assert_int_equal(pq_container_add_constant(c, &k, sizeof k, &constant),
+                     PTQC_OK);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t inputs[] = {i == 0 ? 0 : 1 + i, 1};
+        const uint32_t outputs[] = {2 + i}, dims[] = {0};
+        pq_program_desc desc = {.plugin = pq_str_of(plugins[i]),
+                                .target = pq_str_of(plugins[i]),
+                                .blob = &blob,
+                                .blob_bytes = sizeof blob,
+                                .constants = &constant,
+                                .constant_count = 1,
+                                .entry_count = 1};
+        pq_step_desc step = {.inputs = inputs,
+                             .outputs = outputs,
+                             .input_count = 2,
+                             .output_count = 1,
+                             .dims = dims,
+                             .dim_count = 1};
+        assert_int_equal(pq_container_add_program(c, &desc, &step.program),
+                         PTQC_OK);
+        assert_int_equal(pq_container_add_step(c, &step), PTQC_OK);
+    }
+}
+
+void *
+pq_sample_chain(ptqc_ctx *ctx, const char *const *plugins, uint32_t count,
+                size_t *out_count)
+{
+    pq_container *c = NULL;
+    void *bytes = NULL;
+    assert_true(count <= SAMPLE_STEPS_MAX);
+    assert_int_equal(pq_container_create(ctx, &c), PTQC_OK);
+    fill_chain(c, ctx, plugins, count);
     assert_int_equal(pq_container_finish_memory(c, &bytes, out_count), PTQC_OK);
     pq_container_destroy(c);
     return bytes;

@@ -28,4 +28,10 @@ PTQC_MUST_USE ptqc_status pq_sample_container(ptqc_ctx *ctx, const char *plugin,
 void *pq_sample_artifact(ptqc_ctx *ctx, const char *plugin, fake_mode mode,
                          size_t *out_count);
 
+// Several programs one after the other: x0 = a, x(i+1) = k * x(i) + b in the
+// i-th plugin; the last x is the output. In memory, as above.
+#define SAMPLE_STEPS_MAX 6u
+void *pq_sample_chain(ptqc_ctx *ctx, const char *const *plugins, uint32_t count,
+                      size_t *out_count);
+
 #endif

@@ -21,10 +21,14 @@ if(PTQC_TESTS)
   ptqc_fake_plugin(skew FAKE_ABI=77)
   ptqc_fake_plugin(hollow FAKE_NO_SUBMIT)
   ptqc_fake_plugin(mute FAKE_NO_QUERY)
+  ptqc_fake_plugin(far FAKE_FAR)
+  ptqc_fake_plugin(farther FAKE_FAR)
+  ptqc_fake_plugin(handless FAKE_FAR FAKE_NO_BUFFERS)
   add_library(pq_runtime_samples STATIC
     ${CMAKE_SOURCE_DIR}/tests/unit/runtime/sample.c)
   target_link_libraries(pq_runtime_samples PUBLIC pq_runtime cmocka)
   target_compile_definitions(pq_runtime_samples PUBLIC
     PTQC_FAKE_DIR="${PTQC_FAKE_DIR}")
-  add_dependencies(pq_runtime_samples fake_fake fake_skew fake_hollow fake_mute)
+  add_dependencies(pq_runtime_samples fake_fake fake_skew fake_hollow fake_mute
+    fake_far fake_farther fake_handless)
 endif()

@@ -309,9 +309,10 @@ plugin_run_at(const plugin_run *run, const char *target, pq_pool *pool)
     return good;
 }
 
+// The graph and its block.
 static inline void
-plugin_make_run(ptqc_ctx *ctx, const pq_test_sink *sink, const plugin_case *c,
-                plugin_run *run)
+plugin_parse_run(ptqc_ctx *ctx, const pq_test_sink *sink, const plugin_case *c,
+                 plugin_run *run)
 {
     char *text = malloc(PLUGIN_TEXT_BYTES);
     assert_non_null(text);
@@ -328,6 +329,13 @@ plugin_make_run(ptqc_ctx *ctx, const pq_test_sink *sink, const plugin_case *c,
     size_t count;
     assert_int_equal(pq_block_write(run->g, NULL, &bytes, &count), PTQC_OK);
     run->block = (ptqc_bytes){bytes, count};
+}
+
+static inline void
+plugin_make_run(ptqc_ctx *ctx, const pq_test_sink *sink, const plugin_case *c,
+                plugin_run *run)
+{
+    plugin_parse_run(ctx, sink, c, run);
     pq_test_random r = pq_test_random_seed(5);
     run->input_count = pq_graph_input_count(run->g);
     run->output_count = pq_graph_output_count(run->g);
@@ -344,7 +352,7 @@ plugin_make_run(ptqc_ctx *ctx, const pq_test_sink *sink, const plugin_case *c,
     pq_runner *runner;
     plugin_want want = {run->g, run->wants};
     assert_int_equal(pq_interp_make(ctx, run->g, NULL, 0, &runner), PTQC_OK);
-    st = runner->run(runner, run->inputs, plugin_observe, &want);
+    ptqc_status st = runner->run(runner, run->inputs, plugin_observe, &want);
     if (st != PTQC_OK) {
         print_error("%s: %s\n", c->name, sink->text);
     }

@@ -1,16 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Workspace plan of a specialization: every temporary lives from the first
-// step that writes it to the last that reads it; large ones are placed first,
-// each at the lowest offset where nothing alive at the same time lies. An
-// output may take over the place of an input that ends with its step.
-#include "backends/kgen/say.h"
-#include "base/checked.h"
-#include "spec.h"
+// Where temporaries lie (plan.h).
+#include <stdbool.h>
 
-#define ALIGN ((uint64_t)64)
-// Kernels may read (never write) a vector beyond the end.
-#define GUARD ((uint64_t)64)
+#include "plan.h"
+#include "say.h"
 
 typedef struct item {
     uint32_t value; // root
@@ -22,7 +16,7 @@ typedef struct item {
 
 typedef struct plan {
     const pq_kg_entry *e;
-    ptqc_spec *spec;
+    const pq_kg_plan_desc *desc;
     item *items;
     uint32_t count;
     uint32_t *item_of; // [value_count], item + 1; 0 = none
@@ -39,7 +33,7 @@ note_use(plan *p, uint32_t value, uint32_t step)
         p->items[p->count] = (item){
             .value = root,
             .first = step,
-            .bytes = (uint64_t)p->spec->shapes[root].bytes,
+            .bytes = (uint64_t)p->desc->shapes[root].bytes,
         };
         p->item_of[root] = ++p->count;
     }
@@ -100,7 +94,7 @@ static void
 merge_step(plan *p, uint32_t index)
 {
     const pq_kg_step *s = &p->e->steps[index];
-    uint32_t mask = p->spec->steps[index].op.inplace;
+    uint32_t mask = p->desc->inplace != NULL ? p->desc->inplace[index] : 0;
     if (mask == 0 || s->output_count == 0) {
         return;
     }
@@ -130,6 +124,14 @@ alive_together(const item *a, const item *b)
     return a->first <= b->last && b->first <= a->last;
 }
 
+// From the beginning of an item to where another may begin.
+static uint64_t
+span_of(const plan *p, const item *it)
+{
+    uint64_t align = p->desc->align;
+    return (it->bytes + p->desc->guard + align - 1) & ~(align - 1);
+}
+
 // Lowest aligned offset where `it` fits beside the placed items.
 static uint64_t
 find_offset(const plan *p, const item *it)
@@ -141,9 +143,9 @@ find_offset(const plan *p, const item *it)
         for (uint32_t i = 0; i < p->count; i++) {
             const item *o = &p->items[i];
             if (o->placed && alive_together(o, it) &&
-                at < o->offset + o->bytes + GUARD &&
-                o->offset < at + it->bytes + GUARD) {
-                at = (o->offset + o->bytes + GUARD + ALIGN - 1) & ~(ALIGN - 1);
+                at < o->offset + span_of(p, o) &&
+                o->offset < at + span_of(p, it)) {
+                at = o->offset + span_of(p, o);
                 moved = true;
             }
         }
@@ -165,7 +167,22 @@ largest_left(plan *p)
     return best;
 }
 
-static void
+// Whether the sum of all items is a number: then every offset is.
+static bool
+fits(const plan *p)
+{
+    uint64_t left = (uint64_t)1 << 62;
+    for (uint32_t i = 0; i < p->count; i++) {
+        uint64_t span = span_of(p, &p->items[i]);
+        if (span > left) {
+            return false;
+        }
+        left -= span;
+    }
+    return true;
+}
+
+static uint64_t
 place_all(plan *p)
 {
     uint64_t end = 0;
@@ -173,31 +190,36 @@ place_all(plan *p)
     while (it != NULL) {
         it->offset = find_offset(p, it);
         it->placed = true;
-        end = it->offset + it->bytes + GUARD > end
-                  ? it->offset + it->bytes + GUARD
-                  : end;
+        uint64_t behind = it->offset + span_of(p, it);
+        end = behind > end ? behind : end;
         it = largest_left(p);
     }
-    for (uint32_t i = 0; i < p->count; i++) {
-        p->spec->offsets[p->items[i].value] = head_of(p, &p->items[i])->offset;
-    }
-    p->spec->temp_bytes = end;
+    return end;
 }
 
 ptqc_be_status
-pq_spec_plan(ptqc_call *call, ptqc_spec *spec)
+pq_kg_plan_workspace(const pq_kg_teller *t, pq_mem *mem,
+                     const pq_kg_plan_desc *desc, uint64_t *out_offsets,
+                     uint64_t *out_bytes)
 {
-    plan p = {.e = spec->entry, .spec = spec};
-    p.items = pq_mem_array(&spec->mem, p.e->value_count, sizeof *p.items);
-    p.item_of = pq_mem_array(&spec->mem, p.e->value_count, sizeof *p.item_of);
+    plan p = {.e = desc->entry, .desc = desc};
+    p.items = pq_mem_array(mem, p.e->value_count, sizeof *p.items);
+    p.item_of = pq_mem_array(mem, p.e->value_count, sizeof *p.item_of);
     if (p.items == NULL || p.item_of == NULL) {
-        return pq_kg_fail(spec->exe->host, call, PTQC_BE_RESOURCE,
-                          "cpu: out of memory");
+        return pq_kg_fail(t->host, t->call, PTQC_BE_RESOURCE,
+                          "%s: out of memory", t->name);
     }
     collect(&p);
     for (uint32_t i = 0; i < p.e->step_count; i++) {
         merge_step(&p, i);
     }
-    place_all(&p);
+    if (!fits(&p)) {
+        return pq_kg_fail(t->host, t->call, PTQC_BE_RESOURCE,
+                          "%s: workspace too large", t->name);
+    }
+    *out_bytes = place_all(&p);
+    for (uint32_t i = 0; i < p.count; i++) {
+        out_offsets[p.items[i].value] = head_of(&p, &p.items[i])->offset;
+    }
     return PTQC_BE_OK;
 }

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Putting a kernel's text together (module.h). What differs between languages
+// is the prelude, and the declarations in here.
+#include "module.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CAREFUL_SPEC 1u // constant of exact.kg
+
+void
+pq_kg_module_decline(pq_kg_module *m, const char *why)
+{
+    if (m->st == PTQC_BE_OK) {
+        m->st = PTQC_BE_UNSUPPORTED;
+        m->why = why;
+    }
+}
+
+void
+pq_kg_module_no_memory(pq_kg_module *m)
+{
+    if (m->st == PTQC_BE_OK) {
+        m->st = PTQC_BE_RESOURCE;
+        m->why = "out of memory";
+    }
+}
+
+void
+pq_kg_module_name(pq_kg_module *m, const char *format, ...)
+{
+    char name[160];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(name, sizeof name, format, args);
+    va_end(args);
+    pq_kg_text_add(&m->name, "%s", name);
+}
+
+void
+pq_kg_module_buffer(pq_kg_module *m, uint32_t arg, const char *name,
+                    uint32_t flags)
+{
+    uint32_t i = m->out->buffer_count;
+    if (i >= PQ_KG_BUFFERS_MAX) {
+        pq_kg_module_decline(m, "too many operands for one kernel");
+        return;
+    }
+    bool writes = (flags & PQ_KG_WRITES) != 0;
+    m->out->buffers[i] = (pq_kg_buffer){.arg = arg, .is_written = writes};
+    m->out->buffer_count = i + 1;
+    const char *access = writes ? "" : "readonly ";
+    pq_kg_text_add(&m->storage,
+                   "layout(std430, binding = %u) %sbuffer Buffer%u\n"
+                   "{\n    u32 %s[];\n};\n",
+                   i, access, i, name);
+    if ((flags & PQ_KG_WIDE) != 0) {
+        pq_kg_text_add(&m->storage,
+                       "layout(std430, binding = %u) %sbuffer Buffer%uWide\n"
+                       "{\n    u32x4 %s4[];\n};\n",
+                       i, access, i, name);
+    }
+}
+
+void
+pq_kg_module_word(pq_kg_module *m, const char *name)
+{
+    pq_kg_text_add(&m->names, "#define %s W(%uu)\n", name, m->word_count);
+    m->word_count++;
+}
+
+void
+pq_kg_module_words(pq_kg_module *m, const char *name, uint32_t count)
+{
+    pq_kg_text_add(&m->names, "#define %s(i) W(%uu + (i))\n", name,
+                   m->word_count);
+    m->word_count += count;
+}
+
+void
+pq_kg_module_spec(pq_kg_module *m, const char *name)
+{
+    m->spec_count++;
+    pq_kg_text_add(&m->constants,
+                   "layout(constant_id = %u) const u32 %s = 1u;\n",
+                   CAREFUL_SPEC + m->spec_count, name);
+}
+
+void
+pq_kg_module_define(pq_kg_module *m, const char *name, const char *format, ...)
+{
+    char value[256];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(value, sizeof value, format, args);
+    va_end(args);
+    pq_kg_text_add(&m->names, "#define %s %s\n", name, value);
+}
+
+void
+pq_kg_module_shared(pq_kg_module *m, const char *type, const char *name,
+                    uint32_t count)
+{
+    pq_kg_text_add(&m->storage, "shared %s %s[%u];\n", type, name, count);
+}
+
+void
+pq_kg_module_array(pq_kg_module *m, const char *type, const char *name,
+                   const char *count)
+{
+    pq_kg_text_add(&m->storage, "shared %s %s[%s];\n", type, name, count);
+}
+
+void
+pq_kg_module_body(pq_kg_module *m, const char *skeleton)
+{
+    m->skeleton = skeleton;
+}
+
+void
+pq_kg_module_hook(pq_kg_module *m, const char *name, const char *text)
+{
+    if (m->hook_count >= PQ_KG_HOOKS_MAX) {
+        pq_kg_module_decline(m, "too many hooks");
+        return;
+    }
+    m->hooks[m->hook_count] = (pq_kg_hook){name, text};
+    m->hook_count++;
+}
+
+const char *
+pq_kg_module_text(pq_kg_module *m, const pq_kg_text *t)
+{
+    const char *p = pq_kg_text_get(t);
+    if (p == NULL) {
+        pq_kg_module_no_memory(m);
+    }
+    return p;
+}
+
+// ---- the body --------------------------------------------------------------
+
+static const char *
+find_hook(const pq_kg_module *m, const char *name, size_t n)
+{
+    for (uint32_t i = 0; i < m->hook_count; i++) {
+        if (strlen(m->hooks[i].name) == n &&
+            memcmp(m->hooks[i].name, name, n) == 0) {
+            return m->hooks[i].text;
+        }
+    }
+    return NULL;
+}
+
+// One line of the skeleton: a hook, or text.
+static void
+add_line(pq_kg_module *m, pq_kg_text *t, const char *line, size_t n)
+{
+    size_t indent = 0;
+    while (indent < n && line[indent] == ' ') {
+        indent++;
+    }
+    bool is_hook = indent < n && line[indent] == '@';
+    if (is_hook) {
+        const char *text = find_hook(m, line + indent + 1, n - indent - 1);
+        if (text == NULL) {
+            pq_kg_module_decline(m, "skeleton with an unknown hook");
+            return;
+        }
+        pq_kg_text_indented(t, text, (uint32_t)indent + 4);
+        return;
+    }
+    bool is_bare = n == 0 || line[0] == '#';
+    pq_kg_text_add(t, "%*s", is_bare ? 0 : 4, "");
+    pq_kg_text_bytes(t, line, (uint32_t)n);
+    pq_kg_text_bytes(t, "\n", 1);
+}
+
+static void
+add_body(pq_kg_module *m, pq_kg_text *t)
+{
+    pq_kg_text_add(t, "void main()\n{\n");
+    const char *p = m->skeleton;
+    while (p != NULL && *p != '\0') {
+        const char *end = strchr(p, '\n');
+        size_t n = end != NULL ? (size_t)(end - p) : strlen(p);
+        add_line(m, t, p, n);
+        p += n + (end != NULL ? 1 : 0);
+    }
+    pq_kg_text_add(t, "}\n");
+}
+
+// ---- as a whole ------------------------------------------------------------
+
+static void
+add_words(pq_kg_module *m, pq_kg_text *t)
+{
+    if (m->word_count > PQ_KG_WORDS_MAX) {
+        m->out->has_table = true;
+        pq_kg_text_add(t,
+                       "layout(std430, binding = %u) readonly buffer Table\n"
+                       "{\n    u32 table[];\n};\n#define W(i) table[i]\n",
+                       m->out->buffer_count);
+    } else if (m->word_count > 0) {
+        pq_kg_text_add(t,
+                       "layout(push_constant, std430) uniform Words\n"
+                       "{\n    u32 words[%u];\n};\n#define W(i) words[i]\n",
+                       m->word_count);
+    }
+}
+
+ptqc_be_status
+pq_kg_module_finish(pq_kg_module *m)
+{
+    pq_kg_text t = {.mem = m->mem};
+    const char *name = pq_kg_module_text(m, &m->name);
+    pq_kg_text_add(&t,
+                   "#version 450\n"
+                   "#extension GL_EXT_control_flow_attributes : enable\n"
+                   "// %s\n",
+                   name != NULL ? name : "");
+    pq_kg_text_add(&t, "%s\n", pq_kg_text_prelude_glsl);
+    pq_kg_text_add(&t, "layout(local_size_x_id = 0) in;\n"
+                       "layout(constant_id = 1) const u32 CAREFUL = 0u;\n");
+    const pq_kg_text *parts[] = {&m->constants, &m->storage, &m->names};
+    const char *texts[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        texts[i] = pq_kg_module_text(m, parts[i]);
+    }
+    if (m->st != PTQC_BE_OK) {
+        return m->st;
+    }
+    pq_kg_text_add(&t, "%s\n%s", texts[0], pq_kg_text_access);
+    uint32_t uses = m->uses;
+    if ((uses & PQ_KG_USES_MATH) != 0) {
+        uses |= PQ_KG_USES_VALUES | PQ_KG_USES_EXACT;
+    }
+    const char *const libraries[] = {pq_kg_text_values, pq_kg_text_exact,
+                                     pq_kg_text_math, pq_kg_text_blocks,
+                                     pq_kg_text_rows};
+    for (uint32_t i = 0; i < 5; i++) {
+        if ((uses >> i & 1) != 0) {
+            pq_kg_text_add(&t, "\n%s", libraries[i]);
+        }
+    }
+    pq_kg_text_add(&t, "\n// ---- %s\n\n%s", name, texts[1]);
+    add_words(m, &t);
+    pq_kg_text_add(&t, "%s\n", texts[2]);
+    add_body(m, &t);
+    m->out->name = name;
+    m->out->text = pq_kg_module_text(m, &t);
+    m->out->text_bytes = t.count;
+    return m->st;
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Lowering for devices with kernels as text (kernel.h): constant weights in
+// the planar layout, sums with an expression behind them. A plugin's
+// pq_kg_device takes the ops, the embedding and pq_planar_refuse from here.
+#ifndef PTQC_BACKENDS_KGEN_PLANAR_LOWER_H
+#define PTQC_BACKENDS_KGEN_PLANAR_LOWER_H
+
+#include "kernel.h"
+#include "lower.h"
+#include "planar.h"
+
+// Ops with constant weights, matmul of two results too: pq_kg_device.ops.
+#define PQ_PLANAR_OPS                                                          \
+    {"matmul", pq_planar_matmul}, {"conv", pq_planar_conv},                    \
+    {                                                                          \
+        "conv_transpose", pq_planar_conv                                       \
+    }
+
+void pq_planar_matmul(pq_lower *l);
+void pq_planar_conv(pq_lower *l);
+// pq_kg_device.embedding.
+bool pq_planar_embedding(pq_lower *l);
+
+// For pq_kg_device.refuse: makes the text of the step's kernel and forgets it.
+const char *pq_planar_refuse(pq_lower *l, const pq_kg_step *step,
+                             const pq_kg_dialect *dialect);
+
+// The step as a job for kernel.h: operands in `tensors`, which has room for
+// all of the step's, and `args`. shapes: of the entry's values (plan.h); NULL:
+// dims are not known. dims: of the entry's dim expressions, or NULL.
+struct pq_kg_shape;
+void pq_kg_job_of(const pq_kg_entry *entry, const pq_kg_step *step,
+                  const struct pq_kg_shape *shapes, const int64_t *dims,
+                  pq_kg_tensor *tensors, const pq_kg_tensor **args,
+                  pq_kg_job *out);
+
+// ---- shared by the families ------------------------------------------------
+
+// A matrix of weights on the device.
+typedef struct pq_planar_weights {
+    pq_kg_weight format;
+    int64_t k, n, segment;
+    pq_kg_scales form;
+    uint32_t value, scales; // program values; PQ_KG_NONE: no scales
+} pq_planar_weights;
+
+// The constant matrix gv. is_integer: codes whose factors follow in the
+// expression (scales are NONE, or ZERO when `zeros` [n] is not NULL). Sticky.
+void pq_planar_weights_use(pq_lower *l, uint32_t gv, bool trans,
+                           bool is_integer, const int32_t *zeros,
+                           pq_planar_weights *out);
+// A value as floats: as it lies when it is that, else dequantized.
+pq_ref pq_planar_use_float(pq_lower *l, uint32_t gv, const uint8_t *perm);
+// [count] 4-byte elements as a program value; PQ_KG_NONE when values is NULL.
+uint32_t pq_planar_array(pq_lower *l, uint32_t dtype, const void *values,
+                         int64_t count);
+// The zero points of rows, form ZERO; or form NONE when there are none.
+uint32_t pq_planar_zeros(pq_lower *l, const int32_t *zeros, int64_t n,
+                         pq_kg_scales *out_form);
+
+#endif

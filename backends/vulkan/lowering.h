@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the shared lowering (backends/kgen/) is told about Vulkan devices, and
+// the kernels of its steps as text.
+#ifndef PTQC_BACKENDS_VULKAN_LOWERING_H
+#define PTQC_BACKENDS_VULKAN_LOWERING_H
+
+#include "backends/kgen/kernel.h"
+#include "backends/kgen/lower.h"
+
+extern const pq_kg_device pq_vk_lowering;
+
+// The text of a step of the entry (as pq_kg_source_of).
+ptqc_be_status pq_vk_source(pq_mem *mem, const pq_kg_entry *entry,
+                            const pq_kg_step *step, pq_kg_source *out,
+                            const char **out_why);
+
+#endif

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Depthwise convolution on a device against scalar sums.
+#include "backends/kgen/expr.h"
+#include "kernel_host.h"
+
+typedef struct depthwise_case {
+    bool has_codes;
+    int64_t batch, c, multiplier, in[2], kernel[2], stride[2], dilation[2],
+        pad[2];
+} depthwise_case;
+
+#define PAD_CODE 7
+
+static double
+reference(const depthwise_case *c, const double *x, const double *w,
+          int64_t pixel, const int64_t out[2], int64_t oc, double *out_size)
+{
+    int64_t o[2] = {pixel / out[1] % out[0], pixel % out[1]};
+    int64_t n = pixel / out[1] / out[0], rows = c->c * c->multiplier;
+    double sum = 0, size = 0;
+    for (int64_t t = 0; t < c->kernel[0] * c->kernel[1]; t++) {
+        int64_t h =
+            o[0] * c->stride[0] - c->pad[0] + t / c->kernel[1] * c->dilation[0];
+        int64_t v =
+            o[1] * c->stride[1] - c->pad[1] + t % c->kernel[1] * c->dilation[1];
+        double value = c->has_codes ? PAD_CODE : 0.0;
+        if (h >= 0 && h < c->in[0] && v >= 0 && v < c->in[1]) {
+            value = x[((n * c->in[0] + h) * c->in[1] + v) * c->c +
+                      oc / c->multiplier];
+        }
+        sum += value * w[t * rows + oc];
+        size += fabs(value * w[t * rows + oc]);
+    }
+    *out_size = size;
+    return sum;
+}
+
+// y = sum (f32, i32), or u8: clip(sum >> nothing) + 3, to see narrow stores.
+static void
+check(const depthwise_case *c, bool is_narrow)
+{
+    pq_test_random r = pq_test_random_seed((uint64_t)c->c);
+    int64_t out[2], rows = c->c * c->multiplier;
+    for (int i = 0; i < 2; i++) {
+        out[i] = (c->in[i] + 2 * c->pad[i] -
+                  ((c->kernel[i] - 1) * c->dilation[i] + 1)) /
+                     c->stride[i] +
+                 1;
+    }
+    int64_t taps = c->kernel[0] * c->kernel[1];
+    int64_t xs = c->batch * c->in[0] * c->in[1] * c->c;
+    int64_t ys = c->batch * out[0] * out[1] * rows;
+    int64_t element = c->has_codes ? 1 : 4;
+    int64_t row_bytes = (rows * element + 3) / 4 * 4;
+    uint8_t *x = calloc((size_t)xs, 4), *y = calloc((size_t)ys, 4);
+    uint8_t *w = calloc((size_t)(taps * row_bytes), 1);
+    double *x_real = calloc((size_t)xs, sizeof *x_real);
+    double *w_real = calloc((size_t)(taps * rows), sizeof *w_real);
+    for (int64_t i = 0; i < xs; i++) {
+        float f = pq_test_random_f32(&r, -1, 1);
+        x[element * i] = (uint8_t)pq_test_random_int(&r, 0, 255);
+        x_real[i] = c->has_codes ? (double)x[i] : (double)f;
+        if (!c->has_codes) {
+            memcpy(x + 4 * i, &f, 4);
+        }
+    }
+    for (int64_t i = 0; i < taps * rows; i++) {
+        float f = pq_test_random_f32(&r, -1, 1);
+        int8_t code = (int8_t)pq_test_random_int(&r, -128, 127);
+        w_real[i] = c->has_codes ? (double)code : (double)f;
+        memcpy(w + i / rows * row_bytes + i % rows * element,
+               c->has_codes ? (void *)&code : &f, (size_t)element);
+    }
+    uint32_t sum = c->has_codes ? PTQC_I32 : PTQC_F32;
+    kernel_step s = {.kind = PQ_STEP_PLANAR_DEPTHWISE};
+    kernel_in(&s, c->has_codes ? PTQC_U8 : PTQC_F32,
+              KERNEL_DIMS(c->batch, c->in[0], c->in[1], c->c), x);
+    kernel_in(&s, PTQC_U8, KERNEL_DIMS(taps * row_bytes), w);
+    kernel_absent(&s);
+    kernel_out(&s, is_narrow ? PTQC_U8 : sum,
+               KERNEL_DIMS(c->batch, out[0], out[1], rows), y);
+    const int64_t own[] = {2,
+                           c->c,
+                           c->c,
+                           rows,
+                           1,
+                           c->kernel[0],
+                           c->kernel[1],
+                           1,
+                           c->stride[0],
+                           c->stride[1],
+                           1,
+                           c->dilation[0],
+                           c->dilation[1],
+                           0,
+                           c->pad[0],
+                           c->pad[1],
+                           c->has_codes ? PQ_KG_WEIGHT_I8 : PQ_KG_WEIGHT_F32,
+                           0,
+                           PAD_CODE,
+                           PQ_KG_SCALES_NONE,
+                           is_narrow ? 2 : 1,
+                           0,
+                           is_narrow ? 1 : 0,
+                           4,
+                           kernel_op(PQ_EXPR_LOAD, sum, 0, 0, 0, 0)};
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
+        kernel_param(&s, own[i]);
+    }
+    if (is_narrow) {
+        kernel_param(&s, kernel_op(PQ_EXPR_CAST, PTQC_U8, 0, 0, 0, 0));
+    }
+    kernel_run(&s);
+    for (int64_t i = 0; i < ys; i++) {
+        double size;
+        double want =
+            reference(c, x_real, w_real, i / rows, out, i % rows, &size);
+        double got,
+            bound = c->has_codes ? 0.0 : 2.0 * (double)taps * 0x1p-24 * size;
+        if (is_narrow) {
+            got = (double)y[i];
+            want = (double)(uint8_t)(int64_t)want;
+        } else if (c->has_codes) {
+            int32_t whole;
+            memcpy(&whole, y + 4 * i, 4);
+            got = (double)whole;
+        } else {
+            float real;
+            memcpy(&real, y + 4 * i, 4);
+            got = (double)real;
+        }
+        if (!(fabs(got - want) <= bound)) {
+            fail_msg("[%lld]: %.9g, want %.9g", (long long)i, got, want);
+        }
+    }
+    void *all[] = {x, y, w, x_real, w_real};
+    for (size_t i = 0; i < 5; i++) {
+        free(all[i]);
+    }
+}
+
+static void
+test_depthwise(void **state)
+{
+    (void)state;
+    static const depthwise_case cases[] = {
+        {false, 1, 8, 1, {5, 6}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+        {false, 2, 5, 2, {7, 4}, {3, 2}, {2, 1}, {2, 1}, {1, 0}},
+        {true, 1, 8, 1, {5, 6}, {3, 3}, {1, 2}, {1, 1}, {1, 1}},
+        {true, 2, 5, 1, {7, 4}, {3, 2}, {2, 1}, {1, 1}, {0, 1}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        check(&cases[i], false);
+        if (cases[i].has_codes) {
+            check(&cases[i], true);
+        }
+    }
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_depthwise)};
+    return cmocka_run_group_tests(tests, NULL, kernel_teardown);
+}
