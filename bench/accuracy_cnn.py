@@ -50,10 +50,17 @@ TASKS = {
     "resnet8": Task("tiny_resnet8_cifar10", "cifar10", 0, 1, (0,), (1,), CIFAR),
 }
 
-RTN = ("--equalize", "off", "--bias-correction", "off")
+PLAIN = ("--equalize", "off", "--bias-correction", "off")
 METHODS = {
-    "w8a8 rtn": ("--scheme", "w8a8", *RTN),
+    "w8a8 rtn": ("--scheme", "w8a8", *PLAIN),
+    "w8a8 empirical": ("--scheme", "w8a8", "--bias-correction", "empirical"),
     "w8a8": ("--scheme", "w8a8"),
+    "w8a8:t:asym rtn": ("--scheme", "w8a8:t:asym", *PLAIN),
+    "w8a8:t:asym equalized": ("--scheme", "w8a8:t:asym", "--bias-correction", "off"),
+    "w8a8:t:asym": ("--scheme", "w8a8:t:asym"),
+    "w4a8:static rtn": ("--scheme", "w4a8:static", *PLAIN),
+    "w4a8:static": ("--scheme", "w4a8:static"),
+    "w4a8:static adaround": ("--scheme", "w4a8:static", "--scale-search", "mse", "--method", "adaround"),
 }
 
 

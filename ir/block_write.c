@@ -371,8 +371,7 @@ write_node(block_writer *w, pq_op_id id)
     const pq_op *op = pq_graph_op(w->g, id);
     ptqc_gb_node out = {.version = 1,
                         .input_count = op->input_count,
-                        .output_count = op->output_count,
-                        .attr_count = op->attr_count};
+                        .output_count = op->output_count};
     uint32_t index;
     // Records first: the operands of a node are consecutive.
     for (uint32_t i = 0; i < op->input_count; i++) {
@@ -392,7 +391,10 @@ write_node(block_writer *w, pq_op_id id)
     }
     out.first_attr = w->sections[PTQC_GB_ATTRS].count;
     for (uint32_t i = 0; i < op->attr_count; i++) {
-        PQ_TRY(write_attr(w, &op->attrs[i]));
+        if (!pq_attr_is_fact(op->attrs[i].name)) {
+            PQ_TRY(write_attr(w, &op->attrs[i]));
+            out.attr_count++;
+        }
     }
     PQ_TRY(add_text(w, pq_str_of(pq_op_info_of(op->code)->name), &out.op));
     PQ_TRY(add_text(w, op->name, &out.name));

@@ -53,6 +53,12 @@ pq_attr_text(pq_attr_name name)
     return attr_infos[(unsigned)name < PQ_ATTR_COUNT ? name : 0].text;
 }
 
+bool
+pq_attr_is_fact(pq_attr_name name)
+{
+    return name == PQ_ATTR_CHANNEL_MEAN || name == PQ_ATTR_CHANNEL_DEVIATION;
+}
+
 pq_attr_kind
 pq_attr_kind_of(pq_attr_name name)
 {

@@ -63,6 +63,8 @@ pq_op_updates(pq_opcode code)
 bool pq_opcode_parse(const char *p, size_t n, pq_opcode *out);
 const char *pq_attr_text(pq_attr_name name);
 pq_attr_kind pq_attr_kind_of(pq_attr_name name);
+// Known about the result, without part in computing it.
+bool pq_attr_is_fact(pq_attr_name name);
 bool pq_attr_parse(const char *p, size_t n, pq_attr_name *out);
 
 typedef enum pq_pad_mode {

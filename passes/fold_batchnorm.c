@@ -8,12 +8,15 @@
 #include <math.h>
 
 #include "ir/builder.h"
+#include "passes/channel_facts.h"
 #include "passes/registry.h"
 #include "passes/rescale.h"
 
 typedef struct pq_affine {
     int64_t channels;
     double *factor, *shift; // [channels]
+    const float *mean;      // [channels] of y
+    const float *deviation; // [channels] of y
 } pq_affine;
 
 // false: its parameters are not constant.
@@ -44,9 +47,12 @@ read_affine(const pq_graph *g, const pq_op *op, pq_arena *scratch,
     out->shift = pq_arena_array(scratch, n, sizeof *out->shift);
     PQ_TRY_ALLOC(out->factor);
     PQ_TRY_ALLOC(out->shift);
+    out->mean = p[2];
+    out->deviation = p[1];
     for (size_t c = 0; c < n; c++) {
         out->factor[c] = (double)p[1][c] / sqrt((double)p[4][c] + eps);
         out->shift[c] = (double)p[2][c] - (double)p[3][c] * out->factor[c];
+        p[1][c] = fabsf(p[1][c]); // |gamma|
     }
     return PTQC_OK;
 }
@@ -93,7 +99,9 @@ fold(pq_graph *g, pq_op_id id, pq_arena *scratch)
         !pq_channel_axes(g, product, &w_axis, &y_axis) || y_axis != 1) {
         return split(g, id, &a, scratch);
     }
+    const pq_channel_facts facts = {a.channels, a.mean, a.deviation};
     PQ_TRY(pq_rescale(g, producer, a.factor, a.shift, scratch));
+    PQ_TRY(pq_channel_facts_set(g, producer, &facts));
     return pq_replace_op(g, id, pq_graph_op(g, producer)->outputs[0]);
 }
 

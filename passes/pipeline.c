@@ -150,6 +150,7 @@ static const char *const learn[] = {"adaround"};
 
 // Float arithmetic that codes suit better.
 static const char *const prepare[] = {"clip-dead", "equalize"};
+static const char *const absorb[] = {"absorb-bias"};
 
 // From annotations to scales.
 static const char *const scale[] = {
@@ -230,6 +231,9 @@ pq_pipeline_prepare(pq_graph **g, pq_pass_env *env,
     }
     PQ_TRY(pq_method_of(*g, env, &method));
     PQ_TRY(PQ_RUN(prepare));
+    if (env->recipe->absorbs_bias) {
+        PQ_TRY(PQ_RUN(absorb));
+    }
     if (method.does_smooth) {
         PQ_TRY(PQ_RUN(smooth));
     }

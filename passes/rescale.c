@@ -5,6 +5,7 @@
 #include "passes/rescale.h"
 
 #include "ir/builder.h"
+#include "passes/channel_facts.h"
 #include "passes/links.h"
 
 bool
@@ -98,6 +99,7 @@ pq_rescale(pq_graph *g, pq_op_id id, const double *factor, const double *shift,
         (void)pq_channel_axes(g, pq_graph_op(g, id), &axis, &y_axis);
         PQ_TRY(scale_weights(g, id, axis, factor, 1));
     }
+    PQ_TRY(pq_channel_facts_rescale(g, id, factor, shift));
     return change_bias(g, id, factor, shift, scratch);
 }
 

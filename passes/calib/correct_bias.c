@@ -23,6 +23,7 @@
 
 #include "passes/calib/channel_stats.h"
 #include "passes/calib/simulate.h"
+#include "passes/channel_facts.h"
 #include "passes/links.h"
 #include "passes/plan.h"
 #include "passes/registry.h"
@@ -35,10 +36,11 @@
 // A product whose bias is corrected.
 typedef struct pq_target {
     pq_op_id op;
-    uint32_t axis;        // of x: its input channels
-    int64_t outs, inputs; // inputs per output channel
-    double *before;       // [outs] sum of w E[x], bias as it came
-    double *shift;        // [outs] taken back so far
+    uint32_t axis;          // of x: its input channels
+    int64_t outs, inputs;   // inputs per output channel
+    double *before;         // [outs] sum of w E[x], bias as it came
+    double *shift;          // [outs] taken back so far
+    const double *expected; // analytic E[x] per channel; NULL: measured
 } pq_target;
 
 typedef struct pq_correction {
@@ -218,6 +220,19 @@ means_of(const pq_channel_stats *s, pq_arena *arena)
 
 // ---- the three ways -------------------------------------------------------
 
+// By the batch norm before the input, where the recipe says so.
+static ptqc_status
+expect_inputs(const pq_correction *c, pq_target *t)
+{
+    ptqc_status st = PTQC_OK;
+    pq_value_id x = pq_graph_op(c->g, t->op)->inputs[0];
+    const pq_op *producer = pq_graph_op(c->g, pq_producer_id(c->g, x));
+    if (c->env->recipe->bias_correction == PQ_BIAS_ANALYTIC) {
+        t->expected = pq_expected_outputs(producer, c->env->scratch, &st);
+    }
+    return st;
+}
+
 static ptqc_status
 correct_empirically(pq_correction *c, const pq_pass_env *env)
 {
@@ -226,6 +241,10 @@ correct_empirically(pq_correction *c, const pq_pass_env *env)
     PQ_TRY(pq_channel_stats_set_init(&set, g, env->scratch));
     for (uint32_t i = 0; i < c->count; i++) {
         pq_target *t = &c->targets[i];
+        PQ_TRY(expect_inputs(c, t));
+        if (t->expected != NULL) {
+            continue;
+        }
         PQ_TRY(pq_channel_stats_set_add(
             &set, g, pq_graph_op(g, t->op)->inputs[0], t->axis, env->scratch));
     }
@@ -234,7 +253,10 @@ correct_empirically(pq_correction *c, const pq_pass_env *env)
         pq_target *t = &c->targets[i];
         pq_value_id x = pq_graph_op(g, t->op)->inputs[0];
         const double *mean =
-            means_of(pq_channel_stats_find(&set, x, t->axis), env->scratch);
+            t->expected != NULL
+                ? t->expected
+                : means_of(pq_channel_stats_find(&set, x, t->axis),
+                           env->scratch);
         if (mean != NULL) {
             PQ_TRY(correct_by(c, t, mean, mean));
         }

@@ -17,6 +17,7 @@
 #include <math.h>
 
 #include "passes/calib/channel_stats.h"
+#include "passes/channel_facts.h"
 #include "passes/links.h"
 #include "passes/plan.h"
 #include "passes/registry.h"
@@ -167,6 +168,26 @@ limit_by_clip(const pq_equalizer *e, uint32_t i, const float *largest)
     }
 }
 
+// Without samples: mean + 6 deviations; NULL when these are not known.
+static ptqc_status
+bound_by_facts(const pq_equalizer *e, uint32_t i, const float **out)
+{
+    pq_channel_facts f;
+    const pq_link *l = &e->links[i];
+    if (!pq_channel_facts_get(pq_graph_op(e->g, l->from), &f) ||
+        f.count != l->channels) {
+        return PTQC_OK;
+    }
+    float *largest =
+        pq_arena_array(e->env->scratch, (size_t)f.count, sizeof *largest);
+    PQ_TRY_ALLOC(largest);
+    for (int64_t c = 0; c < f.count; c++) {
+        largest[c] = fmaxf(f.mean[c] + 6 * f.deviation[c], 0);
+    }
+    *out = largest;
+    return PTQC_OK;
+}
+
 static ptqc_status
 measure_limits(pq_equalizer *e)
 {
@@ -190,7 +211,11 @@ measure_limits(pq_equalizer *e)
             e->most[i][c] = HUGE_VAL;
         }
         if (isfinite(e->links[i].limit)) {
-            limit_by_clip(e, i, slot > 0 ? set.items[slot - 1].max : NULL);
+            const float *largest = slot > 0 ? set.items[slot - 1].max : NULL;
+            if (largest == NULL) {
+                PQ_TRY(bound_by_facts(e, i, &largest));
+            }
+            limit_by_clip(e, i, largest);
         }
     }
     return PTQC_OK;

@@ -77,10 +77,11 @@ sqnr_of(const float *x, float end)
     return 10 * log10(signal / noise);
 }
 
+// grid: distance of the values that can be found; 0: any can.
 static void
-check(double found, double golden, const char *what)
+check(double found, double golden, double grid, const char *what)
 {
-    if (fabs(found / golden - 1) > 0.02) {
+    if (fabs(found - golden) > 0.02 * golden + grid) {
         fail_msg("%s: expected %g within 2 %%, found %g", what, golden, found);
     }
 }
@@ -125,9 +126,17 @@ eight_bits(void **state)
         assert_int_equal(pq_observer_range(&o, &min, &max), PTQC_OK);
         print_message("law %d, %s: threshold %g, %g dB\n", (int)t->law,
                       pq_observer_name(t->kind), (double)max, sqnr_of(x, max));
-        check(sqnr_of(x, max), t->sqnr_db, pq_observer_name(t->kind));
+        // Student's few largest numbers decide: not worse than known.
+        if (t->law == STUDENT) {
+            assert_true(sqnr_of(x, max) > 0.98 * t->sqnr_db);
+        } else {
+            check(sqnr_of(x, max), t->sqnr_db, 0, pq_observer_name(t->kind));
+        }
+        // Ranges of the search are hundredths of all that was seen.
+        bool is_grid = t->kind == PQ_OBSERVER_MSE;
+        double grid = is_grid ? (double)fmaxf(o.max, -o.min) / 100 : 0;
         if (t->end > 0) {
-            check((double)max, t->end, pq_observer_name(t->kind));
+            check((double)max, t->end, grid, pq_observer_name(t->kind));
         }
         pq_observer_deinit(&o);
     }
@@ -149,7 +158,7 @@ octav_fixed_points(void **state)
         float *x = numbers(ctx, (pq_law)law);
         pq_observer o = observed(ctx, PQ_OBSERVER_OCTAV, x, 0);
         for (size_t i = 0; i < 6; i++) {
-            check(pq_octav_symmetric(&o.histogram, bits[i]), goldens[law][i],
+            check(pq_octav_symmetric(&o.histogram, bits[i]), goldens[law][i], 0,
                   "octav");
         }
         pq_observer_deinit(&o);
@@ -172,8 +181,8 @@ octav_of_one_side(void **state)
     double lo, hi;
     pq_octav_range(&o.histogram, 255, &lo, &hi);
     assert_true(!(lo < 0) && !(lo > 0));
-    // d/d hi of hi^2 / (12 255^2) + E[(x - hi)^2; x > hi] is 0 at 4.19.
-    check(hi, pq_octav_symmetric(&o.histogram, 9), "one side");
+    // 255 steps on one side are those of 9 bits on two.
+    check(hi, pq_octav_symmetric(&o.histogram, 9), 0, "one side");
     pq_observer_deinit(&o);
     pq_free(ctx, x);
     ptqc_ctx_destroy(ctx);
