@@ -112,13 +112,14 @@ search(pq_awq_pass *p, const pq_stream_group *group, pq_arena *local)
         consumers[i].rows = size.rows;
         PQ_TRY(pq_matrix_read(p->g, op, local, &consumers[i].w));
     }
+    const pq_op *first = pq_graph_op(p->g, group->ops[0]);
     const pq_awq_desc desc = {
         .consumers = consumers,
         .consumer_count = group->op_count,
         .d = p->moments.d,
         .h = p->moments.h,
-        .scheme = pq_matrix_scheme(p->g, pq_graph_op(p->g, group->ops[0])),
-        .search = p->env->recipe->scale_search,
+        .scheme = pq_matrix_scheme(p->g, first),
+        .search = pq_recipe_settings(p->env->recipe, p->g, first).scale_search,
         .steps = EXPONENT_STEPS,
         .tie = p->tie};
     PQ_TRY(pq_awq_search(pq_graph_ctx(p->g), &desc, s, &report));

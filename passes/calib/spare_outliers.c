@@ -110,8 +110,10 @@ begin(void *user, const pq_stream_group *group, bool *out_shows)
     pq_spare *p = user;
     pq_matrix_size size;
     const pq_scheme *s = &pq_annotation(p->g, group->x)->scheme;
-    const pq_observer_desc desc = {.kind = p->env->recipe->observer,
-                                   .percentile = p->env->recipe->percentile,
+    const pq_settings settings =
+        pq_recipe_settings_of_value(p->env->recipe, p->g, group->x);
+    const pq_observer_desc desc = {.kind = settings.observer,
+                                   .percentile = settings.percentile,
                                    .format = s->format,
                                    .symmetric = s->symmetric};
     *out_shows = true;

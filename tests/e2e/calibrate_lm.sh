@@ -64,6 +64,19 @@ for method in gptq awq+gptq smoothquant; do
     [ ! -e "$work/$method.1.ptqc.work" ] || fail "$method leaves its folder"
 done
 
+# Within a limit of memory (the model's weights take 28 MB as f32), or not at
+# all: exit 6, and what was done stays for the next try.
+# shellcheck disable=SC2086
+compile "$work/limit.ptqc" -j 2 --memory-limit 28M --method gptq $text 2>/dev/null
+cmp "$work/limit.ptqc" "$work/gptq.1.ptqc" || fail "limited memory"
+rm "$work/limit.ptqc"
+code=0
+# shellcheck disable=SC2086
+compile "$work/limit.ptqc" -j 2 --memory-limit 8M --method gptq $text 2>"$work/said" || code=$?
+[ $code -eq 6 ] || fail "exit $code with 8 MB: $(cat "$work/said")"
+grep -q "limit 8388608" "$work/said" || fail "$(cat "$work/said")"
+[ ! -e "$work/limit.ptqc" ] || fail "an artifact without memory"
+
 # Better than rounding.
 # ppl ARTIFACT
 ppl() {

@@ -106,6 +106,7 @@ typedef struct setting {
     const char *work_dir;
     const pq_sha256 *fingerprint;
     uint64_t limit; // of the source
+    pq_rules *rules;
 } setting;
 
 // Runs the annotating passes and gptq.
@@ -120,7 +121,8 @@ run(ptqc_ctx *ctx, pq_graph **g, const setting *s)
     const pq_samples samples = {.get = get_sample, .user = &src};
     pq_recipe recipe = {.has_scheme = true,
                         .method = pq_str_of(s->method),
-                        .percentile = 99.99};
+                        .percentile = 99.99,
+                        .rules = s->rules};
     pq_arena scratch;
     pq_arena_init(&scratch, ctx);
     assert_int_equal(pq_scheme_parse(ctx, pq_str_of(s->scheme), &recipe.scheme),
@@ -295,6 +297,36 @@ test_schemes(void **state)
     }
 }
 
+// One op by a rule, all others rounded to nearest.
+static void
+test_rule(void **state)
+{
+    (void)state;
+    ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 1);
+    pq_graph *g = make_graph(ctx);
+    setting s = {.scheme = "w4a16:g4", .method = "rtn"};
+    const pq_op_rule rule = {.match = PQ_STR("e"),
+                             .sets = PQ_SETS_METHOD,
+                             .settings = {.method = PQ_STR("gptq")}};
+    assert_int_equal(pq_rules_create(ctx, &s.rules), PTQC_OK);
+    assert_int_equal(pq_rules_add(s.rules, &rule), PTQC_OK);
+    assert_int_equal(pq_rules_bind(s.rules, g), PTQC_OK);
+    assert_int_equal(run(ctx, &g, &s), PTQC_OK);
+    PQ_FOR_EACH_OP(g, id)
+    {
+        const pq_op *op = pq_graph_op(g, id);
+        if (op->code == PQ_OP_MATMUL) {
+            const pq_value *w = pq_graph_value(g, op->inputs[1]);
+            const pq_quant *q = pq_graph_quant(g, w->quant);
+            assert_int_equal(!pq_const_is_none(q->codes),
+                             pq_str_equal_z(op->name, "e"));
+        }
+    }
+    pq_rules_destroy(s.rules);
+    pq_graph_destroy(g);
+    ptqc_ctx_destroy(ctx);
+}
+
 // From codes to integer arithmetic: the codes of the annotation are those of
 // the graph.
 static void
@@ -425,6 +457,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stream),
         cmocka_unit_test(test_schemes),
+        cmocka_unit_test(test_rule),
         cmocka_unit_test(test_encoding),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_foreign_and_damaged),
