@@ -44,7 +44,7 @@ static bool
 may_be_codes(ptqc_dtype t)
 {
     return pq_dtype_is_float(t)
-               ? pq_dtype_bits(t) == 8
+               ? pq_dtype_bits(t) <= 8
                : t != PTQC_BOOL && t != PTQC_U32 && pq_dtype_bits(t) <= 32;
 }
 

@@ -801,7 +801,10 @@ corrected_bias(void **state)
         ptqc_ctx *ctx = pq_pass_test_ctx(0);
         pq_graph *before = parse(ctx, text);
         pq_graph *g = parse(ctx, text);
-        pq_recipe recipe = {.has_scheme = true, .observer = PQ_OBSERVER_MINMAX};
+        // sequential: test_cnn.c
+        pq_recipe recipe = {.has_scheme = true,
+                            .observer = PQ_OBSERVER_MINMAX,
+                            .bias_correction = PQ_BIAS_EMPIRICAL};
         assert_int_equal(pq_scheme_parse(ctx, PQ_STR("w8a8"), &recipe.scheme),
                          PTQC_OK);
         pq_source source = {.g = before};
