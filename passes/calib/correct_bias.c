@@ -341,7 +341,10 @@ pq_pass_correct_bias(pq_graph *g, pq_pass_env *env)
                "biases are not corrected: that takes samples");
         return PTQC_OK;
     }
-    return env->recipe->bias_correction == PQ_BIAS_SEQUENTIAL
-               ? correct_in_sequence(&c, env)
-               : correct_empirically(&c, env);
+    // A language model (what has states) has hundreds of products and samples
+    // of hundreds of tokens: a run up to each of them would take hours.
+    bool is_sequential = env->recipe->bias_correction == PQ_BIAS_SEQUENTIAL &&
+                         pq_graph_state_count(g) == 0;
+    return is_sequential ? correct_in_sequence(&c, env)
+                         : correct_empirically(&c, env);
 }
