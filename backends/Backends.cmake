@@ -14,7 +14,8 @@ set(PTQC_PLATFORM linux_${ptqc_arch})
 # ptqc/sdk/.
 file(GLOB ptqc_sdk_sources CONFIGURE_DEPENDS
   ${CMAKE_SOURCE_DIR}/base/graph_block.c
-  ${CMAKE_SOURCE_DIR}/base/float16.c)
+  ${CMAKE_SOURCE_DIR}/base/float16.c
+  ${CMAKE_SOURCE_DIR}/base/narrow.c)
 if(ptqc_sdk_sources)
   add_library(pq_sdk STATIC ${ptqc_sdk_sources})
   target_compile_options(pq_sdk PRIVATE -ffunction-sections -fdata-sections)
@@ -24,6 +25,7 @@ if(ptqc_sdk_sources)
   install(TARGETS pq_sdk EXPORT ptqcTargets ARCHIVE)
   install(FILES ${CMAKE_SOURCE_DIR}/base/bits.h
     ${CMAKE_SOURCE_DIR}/base/checked.h ${CMAKE_SOURCE_DIR}/base/float16.h
+    ${CMAKE_SOURCE_DIR}/base/narrow.h
     DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/ptqc/sdk)
 else()
   add_library(pq_sdk INTERFACE)

@@ -55,12 +55,11 @@ pq_dtype_bits(ptqc_dtype t)
     return fact_of(t)->bits;
 }
 
-// The first letter of the name tells the family: f, bf, i, u, b(ool).
+// The first letter of the name tells the family: f, bf, nf, i, u, b(ool).
 bool
 pq_dtype_is_float(ptqc_dtype t)
 {
-    const char *name = fact_of(t)->name;
-    return name[0] == 'f' || strcmp(name, "bf16") == 0;
+    return fact_of(t)->name[0] == 'f' || t == PTQC_BF16 || t == PTQC_NF4;
 }
 
 bool

@@ -691,6 +691,8 @@ add_decode_cases(bench *b)
     add_decode(b, "decode f16", PQ_WEIGHT_F16, 0, 0, peak);
     add_decode(b, "decode e4m3", PQ_WEIGHT_E4M3, 0, 0, peak);
     add_decode(b, "decode e5m2", PQ_WEIGHT_E5M2, 0, 0, peak);
+    add_decode(b, "decode e2m1 g32", PQ_WEIGHT_E2M1, 32, 0, peak);
+    add_decode(b, "decode nf4 g64", PQ_WEIGHT_NF4, 64, 0, peak);
     add_decode(b, "decode w8a15 g128", PQ_WEIGHT_FIXED8, 128, 2, peak);
     add_decode(b, "decode w8a15 g32", PQ_WEIGHT_FIXED8, 32, 2, peak);
     add_decode(b, "decode w4a15 g128", PQ_WEIGHT_FIXED4, 128, 2, peak);

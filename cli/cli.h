@@ -40,7 +40,7 @@ typedef struct cli_value {
 
 typedef struct cli_args {
     cli_verb verb;
-    const char *operands[2];
+    const char *operands[3];
     uint32_t operand_count;
     cli_value values[CLI_OPTION_COUNT];
 } cli_args;

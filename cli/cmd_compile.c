@@ -4,70 +4,30 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cli/desc.h"
 #include "cli/feed.h"
 #include "cli/subject.h"
 
 // ---- options --------------------------------------------------------------
 
+// --work-dir, else a folder beside the output; freed with free.
 static ptqc_status
-read_scheme(cli *c, const char **out)
+read_work_dir(cli *c, const char *output, char **out)
 {
-    static const struct {
-        cli_option option;
-        const char *scheme;
-    } words[] = {
-        {CLI_W8A8, "w8a8"}, {CLI_W8A16, "w8a16"}, {CLI_W4A16, "w4a16"}};
-    uint32_t given = cli_given(c, CLI_SCHEME);
-    *out = cli_get(c, CLI_SCHEME)->text;
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        if (cli_given(c, words[i].option)) {
-            given++;
-            *out = words[i].scheme;
-        }
+    const char *given = cli_get(c, CLI_WORK_DIR)->text;
+    const char *base = given != NULL ? given : output;
+    const char *end = given != NULL ? "" : ".work";
+    size_t n = strlen(base) + strlen(end) + 1;
+    *out = malloc(n);
+    if (*out == NULL) {
+        return cli_fail(c, PTQC_E_RESOURCE, "out of memory");
     }
-    return given > 1
-               ? cli_fail(c, PTQC_E_USAGE, "more than one scheme is given")
-               : PTQC_OK;
-}
-
-static ptqc_status
-read_observer(cli *c, ptqc_observer_kind *out)
-{
-    static const struct {
-        const char *name;
-        ptqc_observer_kind kind;
-    } rows[] = {{"minmax", PTQC_OBSERVER_MINMAX},
-                {"percentile", PTQC_OBSERVER_PERCENTILE},
-                {"mse", PTQC_OBSERVER_MSE}};
-    const cli_value *v = cli_get(c, CLI_OBSERVER);
-    *out = PTQC_OBSERVER_DEFAULT;
-    for (size_t i = 0; v->count > 0 && i < sizeof rows / sizeof *rows; i++) {
-        if (strcmp(v->text, rows[i].name) == 0) {
-            *out = rows[i].kind;
-        }
-    }
-    return v->count > 0 && *out == PTQC_OBSERVER_DEFAULT
-               ? cli_fail(c, PTQC_E_USAGE,
-                          "--observer: expected minmax, percentile or mse")
-               : PTQC_OK;
-}
-
-static ptqc_status
-read_scale_search(cli *c, ptqc_scale_search *out)
-{
-    const char *text = cli_get(c, CLI_SCALE_SEARCH)->text;
-    *out = PTQC_SCALE_DEFAULT;
-    if (text == NULL || strcmp(text, "minmax") == 0) {
-        return PTQC_OK;
-    }
-    *out = PTQC_SCALE_MSE;
-    return strcmp(text, "mse") == 0
-               ? PTQC_OK
-               : cli_fail(c, PTQC_E_USAGE,
-                          "--scale-search: expected minmax or mse");
+    (void)snprintf(*out, n, "%s%s", base, end);
+    return PTQC_OK;
 }
 
 // ---- kernel texts ---------------------------------------------------------
@@ -111,30 +71,6 @@ write_text(void *user, const char *plugin, const char *name, const char *text,
     if (!is_written && e->error == 0) {
         e->error = errno != 0 ? errno : EIO;
     }
-}
-
-static ptqc_status
-read_desc(cli *c, ptqc_compile_desc *out)
-{
-    *out = (ptqc_compile_desc){
-        .target = cli_get(c, CLI_TARGET)->text,
-        .method = cli_get(c, CLI_METHOD)->text,
-        .percentile = cli_get(c, CLI_PERCENTILE)->number,
-        .sample_limit = (uint64_t)cli_get(c, CLI_CALIB_SAMPLES)->integer,
-        .keep = cli_get(c, CLI_KEEP)->list,
-        .keep_count = cli_get(c, CLI_KEEP)->count,
-        .kv = cli_get(c, CLI_KV)->text,
-        .backends = cli_backend_dirs(c),
-        .seed = (uint64_t)cli_get(c, CLI_SEED)->integer,
-    };
-    ptqc_status st = read_scheme(c, &out->scheme);
-    if (st == PTQC_OK) {
-        st = read_observer(c, &out->observer);
-    }
-    if (st == PTQC_OK) {
-        st = read_scale_search(c, &out->scale_search);
-    }
-    return st == PTQC_OK ? ptqc_compile_check_desc(c->ctx, out) : st;
 }
 
 // ---- the output file ------------------------------------------------------
@@ -190,12 +126,13 @@ print_json_summary(cli *c, const ptqc_model_facts *facts, const char *path,
                    const summary *s, double ms)
 {
     return cli_print_json(
-        c, json_pack("{s:s, s:s, s:I, s:I, s:f, s:o, s:o, s:o}", "schema",
+        c, json_pack("{s:s, s:s, s:I, s:I, s:f, s:o, s:o, s:o, s:o}", "schema",
                      "ptqc.compile/1", "output", path, "bytes",
                      (json_int_t)s->bytes, "model_weight_bytes",
                      (json_int_t)facts->weight_bytes, "ms", ms, "schemes",
                      member(s, "schemes"), "programs", member(s, "programs"),
-                     "notes", member(s, "notes")));
+                     "notes", member(s, "notes"), "calibration",
+                     member(s, "calibration_facts")));
 }
 
 static json_t *
@@ -214,6 +151,29 @@ ops_by_plugin(const summary *s)
     return totals;
 }
 
+static json_int_t
+fact(const json_t *facts, const char *key)
+{
+    return json_integer_value(json_object_get(facts, key));
+}
+
+static void
+print_calibration(const summary *s)
+{
+    const json_t *f = json_object_get(s->metadata, "calibration_facts");
+    double numbers = (double)fact(f, "numbers");
+    if (f == NULL) {
+        return;
+    }
+    cli_print(
+        "  calibrated on %lld samples: %lld activations, %.4f %% of "
+        "numbers outside their ranges, %lld of %lld channels never "
+        "active\n",
+        (long long)fact(f, "samples"), (long long)fact(f, "activations"),
+        numbers > 0 ? 100 * (double)fact(f, "outside_range") / numbers : 0,
+        (long long)fact(f, "never_active"), (long long)fact(f, "channels"));
+}
+
 static ptqc_status
 print_summary(cli *c, const ptqc_model_facts *facts, const char *path,
               const summary *s, double ms)
@@ -230,6 +190,7 @@ print_summary(cli *c, const ptqc_model_facts *facts, const char *path,
                   plugin);
     }
     json_decref(ops);
+    print_calibration(s);
     return cli_finish_output(c);
 }
 
@@ -249,13 +210,9 @@ compile(cli *c, ptqc_model *model, ptqc_compile_desc *desc, const char *output)
     desc->report_user = &told;
     if (st == PTQC_OK && cli_given(c, CLI_CALIB)) {
         st = cli_samples_open(c, model, &samples);
-        desc->samples = cli_samples_get;
         desc->samples_user = &samples;
         desc->calibration_note = samples.note;
-        if (desc->sample_limit == 0 ||
-            desc->sample_limit > samples.sample_count) {
-            desc->sample_limit = samples.sample_count;
-        }
+        desc->sample_count = samples.sample_count;
     }
     if (st == PTQC_OK) {
         st = ptqc_compile_file(c->ctx, model, desc, output,
@@ -283,9 +240,17 @@ cli_compile(cli *c)
     const char *output = cli_get(c, CLI_OUTPUT)->text;
     ptqc_compile_desc desc;
     ptqc_model *model = NULL;
-    ptqc_status st = read_desc(c, &desc);
+    char *work_dir = NULL;
+    ptqc_status st = cli_desc_read(c, &desc);
+    if (st == PTQC_OK) {
+        st = ptqc_compile_check_desc(c->ctx, &desc);
+    }
     if (st == PTQC_OK) {
         st = check_output(c, path, output);
+    }
+    if (st == PTQC_OK) {
+        st = read_work_dir(c, output, &work_dir);
+        desc.work_dir = work_dir;
     }
     if (st == PTQC_OK) {
         st = ptqc_model_open(c->ctx, path, &model);
@@ -294,5 +259,6 @@ cli_compile(cli *c)
         st = compile(c, model, &desc, output);
     }
     ptqc_model_close(model);
+    free(work_dir);
     return st;
 }

@@ -175,15 +175,41 @@ print_counts(const char *title, const json_t *counts)
     }
 }
 
-// The scheme an artifact was asked to have.
+// What an artifact was made by, on one line: "ptqc recipe show" gives all.
 static void
-print_scheme(const json_t *metadata)
+print_recipe(const json_t *metadata)
 {
+    static const char *const keys[] = {"method", "observer", "scale_search",
+                                       "kv"};
     char text[256];
     const json_t *recipe = json_object_get(metadata, "recipe");
     const char *scheme = json_string_value(json_object_get(recipe, "scheme"));
-    if (scheme != NULL) {
-        cli_print("scheme  %s\n", cli_escape(scheme, text, sizeof text));
+    size_t rules = json_array_size(json_object_get(recipe, "rules"));
+    if (scheme == NULL && rules == 0) {
+        return;
+    }
+    cli_print("recipe  %s",
+              scheme != NULL ? cli_escape(scheme, text, sizeof text) : "float");
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *value = json_string_value(json_object_get(recipe, keys[i]));
+        if (value != NULL) {
+            cli_print(", %s %s", keys[i], cli_escape(value, text, sizeof text));
+        }
+    }
+    if (rules > 0) {
+        cli_print(", %zu rules", rules);
+    }
+    cli_print("\n");
+}
+
+static void
+print_calibration(const json_t *metadata)
+{
+    char text[512];
+    const char *note =
+        json_string_value(json_object_get(metadata, "calibration"));
+    if (note != NULL && note[0] != '\0') {
+        cli_print("calibration %s\n", cli_escape(note, text, sizeof text));
     }
 }
 
@@ -208,7 +234,8 @@ print_document(cli *c, json_t *doc)
     print_io("input ", json_object_get(doc, "inputs"));
     print_io("output", json_object_get(doc, "outputs"));
     print_counts("ops    ", json_object_get(doc, "ops"));
-    print_scheme(json_object_get(doc, "metadata"));
+    print_recipe(json_object_get(doc, "metadata"));
+    print_calibration(json_object_get(doc, "metadata"));
     print_counts("schemes", json_object_get(doc, "schemes"));
     json_decref(doc);
     return cli_finish_output(c);

@@ -33,64 +33,15 @@ typedef struct ppl_task {
 // ---- the text -------------------------------------------------------------
 
 static ptqc_status
-keep_ids(ppl_task *t, const int32_t *ids, size_t count)
-{
-    t->ids = malloc((count > 0 ? count : 1) * sizeof *t->ids);
-    if (t->ids == NULL) {
-        return cli_fail(t->c, PTQC_E_RESOURCE, "out of memory");
-    }
-    memcpy(t->ids, ids, count * sizeof *ids);
-    t->count = count;
-    return PTQC_OK;
-}
-
-static ptqc_status
-read_ids(ppl_task *t, const char *path, const char *bytes, size_t n)
-{
-    if (n % sizeof(int32_t) != 0) {
-        return cli_fail(t->c, PTQC_E_INPUT,
-                        "%s: expected whole 32-bit ids, found %zu bytes", path,
-                        n);
-    }
-    return keep_ids(t, (const int32_t *)(const void *)bytes,
-                    n / sizeof(int32_t));
-}
-
-static ptqc_status
-encode_text(ppl_task *t, const char *text, size_t n)
-{
-    int32_t *ids;
-    size_t count;
-    if (t->model.tokenizer == NULL) {
-        return cli_fail(t->c, PTQC_E_UNSUPPORTED,
-                        "the model has no tokenizer; give .tokens.i32");
-    }
-    ptqc_status st = ptqc_encode(t->c->ctx, t->model.tokenizer, text, n,
-                                 PTQC_ENCODE_ADD_SPECIAL, &ids, &count);
-    if (st == PTQC_OK) {
-        st = keep_ids(t, ids, count);
-        ptqc_buffer_free(t->c->ctx, ids);
-    }
-    return st;
-}
-
-static ptqc_status
 read_data(ppl_task *t)
 {
     const char *path = cli_get(t->c, CLI_DATA)->text;
-    char *bytes = NULL;
-    size_t n = 0;
     if (path == NULL) {
         return cli_fail(t->c, PTQC_E_USAGE, "--task ppl needs --data");
     }
-    ptqc_status st = cli_read_text(t->c, path, &bytes, &n);
-    if (st == PTQC_OK) {
-        size_t k = strlen(path);
-        st = k > 4 && strcmp(path + k - 4, ".i32") == 0
-                 ? read_ids(t, path, bytes, n)
-                 : encode_text(t, bytes, n);
-    }
-    free(bytes);
+    ptqc_status st =
+        cli_read_tokens(t->c, path, t->model.tokenizer, PTQC_ENCODE_ADD_SPECIAL,
+                        &t->ids, &t->count);
     if (st == PTQC_OK && t->count < 2) {
         st = cli_fail(t->c, PTQC_E_INPUT,
                       "%s: expected at least 2 tokens, found %zu", path,

@@ -6,6 +6,7 @@
 #define PTQC_CLI_FEED_H
 
 #include "cli/array.h"
+#include "cli/source.h"
 
 // Preprocessing of pixels: (x * scale - mean[c]) / std[c], in f32.
 typedef struct cli_norm {
@@ -45,19 +46,33 @@ ptqc_status cli_inputs_read(cli *c, const ptqc_artifact *artifact,
 ptqc_status cli_inputs_random(cli *c, const ptqc_artifact *artifact,
                               cli_inputs *out);
 void cli_inputs_deinit(cli_inputs *in);
+// Floats in [-1, 1), bools 0 or 1; integers stay.
+void cli_fill_random(ptqc_tensor *t, uint64_t *state);
 
 // ---- samples.c: --calib ---------------------------------------------------
 
 typedef struct cli_samples {
     cli *c;
     const ptqc_model *model;
-    cli_array *arrays; // one per --calib
-    uint32_t array_count;
+    cli_sources sources;
+    cli_array *single;    // owned: [inputs] the last sample that was read alone
+    size_t single_source; // index + 1 of its source
+    uint64_t single_index;
     char *note; // "x.npy, y.npy"
     uint64_t sample_count;
 } cli_samples;
 
+// Whether the model takes tokens and positions, so that a text can feed it.
+bool cli_takes_text(const ptqc_model *model);
+// calib_text.c: the sequences of a text or of ids (.i32) as one array per
+// model input, the first axis counting them.
+ptqc_status cli_text_samples(cli *c, const ptqc_model *model, const char *path,
+                             cli_array *arrays);
+
 ptqc_status cli_samples_open(cli *c, const ptqc_model *model, cli_samples *out);
+// The same of the files of another option.
+ptqc_status cli_samples_open_of(cli *c, const ptqc_model *model,
+                                cli_option option, cli_samples *out);
 void cli_samples_close(cli_samples *s);
 // A ptqc_sample_fn.
 ptqc_status cli_samples_get(void *user, uint64_t index, ptqc_tensor *inputs,

@@ -179,8 +179,8 @@ next_random(uint64_t *state)
 
 // Floats in [-1, 1), bools 0 or 1, integers 0: the one index that every axis
 // has.
-static void
-fill_random(ptqc_tensor *t, uint64_t *state)
+void
+cli_fill_random(ptqc_tensor *t, uint64_t *state)
 {
     size_t n = cli_array_elements(t);
     for (size_t i = 0; i < n; i++) {
@@ -278,7 +278,7 @@ cli_inputs_random(cli *c, const ptqc_artifact *artifact, cli_inputs *out)
                      : cli_fail(c, PTQC_E_RESOURCE, "out of memory");
         }
         if (st == PTQC_OK) {
-            fill_random(t, &state);
+            cli_fill_random(t, &state);
         }
     }
     list_tensors(out);

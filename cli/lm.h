@@ -22,5 +22,10 @@ ptqc_status cli_bench_lm(cli *c);
 // Whole file as text; freed with free.
 ptqc_status cli_read_text(cli *c, const char *path, char **out,
                           size_t *out_bytes);
+// Token ids of a file: `.i32` holds ids, all else is text for the tokenizer
+// (flags: PTQC_ENCODE_*). Freed with free.
+ptqc_status cli_read_tokens(cli *c, const char *path,
+                            const ptqc_tokenizer *tokenizer, uint32_t flags,
+                            int32_t **out, size_t *out_count);
 
 #endif

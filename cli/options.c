@@ -36,7 +36,13 @@ enum {
 #define CHECK      BIT_CHECK
 #define TOKENIZE   BIT_TOKENIZE
 #define DETOKENIZE BIT_DETOKENIZE
-#define ALL        UINT32_MAX
+#define RECIPE     BIT_RECIPE
+#define EXPLAIN    BIT_EXPLAIN
+#define PLAN       BIT_PLAN
+#define DIFF       BIT_DIFF
+// Those that take what a compile would do to a model.
+#define QUANT (BIT_COMPILE | BIT_RECIPE | BIT_EXPLAIN | BIT_PLAN | BIT_DIFF)
+#define ALL   UINT32_MAX
 
 typedef struct option_row {
     const char *name;

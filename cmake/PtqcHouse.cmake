@@ -2,11 +2,11 @@
 # The folders of the house, from the bottom up.
 
 ptqc_module(base base USES PkgConfig::JANSSON PkgConfig::XXHASH PkgConfig::CRYPTO Threads::Threads ${CMAKE_DL_LIBS} m)
-ptqc_module(quant quant USES pq_base)
+ptqc_module(quant quant RECURSE USES pq_base)
 ptqc_module(tokenizer tokenizer USES pq_base PkgConfig::UTF8PROC PkgConfig::PCRE2)
 ptqc_module(ir ir RECURSE USES pq_quant)
 ptqc_module(frontend frontend RECURSE USES pq_ir pq_tokenizer)
-ptqc_module(passes passes RECURSE USES pq_ir pq_tokenizer)
+ptqc_module(passes passes RECURSE USES pq_ir pq_tokenizer PkgConfig::YAML)
 ptqc_module(export export USES pq_ir)
 ptqc_module(runtime runtime USES pq_base pq_tokenizer)
 target_compile_definitions(pq_runtime PRIVATE

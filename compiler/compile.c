@@ -5,14 +5,18 @@
 
 #include "ptqc/compile.h"
 
-#include <assert.h>
 #include <string.h>
 
+#include "compiler/adapter.h"
 #include "compiler/build.h"
+#include "compiler/fingerprint.h"
 #include "compiler/model.h"
 #include "compiler/place.h"
+#include "compiler/recipe.h"
 #include "compiler/report.h"
 #include "compiler/runner.h"
+#include "passes/calib/checkpoint.h"
+#include "passes/method.h"
 #include "passes/pipeline.h"
 
 // Everything a compile owns, so that there is one place that frees it.
@@ -20,7 +24,6 @@ typedef struct pq_compile {
     ptqc_ctx *ctx;
     const ptqc_compile_desc *desc;
     pq_recipe recipe;
-    pq_str *keep;
     pq_arena arena, scratch;
     pq_graph *graph;
     pq_targets targets;
@@ -28,130 +31,52 @@ typedef struct pq_compile {
     pq_container *container;
     pq_report report;
     char *metadata; // in the arena
+    pq_sha256 fingerprint;
 } pq_compile;
-
-static const ptqc_compile_desc pq_default_desc;
-
-// ---- recipe ---------------------------------------------------------------
-
-// ptqc_observer_kind -> ours; the default is what kept most accuracy on
-// convolutional models.
-static const pq_observer_kind pq_observers[] = {
-    [PTQC_OBSERVER_DEFAULT] = PQ_OBSERVER_MSE,
-    [PTQC_OBSERVER_MINMAX] = PQ_OBSERVER_MINMAX,
-    [PTQC_OBSERVER_PERCENTILE] = PQ_OBSERVER_PERCENTILE,
-    [PTQC_OBSERVER_MSE] = PQ_OBSERVER_MSE,
-};
-
-static ptqc_status
-make_recipe(ptqc_ctx *ctx, const ptqc_compile_desc *desc, pq_arena *arena,
-            pq_recipe *out)
-{
-    pq_str method = pq_str_of(desc->method == NULL ? "rtn" : desc->method);
-    double percentile = desc->percentile == 0 ? 99.99 : desc->percentile;
-    if (!pq_method_is_known(method)) {
-        return PQ_FAIL(ctx, PTQC_E_USAGE,
-                       "method '%.*s': expected one that exists: rtn",
-                       PQ_STR_ARG(method));
-    }
-    if (!(percentile > 50 && percentile <= 100)) {
-        return PQ_FAIL(ctx, PTQC_E_USAGE,
-                       "percentile: expected above 50, at most 100, found %g",
-                       percentile);
-    }
-    if ((size_t)desc->observer >= sizeof pq_observers / sizeof *pq_observers) {
-        return PQ_FAIL(ctx, PTQC_E_USAGE,
-                       "observer: expected 0 to %zu, found %u",
-                       sizeof pq_observers / sizeof *pq_observers - 1,
-                       (unsigned)desc->observer);
-    }
-    if ((unsigned)desc->scale_search > PTQC_SCALE_MSE) {
-        return PQ_FAIL(ctx, PTQC_E_USAGE,
-                       "scale search: expected 0 to %d, found %u",
-                       PTQC_SCALE_MSE, (unsigned)desc->scale_search);
-    }
-    if (desc->scale_search == PTQC_SCALE_MSE && desc->scheme == NULL) {
-        return PQ_FAIL(ctx, PTQC_E_USAGE,
-                       "scale search: without a scheme there are no scales to "
-                       "search");
-    }
-    pq_kv_type kv = PQ_KV_AS_IS;
-    if (desc->kv != NULL && !pq_kv_type_parse(pq_str_of(desc->kv), &kv)) {
-        return PQ_FAIL(ctx, PTQC_E_USAGE, "kv '%s': expected f16, f32 or int8",
-                       desc->kv);
-    }
-    pq_str *keep = pq_arena_array(arena, desc->keep_count, sizeof *keep);
-    PQ_TRY_ALLOC(keep);
-    for (uint32_t i = 0; i < desc->keep_count; i++) {
-        keep[i] = pq_str_of(desc->keep[i]);
-    }
-    *out = (pq_recipe){.has_scheme = desc->scheme != NULL,
-                       .method = method,
-                       .observer = pq_observers[desc->observer],
-                       .percentile = percentile,
-                       .scale_search = desc->scale_search == PTQC_SCALE_MSE
-                                           ? PQ_SCALE_MSE
-                                           : PQ_SCALE_MINMAX,
-                       .keep = keep,
-                       .keep_count = desc->keep_count,
-                       .kv = kv,
-                       .seed = desc->seed};
-    return desc->scheme == NULL
-               ? PTQC_OK
-               : pq_scheme_parse(ctx, pq_str_of(desc->scheme), &out->scheme);
-}
-
-ptqc_status
-ptqc_compile_check_desc(ptqc_ctx *ctx, const ptqc_compile_desc *desc)
-{
-    pq_recipe recipe;
-    pq_arena arena;
-    pq_arena_init(&arena, ctx);
-    ptqc_status st = make_recipe(ctx, desc != NULL ? desc : &pq_default_desc,
-                                 &arena, &recipe);
-    pq_arena_deinit(&arena);
-    return st;
-}
 
 // ---- samples --------------------------------------------------------------
 
-// Samples of the public API as passes read them.
-typedef struct pq_sample_adapter {
-    const ptqc_compile_desc *desc;
-    ptqc_tensor *tensors; // [count]
-    uint32_t count;       // of the graph's inputs
-} pq_sample_adapter;
-
-static ptqc_status
-get_sample(void *user, uint64_t index, pq_tensor *tensors, uint32_t count)
+// 0: all, however many there are.
+static uint64_t
+samples_used(const ptqc_compile_desc *desc, const pq_recipe *recipe)
 {
-    pq_sample_adapter *a = user;
-    assert(count == a->count);
-    memset(a->tensors, 0, count * sizeof *a->tensors);
-    PQ_TRY(a->desc->samples(a->desc->samples_user, index, a->tensors, count));
-    for (uint32_t i = 0; i < count; i++) {
-        const ptqc_tensor *t = &a->tensors[i];
-        tensors[i] = (pq_tensor){.dtype = t->dtype,
-                                 .rank = t->rank,
-                                 .p = t->data,
-                                 .bytes = t->bytes};
-        memcpy(tensors[i].dims, t->dims, sizeof t->dims);
-    }
-    return PTQC_OK;
+    uint64_t limit = recipe->sample_limit;
+    uint64_t count = desc->sample_count;
+    return count > 0 && (limit == 0 || limit > count) ? count : limit;
 }
 
 // ---- the phases -----------------------------------------------------------
 
+// The folder for checkpoints, when a pass of this compile can use it.
 static ptqc_status
-run_passes(pq_compile *c)
+prepare_work(pq_compile *c, const ptqc_model *model, pq_pass_env *env)
 {
-    pq_sample_adapter adapter = {.desc = c->desc,
-                                 .count = pq_graph_input_count(c->graph)};
-    adapter.tensors =
-        pq_arena_array(&c->arena, adapter.count, sizeof *adapter.tensors);
-    PQ_TRY_ALLOC(adapter.tensors);
-    pq_samples samples = {
-        .get = get_sample, .user = &adapter, .limit = c->desc->sample_limit};
+    if (c->desc->work_dir == NULL || !pq_method_streams(c->recipe.method)) {
+        return PTQC_OK;
+    }
+    const pq_fingerprint_desc desc = {.model = model->import,
+                                      .recipe = &c->recipe,
+                                      .samples = env->samples,
+                                      .input_count =
+                                          pq_graph_input_count(c->graph),
+                                      .target = c->desc->target};
+    PQ_TRY(pq_make_dir(c->ctx, c->desc->work_dir));
+    PQ_TRY(pq_fingerprint(c->ctx, &desc, &c->fingerprint));
+    env->work_dir = c->desc->work_dir;
+    env->fingerprint = &c->fingerprint;
+    return PTQC_OK;
+}
+
+static ptqc_status
+run_passes(pq_compile *c, const ptqc_model *model)
+{
+    pq_sample_adapter adapter;
+    PQ_TRY(pq_sample_adapter_init(&adapter, &c->arena, c->desc->samples,
+                                  c->desc->samples_user,
+                                  pq_graph_input_count(c->graph)));
+    pq_samples samples = {.get = pq_sample_adapter_get,
+                          .user = &adapter,
+                          .limit = samples_used(c->desc, &c->recipe)};
     pq_session_runner_env runner = {.ctx = c->ctx,
                                     .target = c->targets.runner,
                                     .backends = c->desc->backends};
@@ -164,7 +89,9 @@ run_passes(pq_compile *c)
         .runner_user = &runner,
         .note = pq_report_note,
         .note_user = &c->report,
+        .calib_facts = &c->report.calib,
     };
+    PQ_TRY(prepare_work(c, model, &env));
     PQ_TRY(pq_pipeline_compile(&c->graph, &env, NULL));
     return c->report.st;
 }
@@ -212,40 +139,27 @@ finish(pq_compile *c, const ptqc_model *model)
     return st;
 }
 
-// Of a model that was opened for looking only.
-static ptqc_status
-no_graph(ptqc_ctx *ctx, const pq_model *m)
-{
-    static const pq_import_problem nothing = {0};
-    const pq_import_problem *p =
-        m->problem_count > 0 ? &m->problems[0] : &nothing;
-    return PQ_FAIL(ctx, PTQC_E_UNSUPPORTED,
-                   "the model has %u kinds of unsupported parts, the first: "
-                   "%.*s: %.*s",
-                   m->problem_count, PQ_STR_ARG(p->op), PQ_STR_ARG(p->reason));
-}
-
 static ptqc_status
 compile(pq_compile *c, const ptqc_model *model)
 {
-    PQ_TRY(make_recipe(c->ctx, c->desc, &c->arena, &c->recipe));
+    pq_graph *graph;
+    PQ_TRY(pq_recipe_of_desc(c->ctx, c->desc, &c->arena, &c->recipe));
+    PQ_TRY(pq_recipe_check_use(c->ctx, c->desc, &c->recipe));
     PQ_TRY(pq_targets_open(c->ctx, c->desc->target, &c->desc->backends,
                            &c->targets));
     c->targets.text = c->desc->text;
     c->targets.text_user = c->desc->text_user;
-    if (model->import->graph == NULL) {
-        return no_graph(c->ctx, model->import);
-    }
-    PQ_TRY(pq_graph_clone(model->import->graph, false, &c->graph));
-    PQ_TRY(run_passes(c));
+    PQ_TRY(pq_model_graph(c->ctx, model->import, &graph));
+    PQ_TRY(pq_graph_clone(graph, false, &c->graph));
+    PQ_TRY(run_passes(c, model));
     return finish(c, model);
 }
 
 static void
 compile_init(pq_compile *c, ptqc_ctx *ctx, const ptqc_compile_desc *desc)
 {
-    *c = (pq_compile){.ctx = ctx,
-                      .desc = desc != NULL ? desc : &pq_default_desc};
+    static const ptqc_compile_desc defaults;
+    *c = (pq_compile){.ctx = ctx, .desc = desc != NULL ? desc : &defaults};
     pq_arena_init(&c->arena, ctx);
     pq_arena_init(&c->scratch, ctx);
     pq_report_init(&c->report, ctx);
@@ -259,6 +173,7 @@ compile_deinit(pq_compile *c)
     pq_targets_close(&c->targets);
     pq_graph_destroy(c->graph);
     pq_report_deinit(&c->report);
+    pq_recipe_deinit(&c->recipe);
     pq_arena_deinit(&c->scratch);
     pq_arena_deinit(&c->arena);
 }
@@ -288,7 +203,12 @@ ptqc_compile_file(ptqc_ctx *ctx, ptqc_model *model,
                        pq_writer_offset(writer));
     }
     compile_deinit(&c);
-    return st == PTQC_OK ? pq_writer_commit(writer) : st;
+    PQ_TRY(st);
+    PQ_TRY(pq_writer_commit(writer));
+    if (desc != NULL && desc->work_dir != NULL) {
+        pq_units_remove(desc->work_dir);
+    }
+    return PTQC_OK;
 }
 
 ptqc_status

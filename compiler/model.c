@@ -155,6 +155,22 @@ ptqc_model_ops(const ptqc_model *m, ptqc_count_fn fn, void *user)
     }
 }
 
+ptqc_status
+pq_model_graph(ptqc_ctx *ctx, const pq_model *m, pq_graph **out)
+{
+    static const pq_import_problem nothing = {0};
+    *out = m->graph;
+    if (m->graph != NULL) {
+        return PTQC_OK;
+    }
+    const pq_import_problem *p =
+        m->problem_count > 0 ? &m->problems[0] : &nothing;
+    return PQ_FAIL(ctx, PTQC_E_UNSUPPORTED,
+                   "the model has %u kinds of unsupported parts, the first: "
+                   "%.*s: %.*s",
+                   m->problem_count, PQ_STR_ARG(p->op), PQ_STR_ARG(p->reason));
+}
+
 // "i8 channel", "i4 group 64 (3 bits in 4-bit containers)": how a quantized
 // value is stored.
 static void

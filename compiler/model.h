@@ -17,5 +17,9 @@ struct ptqc_model {
 
 // Histogram of how quantized constants of a graph are stored.
 void pq_graph_schemes(const pq_graph *g, ptqc_count_fn fn, void *user);
+// The graph of a model; PTQC_E_UNSUPPORTED of one that was opened for looking
+// and has none.
+PTQC_MUST_USE ptqc_status pq_model_graph(ptqc_ctx *ctx, const pq_model *m,
+                                         pq_graph **out);
 
 #endif

@@ -150,6 +150,23 @@ write_placement(pq_json_writer *w, const pq_metadata_desc *desc)
 }
 
 static void
+write_calibration(pq_json_writer *w, const pq_calib_facts *f)
+{
+    if (f->values == 0) {
+        return;
+    }
+    pq_jw_begin_object(w, "calibration_facts");
+    pq_jw_i64(w, "samples", (int64_t)f->samples);
+    pq_jw_i64(w, "activations", (int64_t)f->values);
+    pq_jw_i64(w, "numbers", (int64_t)f->numbers);
+    pq_jw_i64(w, "outside_range", (int64_t)f->saturated);
+    pq_jw_i64(w, "still_growing", (int64_t)f->late_values);
+    pq_jw_i64(w, "channels", (int64_t)f->channels);
+    pq_jw_i64(w, "never_active", (int64_t)f->dead_channels);
+    pq_jw_end_object(w);
+}
+
+static void
 write_notes(pq_json_writer *w, const pq_report *r)
 {
     pq_jw_begin_array(w, "notes");
@@ -174,8 +191,9 @@ pq_report_metadata(pq_report *r, const pq_metadata_desc *desc, pq_strbuf *out)
     write_source(&w, desc->model);
     pq_jw_begin_object(&w, "recipe");
     pq_recipe_write(desc->recipe, &w);
-    pq_jw_str(&w, "calibration", pq_str_of(desc->desc->calibration_note));
     pq_jw_end_object(&w);
+    pq_jw_str(&w, "calibration", pq_str_of(desc->desc->calibration_note));
+    write_calibration(&w, &r->calib);
     pq_jw_begin_object(&w, "schemes");
     pq_graph_schemes(desc->graph, write_count, &w);
     pq_jw_end_object(&w);

@@ -9,7 +9,7 @@
 
 #include "compiler/place.h"
 #include "frontend/import.h"
-#include "passes/recipe.h"
+#include "passes/pass.h"
 
 typedef struct pq_note {
     pq_str where, what, why; // in the report's arena
@@ -20,6 +20,7 @@ typedef struct pq_report {
     pq_arena arena;
     pq_note *notes; // owned
     uint32_t note_count, note_capacity;
+    pq_calib_facts calib;
     ptqc_status st; // first failure of taking notes
 } pq_report;
 

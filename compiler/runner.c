@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "compiler/adapter.h"
 #include "compiler/build.h"
 #include "compiler/place.h"
 
@@ -36,36 +37,18 @@ destroy(pq_runner *base)
     pq_free(r->ctx, r);
 }
 
-static ptqc_tensor
-to_public(const pq_tensor *t)
-{
-    ptqc_tensor out = {
-        .dtype = t->dtype, .rank = t->rank, .data = t->p, .bytes = t->bytes};
-    memcpy(out.dims, t->dims, sizeof out.dims);
-    return out;
-}
-
-static pq_tensor
-from_public(const ptqc_tensor *t)
-{
-    pq_tensor out = {
-        .dtype = t->dtype, .rank = t->rank, .p = t->data, .bytes = t->bytes};
-    memcpy(out.dims, t->dims, sizeof out.dims);
-    return out;
-}
-
 static ptqc_status
 run(pq_runner *base, const pq_tensor *inputs, pq_observe_fn observe, void *user)
 {
     pq_session_runner *r = (pq_session_runner *)base;
     for (uint32_t i = 0; i < r->input_count; i++) {
-        r->inputs[i] = to_public(&inputs[i]);
+        r->inputs[i] = pq_tensor_to_public(&inputs[i]);
     }
     memset(r->outputs, 0, r->output_count * sizeof *r->outputs);
     PQ_TRY(ptqc_session_run(r->session, r->inputs, r->input_count, r->outputs,
                             r->output_count));
     for (uint32_t i = 0; i < r->output_count; i++) {
-        pq_tensor t = from_public(&r->outputs[i]);
+        pq_tensor t = pq_tensor_from_public(&r->outputs[i]);
         PQ_TRY(observe(user, r->shown[i], &t));
     }
     return PTQC_OK;

@@ -36,6 +36,9 @@ typedef struct pq_block_desc {
     // [output_count] names to write for the outputs instead of the values'
     // own; NULL: the values' own.
     const pq_str *output_names;
+    // With a list of ops: symbols that nothing written needs are left out;
+    // else all are written and keep their index.
+    bool only_used_symbols;
 } pq_block_desc;
 
 PTQC_MUST_USE ptqc_status pq_block_write(pq_graph *g, const pq_block_desc *desc,

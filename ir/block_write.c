@@ -2,7 +2,7 @@
 //
 // Graph to graph block (ptqc/graph_block.h). Values are numbered as they are
 // met, dims keep their order (operands come before users in the table), all
-// symbols keep their index.
+// symbols keep their index unless only the used ones are asked for.
 #include <assert.h>
 #include <string.h>
 
@@ -21,7 +21,7 @@ typedef struct block_writer {
     const pq_block_desc *desc;
     section sections[PTQC_GB_SECTION_COUNT];
     // Index in the block + 1; 0 = not there. All owned.
-    uint32_t *values, *quants, *constants, *dims;
+    uint32_t *values, *quants, *constants, *dims, *symbols;
     bool *is_mine; // [ops] to be written
 } block_writer;
 
@@ -108,6 +108,11 @@ static ptqc_status
 write_symbols(block_writer *w)
 {
     for (uint32_t i = 0; i < pq_graph_symbol_count(w->g); i++) {
+        if (w->desc->only_used_symbols && w->desc->ops != NULL &&
+            w->symbols[i] == 0) {
+            continue;
+        }
+        w->symbols[i] = w->sections[PTQC_GB_SYMBOLS].count + 1;
         const pq_symbol *s = pq_graph_symbol(w->g, i);
         ptqc_gb_symbol out = {
             .min = s->min, .max = s->max, .multiple = s->multiple};
@@ -150,18 +155,30 @@ mark_op_dims(block_writer *w, const pq_op *op)
     }
 }
 
-// Numbers what is marked and what that needs.
+// Marks what marked dims need, symbols too.
+static void
+mark_operands(block_writer *w)
+{
+    for (uint32_t i = pq_graph_dim_count(w->g); i-- > 1;) {
+        const pq_dim_expr *e = pq_dim_get(w->g, (pq_dim){i});
+        if (w->dims[i] == 0) {
+            continue;
+        }
+        if (!pq_dim_is_none(e->a)) {
+            w->dims[e->a.index] = 1;
+            w->dims[e->b.index] = 1;
+        }
+        if (e->op == PQ_DIM_SYMBOL) {
+            w->symbols[e->value] = 1;
+        }
+    }
+}
+
+// Numbers what is marked.
 static ptqc_status
 write_dims(block_writer *w)
 {
     uint32_t count = pq_graph_dim_count(w->g);
-    for (uint32_t i = count; i-- > 1;) {
-        const pq_dim_expr *e = pq_dim_get(w->g, (pq_dim){i});
-        if (w->dims[i] != 0 && !pq_dim_is_none(e->a)) {
-            w->dims[e->a.index] = 1;
-            w->dims[e->b.index] = 1;
-        }
-    }
     for (uint32_t i = 1; i < count; i++) {
         const pq_dim_expr *e = pq_dim_get(w->g, (pq_dim){i});
         ptqc_gb_dim out = {.op = (uint32_t)e->op, .value = e->value};
@@ -171,6 +188,9 @@ write_dims(block_writer *w)
         if (!pq_dim_is_none(e->a)) {
             out.a = w->dims[e->a.index] - 1;
             out.b = w->dims[e->b.index] - 1;
+        }
+        if (e->op == PQ_DIM_SYMBOL) {
+            out.value = w->symbols[e->value] - 1;
         }
         PQ_TRY(append(w, PTQC_GB_DIMS, &out, 1));
         w->dims[i] = w->sections[PTQC_GB_DIMS].count;
@@ -513,6 +533,9 @@ mark_boundary_dims(block_writer *w)
     for (uint32_t i = 0; i < d->value_count; i++) {
         mark_value_dims(w, d->values[i]);
     }
+    if (d->only_used_symbols && d->ops != NULL) {
+        return; // the graph's own boundary is not written
+    }
     for (uint32_t i = 0; i < pq_graph_input_count(w->g); i++) {
         mark_value_dims(w, pq_graph_input(w->g, i));
     }
@@ -567,6 +590,7 @@ write_sections(block_writer *w)
 {
     uint32_t ignored;
     mark_all(w);
+    mark_operands(w);
     PQ_TRY(write_symbols(w));
     PQ_TRY(write_dims(w));
     PQ_TRY(write_inputs(w));
@@ -623,7 +647,10 @@ make_tables(block_writer *w)
     PQ_TRY_ALLOC(w->values);
     PQ_TRY_ALLOC(w->quants);
     PQ_TRY_ALLOC(w->constants);
+    w->symbols = pq_alloc_array(g->ctx, (size_t)g->symbols.count + 1,
+                                sizeof *w->symbols);
     PQ_TRY_ALLOC(w->dims);
+    PQ_TRY_ALLOC(w->symbols);
     PQ_TRY_ALLOC(w->is_mine);
     return PTQC_OK;
 }
@@ -648,6 +675,7 @@ done:
     pq_free(g->ctx, w.quants);
     pq_free(g->ctx, w.constants);
     pq_free(g->ctx, w.dims);
+    pq_free(g->ctx, w.symbols);
     pq_free(g->ctx, w.is_mine);
     return st;
 }

@@ -10,6 +10,7 @@
 
 #include "base/bits.h"
 #include "base/dtype.h"
+#include "base/narrow.h"
 #include "ir/dim_bounds.h"
 #include "ir/graph_internal.h"
 #include "ir/infer.h"
@@ -100,10 +101,6 @@ checked(const pq_graph *g, ptqc_dtype t, pq_dim d)
     case PTQC_BF16:
         is_exact = x >= -256 && x <= 256;
         break;
-    case PTQC_F8E4M3:
-    case PTQC_F8E5M2:
-        is_exact = false;
-        break;
     case PTQC_I32:
         is_exact = x >= INT32_MIN && x <= INT32_MAX;
         break;
@@ -114,6 +111,7 @@ checked(const pq_graph *g, ptqc_dtype t, pq_dim d)
         is_exact = x >= 0;
         break;
     default: // f64 and i64 hold it; small integers are checked by fits
+        is_exact = pq_narrow_of(t) == NULL;
         break;
     }
     return is_exact && fits(t, (pq_range){x, x}) ? d : unknown;

@@ -131,6 +131,9 @@ typedef struct pq_quant {
     pq_scheme scheme;
     pq_const_id scale;      // f32: [1], [channels] or [channels][groups]
     pq_const_id zero_point; // i32, same shape
+    // ANNOTATED weights: the codes that a solver chose, of the weight's shape
+    // and the scheme's format; none: round to nearest.
+    pq_const_id codes;
 } pq_quant;
 
 // Adds a constant whose bytes the graph does not copy: they must live in the

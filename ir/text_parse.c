@@ -442,6 +442,7 @@ parse_quant_field(parser *p, pq_str key, pq_quant *q)
     int64_t value;
     pq_const_id *id = pq_str_equal_z(key, "scale")        ? &q->scale
                       : pq_str_equal_z(key, "zero_point") ? &q->zero_point
+                      : pq_str_equal_z(key, "codes")      ? &q->codes
                                                           : NULL;
     if (id != NULL) {
         PQ_TRY(pq_lex_index(&p->x, 'c', &id->index));
@@ -451,6 +452,9 @@ parse_quant_field(parser *p, pq_str key, pq_quant *q)
     }
     if (pq_str_equal_z(key, "format")) {
         return parse_dtype(p, &q->scheme.format);
+    }
+    if (pq_str_equal_z(key, "scale_format")) {
+        return parse_dtype(p, &q->scheme.scale_format);
     }
     if (pq_str_equal_z(key, "granularity")) {
         return parse_granularity(p, &q->scheme.granularity);

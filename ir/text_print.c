@@ -324,6 +324,10 @@ print_quant(const printer *p, uint32_t index)
     if (s->bits != 0) {
         pq_strbuf_addf(p->out, ", bits = %u", s->bits);
     }
+    if (s->scale_format != PTQC_DTYPE_NONE) {
+        pq_strbuf_addf(p->out, ", scale_format = %s",
+                       pq_dtype_name(s->scale_format));
+    }
     if (!pq_const_is_none(q->scale)) {
         pq_strbuf_addf(p->out, ", scale = c%u",
                        p->const_number[q->scale.index]);
@@ -331,6 +335,10 @@ print_quant(const printer *p, uint32_t index)
     if (!pq_const_is_none(q->zero_point)) {
         pq_strbuf_addf(p->out, ", zero_point = c%u",
                        p->const_number[q->zero_point.index]);
+    }
+    if (!pq_const_is_none(q->codes)) {
+        pq_strbuf_addf(p->out, ", codes = c%u",
+                       p->const_number[q->codes.index]);
     }
     pq_strbuf_add_z(p->out, "}\n");
 }
@@ -351,6 +359,7 @@ mark_value(printer *p, const pq_value *v)
         p->quant_number[v->quant.index] = 1;
         p->const_number[q->scale.index] = 1;
         p->const_number[q->zero_point.index] = 1;
+        p->const_number[q->codes.index] = 1;
     }
 }
 

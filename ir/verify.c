@@ -71,6 +71,21 @@ is_array_of(const pq_constant *c, ptqc_dtype dtype, int64_t count)
     return c != NULL && c->dtype == dtype && c->bytes / 4 == (uint64_t)count;
 }
 
+// Codes that a solver chose stand for all elements of a weight that is still
+// real.
+static bool
+fits_codes(const verifier *v, const pq_value *value, const pq_quant *q)
+{
+    const pq_constant *codes = pq_graph_constant(v->g, q->codes);
+    const pq_constant *w = pq_graph_constant(v->g, value->constant);
+    if (pq_const_is_none(q->codes)) {
+        return true;
+    }
+    return codes != NULL && w != NULL && codes->dtype == q->scheme.format &&
+           codes->rank == w->rank && v->g->stage == PQ_STAGE_ANNOTATED &&
+           memcmp(codes->dims, w->dims, w->rank * sizeof *w->dims) == 0;
+}
+
 static ptqc_status
 check_quant(const verifier *v, const pq_value *value)
 {
@@ -93,6 +108,9 @@ check_quant(const verifier *v, const pq_value *value)
     if (q->scheme.bits != 0 &&
         pq_format_find(q->scheme.format, q->scheme.bits) == NULL) {
         return value_error(v, value, "its codes have no such number of bits");
+    }
+    if (is_annotation && !fits_codes(v, value, q)) {
+        return value_error(v, value, "the chosen codes do not fit the weight");
     }
     bool has_none =
         pq_const_is_none(q->scale) && pq_const_is_none(q->zero_point);

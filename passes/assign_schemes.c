@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Annotates which values become codes, and how; computes nothing. Products
-// with constant weights take the recipe's scheme unless the recipe keeps them
-// float or no target runs them. With static activations the ops between
-// products (roles.def) run on codes when all their operands come as codes and
-// some product behind them wants codes: so convolution chains stay integer
-// from end to end, while float streams (residuals between norms) stay float
-// and only the operands of products are quantized.
+// with constant weights take the scheme that the recipe, or the first of its
+// rules that matches them, says, unless that is float or no target runs it.
+// With static activations the ops between products (roles.def) run on codes
+// when all their operands come as codes and some product behind them wants
+// codes: so convolution chains stay integer from end to end, while float
+// streams (residuals between norms) stay float and only the operands of
+// products are quantized.
 
 #include <assert.h>
 
+#include "ir/builder.h"
 #include "passes/admit.h"
 #include "passes/match.h"
 #include "passes/plan.h"
@@ -29,8 +31,9 @@ typedef struct pq_deviation {
 typedef struct pq_assign {
     pq_graph *g;
     pq_pass_env *env;
-    bool is_dynamic;
-    bool *is_candidate; // [ops] may run on codes
+    pq_mode *modes;        // [ops that were there] of products
+    bool *is_candidate;    // [ops] may run on codes
+    pq_value_id *views[2]; // [values that were there] copies of activations
     pq_deviation deviations[PQ_DEVIATION_KINDS];
     uint32_t deviation_count;
 } pq_assign;
@@ -76,12 +79,21 @@ say_deviations(const pq_assign *a)
 
 // ---- products -------------------------------------------------------------
 
+static bool
+is_dynamic(const pq_assign *a, const pq_settings *s)
+{
+    const pq_scheme *x = &s->scheme.activations;
+    return x->format != PTQC_DTYPE_NONE &&
+           (x->dynamic || a->env->samples == NULL);
+}
+
 // Scheme of w as asked, fitted to the product: axis, and groups only along K
 // of a matmul. *out_why: set when it had to deviate.
 static pq_scheme
-weight_scheme(const pq_assign *a, const pq_op *op, const char **out_why)
+weight_scheme(const pq_assign *a, const pq_op *op, const pq_settings *settings,
+              const char **out_why)
 {
-    pq_scheme s = a->env->recipe->scheme.weights;
+    pq_scheme s = settings->scheme.weights;
     uint32_t w_axis = 0;
     uint32_t y_axis;
     *out_why = NULL;
@@ -111,12 +123,12 @@ weight_scheme(const pq_assign *a, const pq_op *op, const char **out_why)
 }
 
 static pq_mode
-wanted_mode(const pq_assign *a, const pq_op *op)
+wanted_mode(const pq_assign *a, const pq_op *op, const pq_settings *s)
 {
-    if (a->env->recipe->scheme.activations.format == PTQC_DTYPE_NONE) {
+    if (s->scheme.activations.format == PTQC_DTYPE_NONE) {
         return PQ_MODE_WEIGHT_ONLY;
     }
-    if (!a->is_dynamic) {
+    if (!is_dynamic(a, s)) {
         return PQ_MODE_STATIC;
     }
     return op->code == PQ_OP_MATMUL ? PQ_MODE_DYNAMIC : PQ_MODE_WEIGHT_ONLY;
@@ -235,45 +247,49 @@ is_empty(const pq_graph *g, pq_value_id w)
     return pq_element_count(pq_graph_constant(g, value->constant)) == 0;
 }
 
-static ptqc_status
-assign_product(pq_assign *a, pq_op_id id)
+// Why a product stays as it is, whatever is asked; NULL: it need not.
+static const char *
+reason_to_leave(const pq_assign *a, const pq_op *op)
 {
-    const pq_op *op = pq_graph_op(a->g, id);
-    const char *why;
-    if (is_stored_codes(a->g, op->inputs[1])) {
-        warn(a, op, "as stored", "its weights are codes already");
-        return PTQC_OK;
-    }
     if (completes_codes(a->g, op)) {
-        note(a, op, "float", "it belongs to weights that are codes already");
-        return PTQC_OK;
+        return "it belongs to weights that are codes already";
     }
     if (!pq_is_real_constant(a->g, op->inputs[1]) ||
         !pq_is_float(a->g, op->inputs[0])) {
-        note(a, op, "float", "its weights are not constant");
-        return PTQC_OK;
+        return "its weights are not constant";
     }
-    if (op->code == PQ_OP_MATMUL &&
-        pq_graph_value(a->g, op->inputs[1])->type.rank != 2) {
-        warn(a, op, "float", "its weights are no matrix");
-        return PTQC_OK;
+    return is_empty(a->g, op->inputs[1]) ? "its weights have no elements"
+                                         : NULL;
+}
+
+// Why the recipe leaves a product float; NULL: it does not. The output matrix
+// of a language model only becomes codes when a rule names it: its errors go
+// straight into the scores, and it often is the embedding.
+static const char *
+reason_of_recipe(const pq_assign *a, const pq_op *op, const pq_settings *s)
+{
+    pq_str name = pq_graph_value(a->g, op->outputs[0])->name;
+    const pq_op_rule *rule = pq_rules_find(a->env->recipe->rules, name);
+    bool is_named = rule != NULL && (rule->sets & PQ_SETS_SCHEME) != 0;
+    if (s->is_float) {
+        return is_named ? "kept by the recipe"
+                        : "the recipe has no scheme for it";
     }
-    if (is_empty(a->g, op->inputs[1])) {
-        note(a, op, "float", "its weights have no elements");
-        return PTQC_OK;
-    }
-    if (pq_is_kept(a->env->recipe, a->g, op)) {
-        note(a, op, "float", "kept by the recipe");
-        return PTQC_OK;
-    }
-    // Its errors go straight into the scores, and it often is the embedding.
-    if (pq_graph_state_count(a->g) > 0 &&
-        pq_value_is_output(a->g, op->outputs[0])) {
-        note(a, op, "float", "the output matrix of a language model");
-        return PTQC_OK;
-    }
-    pq_mode mode = wanted_mode(a, op);
-    pq_scheme w = weight_scheme(a, op, &why);
+    bool is_output_matrix = pq_graph_state_count(a->g) > 0 &&
+                            pq_value_is_output(a->g, op->outputs[0]);
+    return is_output_matrix && !is_named
+               ? "the output matrix of a language model"
+               : NULL;
+}
+
+// The weights' part; sets the mode of the op.
+static ptqc_status
+assign_weights(pq_assign *a, pq_op_id id, const pq_settings *s)
+{
+    const pq_op *op = pq_graph_op(a->g, id);
+    const char *why;
+    pq_mode mode = wanted_mode(a, op, s);
+    pq_scheme w = weight_scheme(a, op, s, &why);
     if (!fit_to_targets(a, op, mode, &w, &why)) {
         warn(a, op, "float", "no preferred target runs this scheme");
         return PTQC_OK;
@@ -281,15 +297,114 @@ assign_product(pq_assign *a, pq_op_id id)
     if (why != NULL) {
         warn(a, op, "in another form", why);
     }
-    if (a->is_dynamic && mode == PQ_MODE_WEIGHT_ONLY) {
+    if (is_dynamic(a, s) && mode == PQ_MODE_WEIGHT_ONLY) {
         warn(a, op, "weights only",
              "dynamic activations exist for matmul only");
     }
+    a->modes[id.index] = mode;
     PQ_TRY(own_weight(a->g, id));
-    PQ_TRY(annotate(a->g, op->inputs[1], &w));
-    a->is_candidate[id.index] = mode == PQ_MODE_STATIC;
-    return mode == PQ_MODE_DYNAMIC ? annotate(a->g, op->inputs[0], &token_codes)
-                                   : PTQC_OK;
+    return annotate(a->g, op->inputs[1], &w);
+}
+
+static ptqc_status
+assign_product(pq_assign *a, pq_op_id id)
+{
+    const pq_op *op = pq_graph_op(a->g, id);
+    const pq_settings s = pq_recipe_settings(a->env->recipe, a->g, op);
+    if (is_stored_codes(a->g, op->inputs[1])) {
+        warn(a, op, "as stored", "its weights are codes already");
+        return PTQC_OK;
+    }
+    const char *why = reason_to_leave(a, op);
+    if (why == NULL && op->code == PQ_OP_MATMUL &&
+        pq_graph_value(a->g, op->inputs[1])->type.rank != 2) {
+        warn(a, op, "float", "its weights are no matrix");
+        return PTQC_OK;
+    }
+    why = why != NULL ? why : reason_of_recipe(a, op, &s);
+    if (why != NULL) {
+        note(a, op, "float", why);
+        return PTQC_OK;
+    }
+    return assign_weights(a, id, &s);
+}
+
+// ---- activations of products ----------------------------------------------
+
+// A copy of the op's activation that is annotated, or not, for itself: modes
+// are read from annotations (plan.h), so products of different modes cannot
+// share one value. Copies go when all is decided (canonicalize).
+static ptqc_status
+read_view(pq_assign *a, pq_op_id id)
+{
+    pq_value_id x = pq_graph_op(a->g, id)->inputs[0];
+    bool is_per_token = a->modes[id.index] == PQ_MODE_DYNAMIC;
+    pq_value_id *view = &a->views[is_per_token][x.index];
+    if (pq_value_is_none(*view)) {
+        pq_builder b;
+        pq_build_begin(&b, a->g, id, PQ_OP_IDENTITY, (pq_str){0});
+        pq_build_input(&b, x);
+        PQ_TRY(pq_build_end(&b, NULL, view, NULL));
+    }
+    return pq_set_input(a->g, id, 0, *view);
+}
+
+static ptqc_status
+make_views(pq_assign *a)
+{
+    uint32_t values = pq_graph_value_count(a->g);
+    for (int i = 0; i < 2; i++) {
+        a->views[i] =
+            pq_arena_array(a->env->scratch, values, sizeof *a->views[i]);
+        PQ_TRY_ALLOC(a->views[i]);
+    }
+    return PTQC_OK;
+}
+
+// Beside static products every other one reads a view; beside dynamic ones
+// the matmuls with float activations do.
+static ptqc_status
+separate_readers(pq_assign *a, uint32_t op_count)
+{
+    bool has[PQ_MODE_STATIC + 1] = {false};
+    for (uint32_t i = 1; i < op_count; i++) {
+        has[a->modes[i]] = true;
+    }
+    if (has[PQ_MODE_STATIC] + has[PQ_MODE_DYNAMIC] + has[PQ_MODE_WEIGHT_ONLY] <
+        2) {
+        return PTQC_OK;
+    }
+    PQ_TRY(make_views(a));
+    for (pq_op_id id = pq_graph_first_op(a->g); !pq_op_is_none(id);
+         id = pq_graph_op(a->g, id)->next) {
+        pq_mode mode = id.index < op_count ? a->modes[id.index] : PQ_MODE_FLOAT;
+        bool is_matmul = pq_graph_op(a->g, id)->code == PQ_OP_MATMUL;
+        bool needs_view =
+            has[PQ_MODE_STATIC]
+                ? mode == PQ_MODE_DYNAMIC || mode == PQ_MODE_WEIGHT_ONLY
+                : mode == PQ_MODE_WEIGHT_ONLY && is_matmul;
+        if (needs_view) {
+            PQ_TRY(read_view(a, id));
+        }
+    }
+    return PTQC_OK;
+}
+
+static ptqc_status
+assign_activations(pq_assign *a, uint32_t op_count)
+{
+    PQ_TRY(separate_readers(a, op_count));
+    a->is_candidate = pq_arena_array(a->env->scratch, pq_graph_op_count(a->g),
+                                     sizeof *a->is_candidate);
+    PQ_TRY_ALLOC(a->is_candidate);
+    for (uint32_t i = 1; i < op_count; i++) {
+        const pq_op *op = pq_graph_op(a->g, (pq_op_id){i});
+        a->is_candidate[i] = a->modes[i] == PQ_MODE_STATIC;
+        if (a->modes[i] == PQ_MODE_DYNAMIC) {
+            PQ_TRY(annotate(a->g, op->inputs[0], &token_codes));
+        }
+    }
+    return PTQC_OK;
 }
 
 // ---- the ops between ------------------------------------------------------
@@ -300,7 +415,7 @@ can_follow(const pq_assign *a, const pq_op *op)
     pq_role role = pq_role_of(a->g, op);
     uint32_t data_count = 0;
     if (role == PQ_ROLE_FLOAT || pq_is_product(op->code) ||
-        pq_is_kept(a->env->recipe, a->g, op)) {
+        pq_recipe_settings(a->env->recipe, a->g, op).is_float) {
         return false;
     }
     for (uint32_t i = 0; i < op->input_count; i++) {
@@ -323,7 +438,8 @@ static ptqc_status
 want_operands(pq_assign *a, const pq_op *op)
 {
     bool is_product = pq_is_product(op->code);
-    bool has_codes = pq_annotation(a->g, op->outputs[0]) != NULL;
+    const pq_quant *y = pq_annotation(a->g, op->outputs[0]);
+    bool has_codes = y != NULL && !y->scheme.dynamic;
     if (!is_product && !has_codes) {
         return PTQC_OK;
     }
@@ -361,19 +477,22 @@ assign_static(pq_assign *a)
 
 // ---- all ------------------------------------------------------------------
 
+// Without samples, products other than matmul have no dynamic form.
 static ptqc_status
 check_samples(const pq_assign *a)
 {
-    const pq_scheme *s = &a->env->recipe->scheme.activations;
-    if (s->format == PTQC_DTYPE_NONE || s->dynamic || !a->is_dynamic) {
+    if (a->env->samples != NULL) {
         return PTQC_OK;
     }
-    // No samples: products other than matmul have no dynamic form.
     PQ_FOR_EACH_OP(a->g, id)
     {
         const pq_op *op = pq_graph_op(a->g, id);
-        if (pq_is_product(op->code) && op->code != PQ_OP_MATMUL &&
-            pq_is_constant(a->g, op->inputs[1])) {
+        if (!pq_is_product(op->code) || op->code == PQ_OP_MATMUL ||
+            !pq_is_constant(a->g, op->inputs[1])) {
+            continue;
+        }
+        const pq_settings s = pq_recipe_settings(a->env->recipe, a->g, op);
+        if (!s.is_float && is_dynamic(a, &s) && !s.scheme.activations.dynamic) {
             return PQ_FAIL(pq_graph_ctx(a->g), PTQC_E_USAGE,
                            "static 8-bit activations of %s '%.*s' need "
                            "calibration samples (or :dyn: its weights alone "
@@ -388,13 +507,10 @@ check_samples(const pq_assign *a)
 ptqc_status
 pq_pass_assign_schemes(pq_graph *g, pq_pass_env *env)
 {
-    const pq_scheme *s = &env->recipe->scheme.activations;
     pq_assign a = {.g = g, .env = env};
-    a.is_dynamic =
-        s->format != PTQC_DTYPE_NONE && (s->dynamic || env->samples == NULL);
-    a.is_candidate = pq_arena_array(env->scratch, pq_graph_op_count(g),
-                                    sizeof *a.is_candidate);
-    PQ_TRY_ALLOC(a.is_candidate);
+    uint32_t op_count = pq_graph_op_count(g);
+    a.modes = pq_arena_array(env->scratch, op_count, sizeof *a.modes);
+    PQ_TRY_ALLOC(a.modes);
     PQ_TRY(check_samples(&a));
     PQ_FOR_EACH_OP(g, id)
     {
@@ -403,6 +519,6 @@ pq_pass_assign_schemes(pq_graph *g, pq_pass_env *env)
         }
     }
     say_deviations(&a);
-    bool is_static = s->format != PTQC_DTYPE_NONE && !a.is_dynamic;
-    return is_static ? assign_static(&a) : PTQC_OK;
+    PQ_TRY(assign_activations(&a, op_count));
+    return assign_static(&a);
 }

@@ -38,7 +38,11 @@ static ptqc_status
 encode_weight(pq_graph *g, pq_value_id w, pq_value_id *out)
 {
     const pq_value *value = pq_graph_value(g, w);
-    pq_const_id id = pq_graph_add_codes(g, value->constant, value->quant);
+    const pq_quant *q = pq_graph_quant(g, value->quant);
+    pq_const_id id = q->codes;
+    if (pq_const_is_none(id)) {
+        id = pq_graph_add_codes(g, value->constant, value->quant);
+    }
     if (pq_const_is_none(id)) {
         return pq_graph_failure(g);
     }

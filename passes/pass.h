@@ -20,6 +20,14 @@ typedef struct pq_samples {
     uint64_t limit; // 0 = all
 } pq_samples;
 
+// What calibration saw, over all observed activations.
+typedef struct pq_calib_facts {
+    uint64_t samples, values;
+    uint64_t numbers, saturated; // saturated: outside the chosen ranges
+    uint64_t late_values;        // ranges that grew in the last quarter
+    uint64_t channels, dead_channels;
+} pq_calib_facts;
+
 // What passes get besides the graph.
 typedef struct pq_pass_env {
     pq_arena *scratch;         // emptied by the pipeline after each pass
@@ -28,9 +36,16 @@ typedef struct pq_pass_env {
     const pq_samples *samples; // NULL = none
     pq_runner_make_fn make_runner;
     void *runner_user;
+    // Folder for scratch files and for checkpoints of long passes; NULL: all
+    // stays in memory, and nothing can be resumed.
+    const char *work_dir;
+    // Of model, recipe, calibration and version: what a checkpoint must have
+    // been made of. NULL: no checkpoints.
+    const pq_sha256 *fingerprint;
     // Facts for the report, one per line: ("matmul_3", "w8a8", "why").
     void (*note)(void *user, pq_str where, const char *what, const char *why);
     void *note_user;
+    pq_calib_facts *calib_facts; // added to; NULL: not wanted
 } pq_pass_env;
 
 typedef ptqc_status (*pq_pass_fn)(pq_graph *g, pq_pass_env *env);

@@ -7,6 +7,7 @@
 #include "base/threads.h"
 #include "ir/text.h"
 #include "ir/verify.h"
+#include "passes/method.h"
 
 #if defined(NDEBUG)
 #define PQ_VERIFY_ALWAYS false
@@ -138,11 +139,24 @@ static const char *const simplify[] = {
 // When the recipe names a type of key and value states.
 static const char *const retype[] = {"kv-type"};
 
-// From a scheme to codes.
-static const char *const quantize[] = {
-    "assign-schemes", "calibrate",    "propagate-params",
-    "scale-weights",  "correct-bias", "insert-qdq",
+// From a scheme to annotations.
+static const char *const assign[] = {"assign-schemes"};
+
+// When the method says so.
+static const char *const smooth[] = {"smoothquant"};
+static const char *const protect[] = {"awq"};
+static const char *const solve[] = {"gptq"};
+
+// From annotations to scales.
+static const char *const scale[] = {
+    "spare-outliers",
+    "calibrate",
+    "propagate-params",
+    "scale-weights",
 };
+
+// From scales to codes.
+static const char *const encode[] = {"correct-bias", "insert-qdq"};
 
 // Graphs with codes, ours and those that come quantized.
 static const char *const integrate[] = {
@@ -162,6 +176,25 @@ static const char *const clean[] = {"drop-fake-quant", "dce"};
 #define PQ_RUN(list)                                                           \
     pq_pipeline_run(g, env, list, sizeof list / sizeof *list, desc)
 
+// From annotations to codes, by the recipe's method.
+static ptqc_status
+quantize(pq_graph **g, pq_pass_env *env, const pq_pipeline_desc *desc)
+{
+    pq_method method;
+    PQ_TRY(pq_method_of(*g, env, &method));
+    if (method.does_smooth) {
+        PQ_TRY(PQ_RUN(smooth));
+    }
+    if (method.does_awq) {
+        PQ_TRY(PQ_RUN(protect));
+    }
+    PQ_TRY(PQ_RUN(scale));
+    if (method.does_gptq) {
+        PQ_TRY(PQ_RUN(solve));
+    }
+    return PQ_RUN(encode);
+}
+
 // Weights of a file that are codes already.
 static bool
 has_codes(const pq_graph *g)
@@ -175,11 +208,18 @@ has_codes(const pq_graph *g)
     return false;
 }
 
-ptqc_status
-pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
-                    const pq_pipeline_desc *desc)
+// A rule that matches nothing ends the compile before its long part.
+static ptqc_status
+bind_rules(const pq_graph *g, const pq_recipe *recipe)
 {
-    if (env->recipe->has_scheme && pq_graph_stage(*g) != PQ_STAGE_FLOAT) {
+    return recipe->rules != NULL ? pq_rules_bind(recipe->rules, g) : PTQC_OK;
+}
+
+ptqc_status
+pq_pipeline_assign(pq_graph **g, pq_pass_env *env, const pq_pipeline_desc *desc)
+{
+    bool quantizes = pq_recipe_quantizes(env->recipe);
+    if (quantizes && pq_graph_stage(*g) != PQ_STAGE_FLOAT) {
         return PQ_FAIL(pq_graph_ctx(*g), PTQC_E_USAGE,
                        "the model is quantized already: compile it without "
                        "a scheme");
@@ -188,13 +228,40 @@ pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
     if (env->recipe->kv != PQ_KV_AS_IS) {
         PQ_TRY(PQ_RUN(retype));
     }
-    if (env->recipe->has_scheme) {
-        PQ_TRY(PQ_RUN(quantize));
-    } else if (has_codes(*g)) {
+    if (!quantizes) {
+        return PTQC_OK;
+    }
+    PQ_TRY(bind_rules(*g, env->recipe));
+    return PQ_RUN(assign);
+}
+
+ptqc_status
+pq_pipeline_encode(pq_graph **g, pq_pass_env *env, const pq_pipeline_desc *desc)
+{
+    if (pq_recipe_quantizes(env->recipe)) {
+        return quantize(g, env, desc);
+    }
+    if (has_codes(*g)) {
         pq_graph_set_stage(*g, PQ_STAGE_QUANTIZED);
     }
+    return PTQC_OK;
+}
+
+ptqc_status
+pq_pipeline_integrate(pq_graph **g, pq_pass_env *env,
+                      const pq_pipeline_desc *desc)
+{
     if (pq_graph_stage(*g) == PQ_STAGE_QUANTIZED) {
         PQ_TRY(PQ_RUN(integrate));
     }
-    return env->recipe->has_scheme ? PQ_RUN(clean) : PTQC_OK;
+    return pq_recipe_quantizes(env->recipe) ? PQ_RUN(clean) : PTQC_OK;
+}
+
+ptqc_status
+pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
+                    const pq_pipeline_desc *desc)
+{
+    PQ_TRY(pq_pipeline_assign(g, env, desc));
+    PQ_TRY(pq_pipeline_encode(g, env, desc));
+    return pq_pipeline_integrate(g, env, desc);
 }

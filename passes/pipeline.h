@@ -31,5 +31,15 @@ PTQC_MUST_USE ptqc_status pq_pipeline_run(pq_graph **g, pq_pass_env *env,
 // quantizes and fuses requantization.
 PTQC_MUST_USE ptqc_status pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
                                               const pq_pipeline_desc *desc);
+// The same up to and with assign-schemes: the graph is annotated then, or,
+// without a scheme, simplified only.
+PTQC_MUST_USE ptqc_status pq_pipeline_assign(pq_graph **g, pq_pass_env *env,
+                                             const pq_pipeline_desc *desc);
+// From what pq_pipeline_assign left to codes: quantize and dequantize stand
+// around float arithmetic, which pq_pipeline_integrate makes integer.
+PTQC_MUST_USE ptqc_status pq_pipeline_encode(pq_graph **g, pq_pass_env *env,
+                                             const pq_pipeline_desc *desc);
+PTQC_MUST_USE ptqc_status pq_pipeline_integrate(pq_graph **g, pq_pass_env *env,
+                                                const pq_pipeline_desc *desc);
 
 #endif

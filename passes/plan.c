@@ -47,53 +47,6 @@ pq_role_of(const pq_graph *g, const pq_op *op)
     return PQ_ROLE_FLOAT;
 }
 
-// ---- names ----------------------------------------------------------------
-
-// * any text, ? one byte. Greedy with one point to go back to.
-static bool
-matches_glob(pq_str glob, pq_str text)
-{
-    size_t g = 0;
-    size_t t = 0;
-    size_t star = SIZE_MAX; // position after the last *
-    size_t resume = 0;
-    while (t < text.n) {
-        if (g < glob.n && glob.p[g] == '*') {
-            star = ++g;
-            resume = t;
-        } else if (g < glob.n && (glob.p[g] == '?' || glob.p[g] == text.p[t])) {
-            g++;
-            t++;
-        } else if (star != SIZE_MAX) {
-            g = star;
-            t = ++resume;
-        } else {
-            return false;
-        }
-    }
-    while (g < glob.n && glob.p[g] == '*') {
-        g++;
-    }
-    return g == glob.n;
-}
-
-bool
-pq_is_kept(const pq_recipe *recipe, const pq_graph *g, const pq_op *op)
-{
-    for (uint32_t i = 0; i < recipe->keep_count; i++) {
-        if (matches_glob(recipe->keep[i], op->name)) {
-            return true;
-        }
-        for (uint32_t o = 0; o < op->output_count; o++) {
-            pq_str name = pq_graph_value(g, op->outputs[o])->name;
-            if (matches_glob(recipe->keep[i], name)) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 // ---- plan -----------------------------------------------------------------
 
 bool
@@ -155,7 +108,7 @@ follower_mode(const pq_graph *g, const pq_recipe *recipe, const pq_op *op,
     pq_role role = pq_role_of(g, op);
     const pq_quant *y = pq_annotation(g, op->outputs[0]);
     if (role == PQ_ROLE_FLOAT || y == NULL || y->scheme.dynamic ||
-        pq_is_kept(recipe, g, op)) {
+        pq_recipe_settings(recipe, g, op).is_float) {
         return PQ_MODE_FLOAT;
     }
     for (uint32_t i = 0; i < op->input_count; i++) {
@@ -182,4 +135,27 @@ pq_plan_modes(const pq_graph *g, const pq_recipe *recipe, pq_arena *arena,
     }
     *out_modes = modes;
     return PTQC_OK;
+}
+
+void
+pq_drop_annotations(pq_graph *g)
+{
+    for (uint32_t i = 1; i < pq_graph_value_count(g); i++) {
+        if (pq_is_real(g, (pq_value_id){i})) {
+            pq_graph_value(g, (pq_value_id){i})->quant = (pq_quant_id){0};
+        }
+    }
+}
+
+void
+pq_product_scheme_print(const pq_scheme *weights, pq_mode mode, pq_strbuf *out)
+{
+    pq_scheme_request r = {.weights = *weights};
+    if (mode == PQ_MODE_STATIC) {
+        r.activations = (pq_scheme){.format = PTQC_U8};
+    }
+    if (mode == PQ_MODE_DYNAMIC) {
+        r.activations = (pq_scheme){.format = PTQC_I8, .dynamic = true};
+    }
+    pq_scheme_request_print(&r, out);
 }

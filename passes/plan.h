@@ -29,8 +29,6 @@ typedef enum pq_mode {
 } pq_mode;
 
 pq_role pq_role_of(const pq_graph *g, const pq_op *op);
-// Whether the recipe keeps the op float (globs over its name and its output's).
-bool pq_is_kept(const pq_recipe *recipe, const pq_graph *g, const pq_op *op);
 // Whether input i of the op is an activation that would be codes: f32, not
 // constant, not a bias or a scale.
 bool pq_is_data_operand(const pq_graph *g, const pq_op *op, uint32_t i);
@@ -41,5 +39,12 @@ const pq_quant *pq_annotation(const pq_graph *g, pq_value_id v);
 PTQC_MUST_USE ptqc_status pq_plan_modes(const pq_graph *g,
                                         const pq_recipe *recipe,
                                         pq_arena *arena, pq_mode **out_modes);
+// Real values lose their annotations: the graph is as it was before
+// assign-schemes.
+void pq_drop_annotations(pq_graph *g);
+// Spelling of a product's scheme: its weights' and what its mode makes of
+// activations.
+void pq_product_scheme_print(const pq_scheme *weights, pq_mode mode,
+                             pq_strbuf *out);
 
 #endif

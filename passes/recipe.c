@@ -1,22 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Recipes as text, and the names they may use.
+// What recipes say of an op, their expanded text, and the names they use.
 
 #include "passes/recipe.h"
 
 #include "base/json.h"
+#include "passes/match.h"
+#include "passes/method.h"
 
-static const char *const pq_methods[] = {"rtn"};
+// ---- names ----------------------------------------------------------------
 
 bool
 pq_method_is_known(pq_str name)
 {
-    for (size_t i = 0; i < sizeof pq_methods / sizeof *pq_methods; i++) {
-        if (pq_str_equal_z(name, pq_methods[i])) {
-            return true;
-        }
-    }
-    return false;
+    return pq_method_parse(name, NULL);
 }
 
 static const char *const pq_kv_names[] = {
@@ -38,39 +35,218 @@ pq_kv_type_parse(pq_str text, pq_kv_type *out)
     return false;
 }
 
+static const pq_preset pq_presets[] = {
+#define PRESET(name, summary, text) {name, summary, text},
+#include "passes/presets.def"
+#undef PRESET
+};
+
+const pq_preset *
+pq_preset_at(uint32_t i)
+{
+    return i < sizeof pq_presets / sizeof *pq_presets ? &pq_presets[i] : NULL;
+}
+
+const pq_preset *
+pq_preset_find(pq_str name)
+{
+    for (size_t i = 0; i < sizeof pq_presets / sizeof *pq_presets; i++) {
+        if (pq_str_equal_z(name, pq_presets[i].name)) {
+            return &pq_presets[i];
+        }
+    }
+    return NULL;
+}
+
+// ---- what it says of an op ------------------------------------------------
+
+// Mean squared error is what kept most accuracy on convolutional models.
+void
+pq_recipe_init(pq_recipe *r)
+{
+    *r = (pq_recipe){.method = PQ_STR("rtn"),
+                     .observer = PQ_OBSERVER_MSE,
+                     .percentile = 99.99,
+                     .scale_search = PQ_SCALE_MINMAX};
+}
+
+void
+pq_recipe_deinit(pq_recipe *r)
+{
+    pq_rules_destroy(r->rules);
+    r->rules = NULL;
+}
+
+bool
+pq_recipe_quantizes(const pq_recipe *r)
+{
+    bool does = r->has_scheme;
+    for (uint32_t i = 0; r->rules != NULL && i < r->rules->count; i++) {
+        const pq_op_rule *rule = &r->rules->rules[i];
+        does |= (rule->sets & PQ_SETS_SCHEME) != 0 && !rule->settings.is_float;
+    }
+    return does;
+}
+
+static bool
+is_static(const pq_scheme_request *s)
+{
+    return s->activations.format != PTQC_DTYPE_NONE && !s->activations.dynamic;
+}
+
+bool
+pq_recipe_is_static(const pq_recipe *r)
+{
+    bool is = r->has_scheme && is_static(&r->scheme);
+    for (uint32_t i = 0; r->rules != NULL && i < r->rules->count; i++) {
+        const pq_op_rule *rule = &r->rules->rules[i];
+        is |= (rule->sets & PQ_SETS_SCHEME) != 0 && !rule->settings.is_float &&
+              is_static(&rule->settings.scheme);
+    }
+    return is;
+}
+
+static pq_settings
+settings_by(const pq_recipe *r, const pq_op_rule *rule)
+{
+    pq_settings s = {.is_float = !r->has_scheme,
+                     .scheme = r->scheme,
+                     .method = r->method,
+                     .observer = r->observer,
+                     .percentile = r->percentile,
+                     .scale_search = r->scale_search};
+    uint32_t sets = rule != NULL ? rule->sets : 0;
+    if ((sets & PQ_SETS_SCHEME) != 0) {
+        s.is_float = rule->settings.is_float;
+        s.scheme = rule->settings.scheme;
+    }
+    if ((sets & PQ_SETS_METHOD) != 0) {
+        s.method = rule->settings.method;
+    }
+    if ((sets & PQ_SETS_OBSERVER) != 0) {
+        s.observer = rule->settings.observer;
+    }
+    if ((sets & PQ_SETS_PERCENTILE) != 0) {
+        s.percentile = rule->settings.percentile;
+    }
+    if ((sets & PQ_SETS_SCALE_SEARCH) != 0) {
+        s.scale_search = rule->settings.scale_search;
+    }
+    return s;
+}
+
+pq_settings
+pq_recipe_settings(const pq_recipe *r, const pq_graph *g, const pq_op *op)
+{
+    pq_str name = op->output_count > 0 ? pq_graph_value(g, op->outputs[0])->name
+                                       : (pq_str){0};
+    return settings_by(r, pq_rules_find(r->rules, name));
+}
+
+pq_settings
+pq_recipe_settings_of_value(const pq_recipe *r, const pq_graph *g,
+                            pq_value_id v)
+{
+    pq_op_id producer = pq_producer_id(g, v);
+    return pq_op_is_none(producer)
+               ? settings_by(
+                     r, pq_rules_find(r->rules, pq_graph_value(g, v)->name))
+               : pq_recipe_settings(r, g, pq_graph_op(g, producer));
+}
+
+bool
+pq_recipe_uses_observer(const pq_recipe *r, pq_observer_kind kind)
+{
+    bool does = r->observer == kind;
+    for (uint32_t i = 0; r->rules != NULL && i < r->rules->count; i++) {
+        const pq_op_rule *rule = &r->rules->rules[i];
+        does |= (rule->sets & PQ_SETS_OBSERVER) != 0 &&
+                rule->settings.observer == kind;
+    }
+    return does;
+}
+
+// ---- text -----------------------------------------------------------------
+
 static void
-write_scheme(const pq_recipe *r, pq_json_writer *w)
+write_scheme(pq_json_writer *w, bool is_float, const pq_scheme_request *scheme)
 {
     pq_strbuf text;
+    if (is_float) {
+        pq_jw_null(w, "scheme");
+        return;
+    }
     pq_strbuf_init(&text, w->out->ctx);
-    pq_scheme_request_print(&r->scheme, &text);
+    pq_scheme_request_print(scheme, &text);
     w->out->failed |= text.failed;
     pq_jw_str(w, "scheme", (pq_str){text.p, text.n});
     pq_strbuf_deinit(&text);
 }
 
+static void
+write_settings(pq_json_writer *w, const pq_settings *s, uint32_t sets)
+{
+    if ((sets & PQ_SETS_SCHEME) != 0) {
+        write_scheme(w, s->is_float, &s->scheme);
+    }
+    if ((sets & PQ_SETS_METHOD) != 0) {
+        pq_jw_str(w, "method", s->method);
+    }
+    if ((sets & PQ_SETS_OBSERVER) != 0) {
+        pq_jw_str(w, "observer", pq_str_of(pq_observer_name(s->observer)));
+    }
+    if ((sets & PQ_SETS_PERCENTILE) != 0) {
+        pq_jw_f64(w, "percentile", s->percentile);
+    }
+    if ((sets & PQ_SETS_SCALE_SEARCH) != 0) {
+        pq_jw_str(w, "scale_search",
+                  pq_str_of(pq_scale_search_name(s->scale_search)));
+    }
+}
+
+static void
+write_rule(pq_json_writer *w, const pq_op_rule *rule)
+{
+    pq_jw_begin_object(w, NULL);
+    if (rule->match.n > 0) {
+        pq_jw_str(w, "match", rule->match);
+    }
+    if (rule->has_op) {
+        pq_jw_str(w, "op", pq_str_of(pq_op_info_of(rule->op)->name));
+    }
+    write_settings(w, &rule->settings, rule->sets);
+    if (rule->is_optional) {
+        pq_jw_bool(w, "optional", true);
+    }
+    pq_jw_end_object(w);
+}
+
 void
 pq_recipe_write(const pq_recipe *r, pq_json_writer *w)
 {
+    const pq_settings all = settings_by(r, NULL);
+    uint32_t sets = PQ_SETS_SCHEME;
+    pq_jw_i64(w, "ptqc", 1);
     if (r->kv != PQ_KV_AS_IS) {
         pq_jw_str(w, "kv", pq_str_of(pq_kv_names[r->kv]));
     }
-    if (!r->has_scheme) {
-        pq_jw_null(w, "scheme");
+    if (pq_recipe_quantizes(r)) {
+        sets |= PQ_SETS_METHOD | PQ_SETS_OBSERVER | PQ_SETS_SCALE_SEARCH;
+        sets |= pq_recipe_uses_observer(r, PQ_OBSERVER_PERCENTILE)
+                    ? PQ_SETS_PERCENTILE
+                    : 0;
+    }
+    write_settings(w, &all, sets);
+    if (!pq_recipe_quantizes(r)) {
         return;
     }
-    write_scheme(r, w);
-    pq_jw_str(w, "method", r->method);
-    pq_jw_str(w, "observer", pq_str_of(pq_observer_name(r->observer)));
-    if (r->observer == PQ_OBSERVER_PERCENTILE) {
-        pq_jw_f64(w, "percentile", r->percentile);
-    }
-    pq_jw_str(w, "scale_search",
-              pq_str_of(pq_scale_search_name(r->scale_search)));
-    pq_jw_begin_array(w, "keep");
-    for (uint32_t i = 0; i < r->keep_count; i++) {
-        pq_jw_str(w, NULL, r->keep[i]);
+    pq_jw_begin_array(w, "rules");
+    for (uint32_t i = 0; r->rules != NULL && i < r->rules->count; i++) {
+        write_rule(w, &r->rules->rules[i]);
     }
     pq_jw_end_array(w);
+    if (r->sample_limit > 0) {
+        pq_jw_i64(w, "calib_samples", (int64_t)r->sample_limit);
+    }
     pq_jw_i64(w, "seed", (int64_t)r->seed);
 }

@@ -115,7 +115,8 @@ pq_pass_scale_weights(pq_graph *g, pq_pass_env *env)
     {
         const pq_op *op = pq_graph_op(g, id);
         if (pq_is_product(op->code) && modes[id.index] != PQ_MODE_FLOAT) {
-            PQ_TRY(visit(g, op, modes[id.index], env->recipe->scale_search));
+            const pq_settings s = pq_recipe_settings(env->recipe, g, op);
+            PQ_TRY(visit(g, op, modes[id.index], s.scale_search));
         }
         pq_progress(pq_graph_ctx(g), "scale weights", ++done,
                     pq_graph_live_op_count(g));

@@ -103,13 +103,19 @@ static pq_share
 share_at(const pq_weights *ws, int64_t channel, int64_t group)
 {
     if (ws->scheme.granularity == PQ_GRAN_TENSOR) {
-        return (pq_share){ws->w, 1, ws->outer * ws->channels * ws->inner, 0};
+        // Runs of inner elements where their factors differ.
+        int64_t count = ws->outer * ws->channels;
+        return ws->importance != NULL
+                   ? (pq_share){ws->w, count, ws->inner, ws->inner,
+                                ws->importance}
+                   : (pq_share){ws->w, 1, count * ws->inner, 0, NULL};
     }
     int64_t step = groups_of(ws) > 1 ? (int64_t)ws->scheme.group : ws->inner;
     int64_t first = group * step;
     int64_t left = ws->inner - first;
     return (pq_share){ws->w + channel * ws->inner + first, ws->outer,
-                      left < step ? left : step, ws->channels * ws->inner};
+                      left < step ? left : step, ws->channels * ws->inner,
+                      ws->importance != NULL ? ws->importance + first : NULL};
 }
 
 void
@@ -137,5 +143,29 @@ pq_encode_weights(const pq_weights *ws, const float *scales,
         pq_share share = share_at(ws, i / groups, i % groups);
         pq_params p = {scales[i], zero_points[i]};
         pq_share_encode(&share, &ws->scheme, p, out_codes + (share.w - ws->w));
+    }
+}
+
+static void
+decode_share(const pq_weights *ws, const pq_share *share, pq_params p,
+             const uint8_t *codes, float *out)
+{
+    for (int64_t r = 0; r < share->runs; r++) {
+        ptrdiff_t first = share->w - ws->w + r * share->stride;
+        pq_share_decode(&ws->scheme, p, codes + first, share->length,
+                        out + first);
+    }
+}
+
+void
+pq_decode_weights(const pq_weights *ws, const float *scales,
+                  const int32_t *zero_points, const uint8_t *codes, float *out)
+{
+    int64_t groups = groups_of(ws);
+    int64_t count = pq_weights_scale_count(ws);
+    for (int64_t i = 0; i < count; i++) {
+        pq_share share = share_at(ws, i / groups, i % groups);
+        pq_params p = {scales[i], zero_points[i]};
+        decode_share(ws, &share, p, codes, out);
     }
 }

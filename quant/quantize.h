@@ -44,6 +44,9 @@ typedef struct pq_weights {
     pq_scale_search search;
     // [channels] least scales, or NULL: a scale is never below these.
     const float *least_scale;
+    // [inner] or NULL: factors of the squared errors that choose scales, one
+    // per position of inner (the diagonal of a Gram matrix, an imatrix).
+    const float *importance;
 } pq_weights;
 
 // Number of scales.
@@ -52,6 +55,11 @@ int64_t pq_weights_scale_count(const pq_weights *weights);
 // rounded to f16 where that is normal.
 void pq_choose_weight_params(const pq_weights *weights, float *out_scales,
                              int32_t *out_zero_points);
+// The numbers that codes stand for, laid out as weights->w (which is not
+// read): scale * (code - zero point), one f32 multiplication.
+void pq_decode_weights(const pq_weights *weights, const float *scales,
+                       const int32_t *zero_points, const uint8_t *codes,
+                       float *out);
 // Codes by given parameters: one byte per element (not packed), in the order
 // of w.
 void pq_encode_weights(const pq_weights *weights, const float *scales,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Spelling of schemes: w<bits>a<bits>[:dyn][:gN|:ch|:t][:sym|:asym],
-// fp8[:e4m3|:e5m2][:gN|:ch|:t].
+// fp8[:e4m3|:e5m2], mxfp4, nf4, each with [:gN|:ch|:t] and
+// [:scale=f32|f16|bf16|e8m0].
 
 #include "quant/scheme.h"
 
@@ -41,31 +42,70 @@ typedef struct pq_scheme_word {
     ptqc_dtype activations; // NONE: float
     uint32_t group;         // default of narrow weights; 0 = per channel
     bool dynamic;           // activations always per token
+    ptqc_dtype scale;       // as in pq_scheme
 } pq_scheme_word;
 
+#define NONE PTQC_DTYPE_NONE
 static const pq_scheme_word pq_scheme_words[] = {
-    {"w8a8", PTQC_I8, PTQC_U8, 0, PTQC_U8, 0, false},
-    {"w8a16", PTQC_I8, PTQC_U8, 0, PTQC_DTYPE_NONE, 0, false},
-    {"w4a8", PTQC_U4, PTQC_U4, 0, PTQC_U8, 128, true},
-    {"w4a16", PTQC_U4, PTQC_U4, 0, PTQC_DTYPE_NONE, 128, false},
-    {"w3a16", PTQC_I4, PTQC_U4, 3, PTQC_DTYPE_NONE, 128, false},
-    {"fp8", PTQC_F8E4M3, PTQC_DTYPE_NONE, 0, PTQC_DTYPE_NONE, 0, false},
-    {.text = "w2a16"},
+    {"w8a8", PTQC_I8, PTQC_U8, 0, PTQC_U8, 0, false, NONE},
+    {"w8a16", PTQC_I8, PTQC_U8, 0, NONE, 0, false, NONE},
+    {"w7a16", PTQC_I8, PTQC_U8, 7, NONE, 0, false, NONE},
+    {"w6a16", PTQC_I8, PTQC_U8, 6, NONE, 0, false, NONE},
+    {"w5a16", PTQC_I8, PTQC_U8, 5, NONE, 0, false, NONE},
+    {"w4a8", PTQC_U4, PTQC_U4, 0, PTQC_U8, 128, true, NONE},
+    {"w4a16", PTQC_U4, PTQC_U4, 0, NONE, 128, false, NONE},
+    {"w3a16", PTQC_I4, PTQC_U4, 3, NONE, 128, false, NONE},
+    {"w2a16", PTQC_I4, PTQC_U4, 2, NONE, 64, false, NONE},
+    {"fp8", PTQC_F8E4M3, NONE, 0, NONE, 0, false, NONE},
+    {"mxfp4", PTQC_F4E2M1, NONE, 0, NONE, 32, false, PTQC_F8E8M0},
+    {"nf4", PTQC_NF4, NONE, 0, NONE, 64, false, PTQC_F32},
     {.text = "w4a4"},
-    {.text = "mxfp4"},
     {.text = "nvfp4"},
-    {.text = "nf4"},
 };
+#undef NONE
+#define WORDS (sizeof pq_scheme_words / sizeof *pq_scheme_words)
 
 static const char pq_scheme_help[] =
-    "expected w8a8, w8a8:dyn, w4a8:dyn, w8a16, w4a16, w3a16, fp8 or fp8:e5m2, "
-    "with :gN (group), :ch, :t, :sym, :asym";
+    "expected w8a8, w8a8:dyn, w4a8:dyn, w2a16 to w8a16, fp8, fp8:e5m2, mxfp4 "
+    "or nf4, with :gN (group), :ch, :t, :sym, :asym, "
+    ":scale=f32|f16|bf16|e8m0";
+
+// What scales may be, as a suffix says it.
+typedef struct pq_scale_word {
+    const char *text;
+    ptqc_dtype dtype;
+} pq_scale_word;
+
+static const pq_scale_word pq_scale_words[] = {
+    {"scale=f32", PTQC_F32},
+    {"scale=f16", PTQC_F16},
+    {"scale=bf16", PTQC_BF16},
+    {"scale=e8m0", PTQC_F8E8M0},
+};
+#define SCALE_WORDS (sizeof pq_scale_words / sizeof *pq_scale_words)
+
+ptqc_dtype
+pq_scheme_scale_format(const pq_scheme *scheme)
+{
+    if (scheme->scale_format != PTQC_DTYPE_NONE) {
+        return scheme->scale_format;
+    }
+    return scheme->granularity == PQ_GRAN_GROUP ? PTQC_F16 : PTQC_F32;
+}
+
+const char *
+pq_scheme_word_at(uint32_t i)
+{
+    static const char *const words[] = {
+        "w8a8",  "w8a8:dyn", "w4a8:dyn", "w8a16", "w7a16",    "w6a16", "w5a16",
+        "w4a16", "w3a16",    "w2a16",    "fp8",   "fp8:e5m2", "mxfp4", "nf4"};
+    return i < sizeof words / sizeof *words ? words[i] : NULL;
+}
 
 static const pq_scheme_word *
 find_word(pq_str text)
 {
-    size_t n = sizeof pq_scheme_words / sizeof *pq_scheme_words;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < WORDS; i++) {
         if (pq_str_equal_z(text, pq_scheme_words[i].text)) {
             return &pq_scheme_words[i];
         }
@@ -79,6 +119,7 @@ typedef struct pq_suffixes {
     uint64_t group;
     bool dynamic, asymmetric, has_symmetry;
     ptqc_dtype float_format; // of fp8; NONE: not said
+    ptqc_dtype scale;        // NONE: not said
 } pq_suffixes;
 
 static bool
@@ -87,6 +128,16 @@ set_granularity(pq_suffixes *s, pq_granularity granularity)
     bool is_first = s->granularity == PQ_GRAN_NONE;
     s->granularity = granularity;
     return is_first;
+}
+
+static bool
+read_float_format(pq_str part, pq_suffixes *s)
+{
+    bool is_e5m2 = pq_str_equal_z(part, "e5m2");
+    bool is_format = is_e5m2 || pq_str_equal_z(part, "e4m3");
+    bool is_first = s->float_format == PTQC_DTYPE_NONE;
+    s->float_format = is_e5m2 ? PTQC_F8E5M2 : PTQC_F8E4M3;
+    return is_format && is_first;
 }
 
 static bool
@@ -114,21 +165,25 @@ read_suffix(pq_str part, bool is_fp8, pq_suffixes *s)
         return pq_str_to_u64(number, &s->group) && s->group >= 1 &&
                s->group <= (1u << 20) && set_granularity(s, PQ_GRAN_GROUP);
     }
-    bool is_e5m2 = pq_str_equal_z(part, "e5m2");
-    bool is_format = is_e5m2 || pq_str_equal_z(part, "e4m3");
-    bool is_first = s->float_format == PTQC_DTYPE_NONE;
-    s->float_format = is_e5m2 ? PTQC_F8E5M2 : PTQC_F8E4M3;
-    return is_fp8 && is_format && is_first;
+    for (size_t i = 0; i < SCALE_WORDS; i++) {
+        if (pq_str_equal_z(part, pq_scale_words[i].text)) {
+            bool is_first = s->scale == PTQC_DTYPE_NONE;
+            s->scale = pq_scale_words[i].dtype;
+            return is_first;
+        }
+    }
+    return read_float_format(part, s) && is_fp8;
 }
 
 static void
 fill_weights(const pq_scheme_word *word, const pq_suffixes *s, pq_scheme *out)
 {
-    *out = (pq_scheme){.format =
-                           s->asymmetric ? word->asymmetric : word->symmetric,
-                       .bits = word->bits,
-                       .granularity = PQ_GRAN_CHANNEL,
-                       .symmetric = !s->asymmetric};
+    *out = (pq_scheme){
+        .format = s->asymmetric ? word->asymmetric : word->symmetric,
+        .bits = word->bits,
+        .granularity = PQ_GRAN_CHANNEL,
+        .symmetric = !s->asymmetric,
+        .scale_format = s->scale != PTQC_DTYPE_NONE ? s->scale : word->scale};
     if (s->float_format != PTQC_DTYPE_NONE) {
         out->format = s->float_format;
     }
@@ -228,9 +283,15 @@ static void
 print_word(const pq_scheme_request *r, pq_strbuf *out)
 {
     const pq_scheme *w = &r->weights;
-    if (pq_dtype_is_float(w->format)) {
-        pq_strbuf_add_z(out, w->format == PTQC_F8E5M2 ? "fp8:e5m2" : "fp8");
+    if (w->format == PTQC_F8E5M2) {
+        pq_strbuf_add_z(out, "fp8:e5m2");
         return;
+    }
+    for (size_t i = 0; i < WORDS && pq_dtype_is_float(w->format); i++) {
+        if (pq_scheme_words[i].symmetric == w->format) {
+            pq_strbuf_add_z(out, pq_scheme_words[i].text);
+            return;
+        }
     }
     bool is_float = r->activations.format == PTQC_DTYPE_NONE;
     pq_strbuf_addf(out, "w%ua%s", pq_format_find(w->format, w->bits)->bits,
@@ -250,6 +311,11 @@ pq_scheme_request_print(const pq_scheme_request *r, pq_strbuf *out)
     }
     if (!pq_dtype_is_float(w->format)) {
         pq_strbuf_add_z(out, w->symmetric ? ":sym" : ":asym");
+    }
+    for (size_t i = 0; i < SCALE_WORDS; i++) {
+        if (pq_scale_words[i].dtype == w->scale_format) {
+            pq_strbuf_addf(out, ":%s", pq_scale_words[i].text);
+        }
     }
 }
 

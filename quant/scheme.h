@@ -32,11 +32,16 @@ typedef struct pq_scheme {
     uint32_t group;
     bool symmetric; // zero point is 0, or the middle code of unsigned formats
     bool dynamic;   // scales are computed while running
+    // What scales can be: F32, F16, BF16 or F8E8M0; NONE: F16 for groups (as
+    // every common file format has it), else F32.
+    ptqc_dtype scale_format;
 } pq_scheme;
 
+ptqc_dtype pq_scheme_scale_format(const pq_scheme *scheme); // never NONE
+
 // What the user asked for: weights and activations of a model. Parsed from
-// "w8a8", "w4a8:dyn", "w4a16:g128:sym", "w3a16:ch", "fp8:e5m2", ":t" per
-// tensor.
+// "w8a8", "w4a8:dyn", "w4a16:g128:sym", "w3a16:ch", "fp8:e5m2", "nf4:g64",
+// "mxfp4", ":t" per tensor, ":scale=bf16".
 typedef struct pq_scheme_request {
     pq_scheme weights;     // axis and format signedness final
     pq_scheme activations; // format NONE: stay float
@@ -46,6 +51,9 @@ typedef struct pq_scheme_request {
 // PTQC_E_UNSUPPORTED for a well-formed scheme nothing executes yet.
 PTQC_MUST_USE ptqc_status pq_scheme_parse(ptqc_ctx *ctx, pq_str text,
                                           pq_scheme_request *out);
+// Words that something runs, with what else there is of each ("w8a8:dyn",
+// "fp8:e5m2"); NULL past the end.
+const char *pq_scheme_word_at(uint32_t i);
 // Canonical spelling of what was asked.
 void pq_scheme_request_print(const pq_scheme_request *r, pq_strbuf *out);
 // The scheme with zero points that are no parameter: its format changes where

@@ -10,16 +10,30 @@
 typedef struct pq_share {
     const float *w;
     int64_t runs, length, stride;
+    const float *importance; // [length] factors of squared errors; NULL: 1
 } pq_share;
 
 // Scale and zero point of these elements; the scale is never below
 // `least_scale` (formats of 8 bits; 0: any).
 pq_params pq_share_params(const pq_share *share, const pq_scheme *scheme,
                           pq_scale_search search, float least_scale);
+// The same for the range of these elements times `shrink`: symmetric formats
+// below 8 bits have two scales, the one with the smaller squared error is
+// taken.
+pq_params pq_share_params_shrunk(const pq_share *share, const pq_scheme *scheme,
+                                 float shrink);
 // Their codes, one byte each, laid out as the elements; out goes with
 // share->w.
 void pq_share_encode(const pq_share *share, const pq_scheme *scheme,
                      pq_params p, uint8_t *out);
+
+// The numbers of n codes.
+void pq_share_decode(const pq_scheme *scheme, pq_params p, const uint8_t *codes,
+                     int64_t n, float *out);
+// Smallest and largest code of weights, integer formats: symmetric ones of 8
+// bits are narrow.
+void pq_weight_code_range(const pq_scheme *scheme, int32_t *out_min,
+                          int32_t *out_max);
 
 // pq_params_of_range of any format.
 pq_params pq_params_of_format(float min, float max, const pq_format *f,

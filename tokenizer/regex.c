@@ -150,9 +150,9 @@ fail(pq_tok_matcher *m, int code, uint64_t fails)
         return PTQC_E_RESOURCE; // said by pq_alloc
     }
     return PQ_FAIL(m->ctx, PTQC_E_INPUT,
-                   "a regular expression of the tokenizer takes too long or "
+                   "a regular expression of %s takes too long or "
                    "fails on this text at byte %zu (PCRE2 error %d)",
-                   m->at, code);
+                   m->what != NULL ? m->what : "the tokenizer", m->at, code);
 }
 
 ptqc_status

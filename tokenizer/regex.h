@@ -23,6 +23,7 @@ typedef struct pq_tok_matcher {
     pq_str text;
     size_t at;
     uint64_t budget;             // steps that long matches may still take
+    const char *what;            // for messages; NULL: of the tokenizer
     void *data, *match, *memory; // of PCRE2, owned
 } pq_tok_matcher;
 

@@ -285,6 +285,72 @@ pq_emit_intrinsic(pq_emitter *e, const char *name, const LLVMTypeRef *types,
     return LLVMBuildCall2(e->builder, type, v_callee, args, arg_count, "");
 }
 
+// numbers[first ..] as a constant of `count` lanes.
+static LLVMValueRef
+float_table(pq_emitter *e, const float *numbers, uint32_t count)
+{
+    LLVMValueRef v_lanes[PQ_LANES];
+    for (uint32_t i = 0; i < count; i++) {
+        v_lanes[i] = LLVMConstReal(e->t_f32, (double)numbers[i]);
+    }
+    return LLVMConstVector(v_lanes, count);
+}
+
+// 8 lanes: one permutation per half of the table, bit 3 chooses.
+static LLVMValueRef
+lookup8(pq_emitter *e, const float numbers[16], LLVMValueRef v_index)
+{
+    LLVMValueRef v_part[2];
+    for (uint32_t half = 0; half < 2; half++) {
+        LLVMValueRef args[2] = {float_table(e, numbers + 8 * half, 8), v_index};
+        v_part[half] =
+            pq_emit_intrinsic(e, "llvm.x86.avx2.permps", NULL, 0, args, 2);
+    }
+    LLVMValueRef v_seven[8];
+    for (uint32_t i = 0; i < 8; i++) {
+        v_seven[i] = pq_emit_i32(e, 7);
+    }
+    LLVMValueRef v_is_high = LLVMBuildICmp(e->builder, LLVMIntUGT, v_index,
+                                           LLVMConstVector(v_seven, 8), "");
+    return LLVMBuildSelect(e->builder, v_is_high, v_part[1], v_part[0], "");
+}
+
+static LLVMValueRef
+lookup_by_halves(pq_emitter *e, const float numbers[16], LLVMValueRef v_index)
+{
+    static const int halves[2][8] = {{0, 1, 2, 3, 4, 5, 6, 7},
+                                     {8, 9, 10, 11, 12, 13, 14, 15}};
+    static const int both[16] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                 8, 9, 10, 11, 12, 13, 14, 15};
+    LLVMValueRef v_part[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        v_part[i] = lookup8(e, numbers,
+                            pq_emit_shuffle(e, v_index, v_index, halves[i], 8));
+    }
+    return pq_emit_shuffle(e, v_part[0], v_part[1], both, 16);
+}
+
+LLVMValueRef
+pq_emit_lookup16(pq_emitter *e, const float numbers[16], LLVMValueRef v_index)
+{
+    if (pq_isa_vector_bytes(e->isa) == 64) {
+        LLVMValueRef args[2] = {float_table(e, numbers, 16), v_index};
+        return pq_emit_intrinsic(e, "llvm.x86.avx512.permvar.sf.512", NULL, 0,
+                                 args, 2);
+    }
+    if (e->isa == PQ_ISA_AVX2) {
+        return lookup_by_halves(e, numbers, v_index);
+    }
+    LLVMValueRef v_y = pq_emit_splat_f32(e, numbers[0]);
+    for (int32_t i = 1; i < 16; i++) {
+        LLVMValueRef v_is_past = LLVMBuildICmp(e->builder, LLVMIntUGE, v_index,
+                                               pq_emit_splat_i32(e, i), "");
+        v_y = LLVMBuildSelect(e->builder, v_is_past,
+                              pq_emit_splat_f32(e, numbers[i]), v_y, "");
+    }
+    return v_y;
+}
+
 void
 pq_emit_prefetch(pq_emitter *e, LLVMValueRef v_ptr, int32_t level)
 {

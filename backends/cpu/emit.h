@@ -82,6 +82,9 @@ LLVMValueRef pq_emit_load(pq_emitter *e, LLVMTypeRef type, LLVMValueRef v_ptr,
                           uint32_t align);
 void pq_emit_store(pq_emitter *e, LLVMValueRef v_value, LLVMValueRef v_ptr,
                    uint32_t align);
+// numbers[v_index[i]] in lane i; v_index <16 x i32>, each < 16.
+LLVMValueRef pq_emit_lookup16(pq_emitter *e, const float numbers[16],
+                              LLVMValueRef v_index);
 // Asks for the cache line of v_ptr, which may be any address. level 3: for all
 // caches, 2: for all but the nearest.
 void pq_emit_prefetch(pq_emitter *e, LLVMValueRef v_ptr, int32_t level);

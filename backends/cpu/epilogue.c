@@ -125,6 +125,12 @@ residual_steps(pq_emitter *e, const pq_epilogue_values *values,
         b, LLVMBuildSub(b, v_wide, values->v_residual_zero, ""), e->t_vf32, "");
 }
 
+static LLVMValueRef
+real_residual(pq_emitter *e, const pq_epilogue_lane *lane)
+{
+    return load_lanes(e, e->t_vf32, lane->v_residual, lane->v_mask, 4);
+}
+
 // Clamp, round, add the zero point, store bytes. Rounding as in
 // pq_emit_round_i32, but the magic number's own bits need not be taken off:
 // the low 8 are zero.
@@ -177,10 +183,8 @@ real_value(pq_emitter *e, const pq_epilogue *ep,
     if (ep->flags & PQ_EPI_BIAS) {
         v_v = LLVMBuildFAdd(b, v_v, lane->v_bias, "");
     }
-    if (ep->residual == PQ_ELEM_F32) {
-        v_v = LLVMBuildFAdd(
-            b, v_v, load_lanes(e, e->t_vf32, lane->v_residual, lane->v_mask, 4),
-            "");
+    if (ep->residual == PQ_ELEM_F32 && !(ep->flags & PQ_EPI_GATE)) {
+        v_v = LLVMBuildFAdd(b, v_v, real_residual(e, lane), "");
     } else if (ep->residual == PQ_ELEM_U8) {
         LLVMValueRef v_res = LLVMBuildFMul(b, residual_steps(e, values, lane),
                                            values->v_residual_scale, "");
@@ -199,6 +203,9 @@ output_value(pq_emitter *e, const pq_epilogue *ep,
     }
     LLVMValueRef v_v = real_value(e, ep, values, lane);
     v_v = emit_act(e, ep->act, v_v, values);
+    if (ep->flags & PQ_EPI_GATE) {
+        v_v = LLVMBuildFMul(e->builder, v_v, real_residual(e, lane), "");
+    }
     return ep->out == PQ_ELEM_F32
                ? v_v
                : LLVMBuildFMul(e->builder, v_v, values->v_inv_scale, "");

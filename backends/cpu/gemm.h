@@ -18,6 +18,8 @@
 //   E4M3, E5M2  per group: [ceil(G/4)][16][4] floats of 8 bits, then [16] f32
 //        scales; E4M3's scales are packed times 256 (tile.c), and NaN where
 //        the group has a NaN
+//   E2M1, NF4   the same with R16 lines (FIXED4) of 8 numbers of 4 bits, lines
+//        [ceil(G/8)]; E2M1's scales are packed times 2^14 (tile.c)
 //   FIXED8  lines as those, of unsigned codes (symmetric ones have zero 128);
 //        FIXED4  R16 lines of 8 k: byte 4r+b of a line = low nibble
 //        code[k0+b][r], high nibble code[k0+4+b][r] (zero 8). Scales stand
@@ -31,7 +33,7 @@
 //        w4 g32 is 4.5 bits per weight, g128 4.125. After the strip's last
 //        group, when asymmetric, [groups][16] u8 zero points, padded to 64
 //        bytes. value = (code - zero) * scale
-// The last group may be shorter; E4M3, E5M2: group 0 = one group of K.
+// The last group may be shorter; numbers: group 0 = one group of K.
 #ifndef PTQC_BACKENDS_CPU_GEMM_H
 #define PTQC_BACKENDS_CPU_GEMM_H
 
@@ -51,9 +53,11 @@
 // activations are rows of fixed.h; codes of 8 and 4 bits with group > 0
 #define PQ_WEIGHT_FIXED8 6u
 #define PQ_WEIGHT_FIXED4 7u
-#define PQ_WEIGHT_E4M3   8u // activations f32
-#define PQ_WEIGHT_E5M2   9u // activations f32
-#define PQ_WEIGHT_COUNT  10u
+#define PQ_WEIGHT_E4M3   8u  // activations f32
+#define PQ_WEIGHT_E5M2   9u  // activations f32
+#define PQ_WEIGHT_E2M1   10u // activations f32
+#define PQ_WEIGHT_NF4    11u // activations f32
+#define PQ_WEIGHT_COUNT  12u
 
 static inline int
 pq_weight_is_fixed(uint32_t format)
@@ -61,10 +65,20 @@ pq_weight_is_fixed(uint32_t format)
     return format == PQ_WEIGHT_FIXED8 || format == PQ_WEIGHT_FIXED4;
 }
 
+// Codes that are numbers themselves, without zero point.
 static inline int
-pq_weight_is_float8(uint32_t format)
+pq_weight_is_number(uint32_t format)
 {
-    return format == PQ_WEIGHT_E4M3 || format == PQ_WEIGHT_E5M2;
+    return format == PQ_WEIGHT_E4M3 || format == PQ_WEIGHT_E5M2 ||
+           format == PQ_WEIGHT_E2M1 || format == PQ_WEIGHT_NF4;
+}
+
+// Codes of 4 bits, 8 to a line of a column.
+static inline int
+pq_weight_is_4_bit(uint32_t format)
+{
+    return format == PQ_WEIGHT_W4 || format == PQ_WEIGHT_FIXED4 ||
+           format == PQ_WEIGHT_E2M1 || format == PQ_WEIGHT_NF4;
 }
 
 // Codes that become f32 weights, with scales beside them.
@@ -72,7 +86,7 @@ static inline int
 pq_weight_is_codes(uint32_t format)
 {
     return format == PQ_WEIGHT_W8 || format == PQ_WEIGHT_W4 ||
-           pq_weight_is_float8(format);
+           pq_weight_is_number(format);
 }
 
 // Rounded up to whole strips.

@@ -22,7 +22,7 @@ strip_shape(const pq_weight_shape *shape)
 static int
 is_codes(const pq_weight_shape *shape)
 {
-    return pq_weight_is_float8(shape->format) ||
+    return pq_weight_is_number(shape->format) ||
            pq_weight_is_fixed(shape->format);
 }
 
@@ -32,16 +32,10 @@ is_short(const pq_weight_shape *shape)
     return shape->format == PQ_WEIGHT_F16 || shape->format == PQ_WEIGHT_BF16;
 }
 
-static int
-is_4_bit(const pq_weight_shape *shape)
-{
-    return shape->format == PQ_WEIGHT_FIXED4;
-}
-
 static int64_t
 line_elements(const pq_weight_shape *shape)
 {
-    return is_4_bit(shape) ? 8 : 4;
+    return pq_weight_is_4_bit(shape->format) ? 8 : 4;
 }
 
 static int64_t
@@ -115,6 +109,8 @@ pq_weight_strip_bytes(const pq_weight_shape *shape)
         return pq_strip_bytes_s8(&strips);
     case PQ_WEIGHT_E4M3:
     case PQ_WEIGHT_E5M2:
+    case PQ_WEIGHT_E2M1:
+    case PQ_WEIGHT_NF4:
     case PQ_WEIGHT_FIXED8:
     case PQ_WEIGHT_FIXED4:
         return codes_strip_bytes(shape);
@@ -168,7 +164,7 @@ read_zero(const pq_weight_shape *shape, const pq_weight_source *source,
         zero = source->zeros[group * source->scale_g_stride +
                              n * source->scale_n_stride];
     }
-    int32_t middle = is_4_bit(shape) ? 8 : 128;
+    int32_t middle = pq_weight_is_4_bit(shape->format) ? 8 : 128;
     return (uint8_t)(source->is_signed ? zero + middle : zero);
 }
 
@@ -176,10 +172,10 @@ read_zero(const pq_weight_shape *shape, const pq_weight_source *source,
 static uint32_t
 code_flip(const pq_weight_shape *shape, const pq_weight_source *source)
 {
-    if (pq_weight_is_float8(shape->format)) {
+    if (pq_weight_is_number(shape->format)) {
         return 0;
     }
-    if (is_4_bit(shape)) {
+    if (pq_weight_is_4_bit(shape->format)) {
         return source->is_signed ? 0x88888888u : 0;
     }
     return source->is_signed ? 0x80808080u : 0;
@@ -203,7 +199,7 @@ line_codes(const pq_weight_shape *shape, const pq_weight_source *source,
     int64_t rest = shape->k - k0, step = line_elements(shape);
     int64_t count = rest < step ? rest : step;
     const uint8_t *bytes = source->data;
-    uint32_t bits = is_4_bit(shape) ? 4 : 8;
+    uint32_t bits = pq_weight_is_4_bit(shape->format) ? 4 : 8;
     uint32_t word = 0;
     int64_t at = k0 * source->k_stride + n * source->n_stride;
     if (source->k_stride == 1 && count == step && at * bits % 8 == 0) {
@@ -258,6 +254,9 @@ packed_scale(const pq_weight_shape *shape, const pq_weight_source *source,
 {
     float scale =
         source->scales[g * source->scale_g_stride + n * source->scale_n_stride];
+    if (shape->format == PQ_WEIGHT_E2M1) {
+        return scale * 0x1p14f;
+    }
     if (shape->format != PQ_WEIGHT_E4M3) {
         return scale;
     }

@@ -161,6 +161,16 @@ pq_isa_detect(void)
                : PQ_ISA_VNNI;
 }
 
+uint32_t
+pq_isa_read_ahead(void)
+{
+    uint32_t a, b, c, d;
+    return __get_cpuid(0, &a, &b, &c, &d) && b == signature_INTEL_ebx &&
+                   c == signature_INTEL_ecx && d == signature_INTEL_edx
+               ? 4096
+               : 0;
+}
+
 #elif defined(__aarch64__)
 
 #include <sys/auxv.h>
@@ -175,12 +185,24 @@ pq_isa_detect(void)
                : -1;
 }
 
+uint32_t
+pq_isa_read_ahead(void)
+{
+    return 0;
+}
+
 #else
 
 int
 pq_isa_detect(void)
 {
     return -1;
+}
+
+uint32_t
+pq_isa_read_ahead(void)
+{
+    return 0;
 }
 
 #endif

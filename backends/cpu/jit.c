@@ -34,6 +34,7 @@ typedef struct kernel {
 struct pq_jit {
     const ptqc_host *host; // borrowed, outlives the jit
     pq_isa isa;
+    uint32_t read_ahead;   // bytes
     pthread_mutex_t mutex; // guards buckets
     kernel *bucket[BUCKET_COUNT];
     char version[32]; // "LLVM 19.1.7"
@@ -70,6 +71,7 @@ pq_jit_create(ptqc_call *call, const ptqc_host *host, pq_isa isa, pq_jit **out)
     memset(jit, 0, sizeof *jit);
     jit->host = host;
     jit->isa = isa;
+    jit->read_ahead = pq_isa_read_ahead();
     unsigned major = 0, minor = 0, patch = 0;
     LLVMGetVersion(&major, &minor, &patch);
     snprintf(jit->version, sizeof jit->version, "LLVM %u.%u.%u", major, minor,
@@ -113,6 +115,18 @@ pq_isa
 pq_jit_isa(const pq_jit *jit)
 {
     return jit->isa;
+}
+
+uint32_t
+pq_jit_read_ahead(const pq_jit *jit)
+{
+    return jit->read_ahead;
+}
+
+void
+pq_jit_set_read_ahead(pq_jit *jit, uint32_t bytes)
+{
+    jit->read_ahead = bytes;
 }
 
 const ptqc_host *

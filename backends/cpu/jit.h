@@ -35,6 +35,10 @@ int pq_isa_parse(const char *text, size_t bytes, pq_isa *out);
 // the process may use tiles: it asks for that); -1 when it has no
 // AVX2 + FMA (the ref backend serves such machines).
 int pq_isa_detect(void);
+// How far ahead a kernel that streams from memory should ask for lines on this
+// processor, in bytes; 0: its own prefetching is better left alone. Intel's
+// server cores reach a third more with it, AMD's Zen 4 loses a tenth and more.
+uint32_t pq_isa_read_ahead(void);
 
 typedef struct pq_jit pq_jit;
 typedef struct pq_emitter pq_emitter; // see emit.h
@@ -56,6 +60,10 @@ ptqc_be_status pq_jit_create(ptqc_call *call, const ptqc_host *host, pq_isa isa,
 void pq_jit_destroy(pq_jit *jit); // code becomes invalid; NULL allowed
 pq_isa pq_jit_isa(const pq_jit *jit);
 const ptqc_host *pq_jit_host(const pq_jit *jit);
+// pq_isa_read_ahead of this machine, or what the setter said (before the first
+// kernel; tests run other machines' kernels so).
+uint32_t pq_jit_read_ahead(const pq_jit *jit);
+void pq_jit_set_read_ahead(pq_jit *jit, uint32_t bytes);
 
 // -> the kernel's code (cast to the class's function type), valid as long as
 // the jit.

@@ -92,8 +92,8 @@ write_matmul(pq_lower *l, const pq_cpu_weights *w, const pq_lower_epilogue *e,
              const uint32_t *args, uint32_t out)
 {
     static const char *const FORMATS[] = {
-        "f32",  "u8s8",     "f32w8",    "f32w4", "f16",
-        "bf16", "fixed w8", "fixed w4", "e4m3",  "e5m2"};
+        "f32",      "u8s8",     "f32w8", "f32w4", "f16",  "bf16",
+        "fixed w8", "fixed w4", "e4m3",  "e5m2",  "e2m1", "nf4"};
     pq_step_begin(l, PQ_STEP_MATMUL, "matmul k%lld n%lld %s",
                   (long long)w->shape.k, (long long)w->shape.n,
                   FORMATS[w->shape.format]);
@@ -129,6 +129,7 @@ lower_constant(pq_lower *l)
     if (pq_lower_ok(l)) {
         pq_cpu_weights_read(l, e.is_integer, e.is_grouped, &w);
     }
+    pq_lower_epilogue_gate(l, &e);
     if (!pq_lower_ok(l)) {
         return;
     }
@@ -149,7 +150,7 @@ lower_constant(pq_lower *l)
         codes ? emit_init(l, &w, &e) : PQ_KG_NONE,
         emit_columns(l, w.shape.n, e.mult, PTQC_F32),
         emit_columns(l, w.shape.n, e.bias, PTQC_F32),
-        pq_use(l, pq_in_index(l, 3), out_perm).value,
+        pq_use(l, e.residual, out_perm).value,
         PQ_KG_NONE,
         emit_columns(l, w.shape.n, e.weight_zero, PTQC_I32),
     };

@@ -25,17 +25,40 @@ pq_cpu_weights_open(pq_lower *l, uint32_t gv, bool trans, pq_cpu_weights *w)
     return true;
 }
 
-// The rest of read_codes for floats of 8 bits.
+// Codes that are numbers: their format, and what their scales are packed times.
+typedef struct number_format {
+    uint32_t dtype, weight;
+    float factor;
+} number_format;
+
+static const number_format NUMBERS[] = {
+    {PTQC_F8E4M3, PQ_WEIGHT_E4M3, 256.0f},
+    {PTQC_F8E5M2, PQ_WEIGHT_E5M2, 1.0f},
+    {PTQC_F4E2M1, PQ_WEIGHT_E2M1, 0x1p14f},
+    {PTQC_NF4, PQ_WEIGHT_NF4, 1.0f},
+};
+
+static const number_format *
+number_format_of(uint32_t dtype)
+{
+    for (size_t i = 0; i < sizeof NUMBERS / sizeof *NUMBERS; i++) {
+        if (NUMBERS[i].dtype == dtype) {
+            return &NUMBERS[i];
+        }
+    }
+    return NULL;
+}
+
+// The rest of read_codes for numbers.
 static void
-read_float8(pq_lower *l, pq_cpu_weights *w)
+read_numbers(pq_lower *l, const number_format *format, pq_cpu_weights *w)
 {
     int64_t count;
     const float *scales = pq_quant_scales(
         l, ptqc_gb_quant_at(l->g, w->read.value->quant), &count);
-    bool is_e4m3 = w->read.value->dtype == PTQC_F8E4M3;
-    w->shape.format = is_e4m3 ? PQ_WEIGHT_E4M3 : PQ_WEIGHT_E5M2;
-    for (int64_t i = 0; is_e4m3 && scales != NULL && i < count; i++) {
-        if (isfinite(scales[i]) && !isfinite(scales[i] * 256.0f)) {
+    w->shape.format = format->weight;
+    for (int64_t i = 0; scales != NULL && i < count; i++) {
+        if (isfinite(scales[i]) && !isfinite(scales[i] * format->factor)) {
             pq_decline(l, "scales of the weights"); // as they are packed
         }
     }
@@ -49,11 +72,12 @@ read_codes(pq_lower *l, bool is_token, pq_cpu_weights *w)
         return;
     }
     w->shape.group = w->read.group;
-    if (v->dtype == PTQC_F8E4M3 || v->dtype == PTQC_F8E5M2) {
+    const number_format *numbers = number_format_of(v->dtype);
+    if (numbers != NULL) {
         if (is_token) {
             pq_decline(l, "scales of the weights");
         }
-        read_float8(l, w);
+        read_numbers(l, numbers, w);
         return;
     }
     if (v->rank != 2) {
@@ -111,7 +135,8 @@ column_bytes(const pq_cpu_weights *w, int64_t n)
     static const uint8_t BITS[PQ_WEIGHT_COUNT] = {
         [PQ_WEIGHT_F32] = 32,  [PQ_WEIGHT_S8] = 8,     [PQ_WEIGHT_F16] = 16,
         [PQ_WEIGHT_BF16] = 16, [PQ_WEIGHT_FIXED8] = 8, [PQ_WEIGHT_FIXED4] = 4,
-        [PQ_WEIGHT_E4M3] = 8,  [PQ_WEIGHT_E5M2] = 8,
+        [PQ_WEIGHT_E4M3] = 8,  [PQ_WEIGHT_E5M2] = 8,   [PQ_WEIGHT_E2M1] = 4,
+        [PQ_WEIGHT_NF4] = 4,
     };
     return n * w->read.source.n_stride * BITS[w->shape.format] / 8;
 }

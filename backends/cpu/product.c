@@ -60,8 +60,7 @@ is_codes(const pq_product_desc *desc)
 static int64_t
 step_elements(const pq_product_desc *desc)
 {
-    return desc->weight == PQ_WEIGHT_W4 || desc->weight == PQ_WEIGHT_FIXED4 ? 8
-                                                                            : 4;
+    return pq_weight_is_4_bit(desc->weight) ? 8 : 4;
 }
 
 static void
@@ -139,6 +138,16 @@ rest_elements(const pq_product_desc *desc)
     return (uint32_t)(desc->run % step_elements(desc));
 }
 
+// Few rows read each line once, as fast as memory gives it. With more the
+// arithmetic is slower than that, and a line is read again for other rows.
+static uint32_t
+bytes_ahead(const pq_product_desc *desc, const pq_jit *jit, int64_t rows)
+{
+    return pq_weight_is_fixed(desc->weight) && rows <= 2
+               ? pq_jit_read_ahead(jit)
+               : 0;
+}
+
 static ptqc_be_status
 get_kernel(pq_product *p, pq_jit *jit, ptqc_call *call, int tile_kind,
            int block_kind)
@@ -166,6 +175,7 @@ get_kernel(pq_product *p, pq_jit *jit, ptqc_call *call, int tile_kind,
         .resumes = p->on_amx ? 1u : 0u,
         .is_short = desc->weight == PQ_WEIGHT_S8 && desc->run < 4,
         .steps = unrolled_steps(p, rows, strips),
+        .ahead = bytes_ahead(desc, jit, rows),
         .epilogue = desc->epilogue,
     };
     void (*entry)(void);

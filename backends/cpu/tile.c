@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/narrow.h"
 #include "emit_real.h"
 #include "gemm.h"
 #include "tile_emit.h"
@@ -259,15 +260,15 @@ emit_taps(pq_tile *t)
 // ---- groups of codes ------------------------------------------------------
 
 static int
-is_w4(const pq_tile *t)
+is_4_bit(const pq_tile *t)
 {
-    return t->d->weight == PQ_WEIGHT_W4;
+    return pq_weight_is_4_bit(t->d->weight);
 }
 
 static uint32_t
 line_elements(const pq_tile *t)
 {
-    return is_w4(t) ? 8 : 4;
+    return is_4_bit(t) ? 8 : 4;
 }
 
 // Byte k of the line as f32 times the scale, through f16, whose subnormal
@@ -294,6 +295,57 @@ dequantize_float8(pq_tile *t, LLVMValueRef v_line, uint32_t strip, uint32_t k)
                          t->v_scale[strip], "");
 }
 
+// Nibble k of an R16 line.
+static LLVMValueRef
+nibble(pq_emitter *e, LLVMValueRef v_line, uint32_t k)
+{
+    uint32_t shift = 8 * (k & 3) + (k & 4);
+    LLVMValueRef v_code = LLVMBuildLShr(
+        e->builder, v_line, pq_emit_splat_i32(e, (int32_t)shift), "");
+    return LLVMBuildAnd(e->builder, v_code, pq_emit_splat_i32(e, 15), "");
+}
+
+// s eem -> s 000ee m000000000, which is 2^-14 of the number as f16; its packed
+// scale is 2^14 of itself.
+static LLVMValueRef
+e2m1_number(pq_emitter *e, LLVMValueRef v_code)
+{
+    LLVMBuilderRef b = e->builder;
+    LLVMValueRef v_sign =
+        LLVMBuildShl(b, LLVMBuildAnd(b, v_code, pq_emit_splat_i32(e, 8), ""),
+                     pq_emit_splat_i32(e, 12), "");
+    LLVMValueRef v_size =
+        LLVMBuildShl(b, LLVMBuildAnd(b, v_code, pq_emit_splat_i32(e, 7), ""),
+                     pq_emit_splat_i32(e, 9), "");
+    LLVMValueRef v_half =
+        LLVMBuildBitCast(b,
+                         LLVMBuildTrunc(b, LLVMBuildOr(b, v_sign, v_size, ""),
+                                        pq_emit_vector_type(e->t_i16, 16), ""),
+                         pq_emit_vector_type(e->t_f16, 16), "");
+    return LLVMBuildFPExt(b, v_half, e->t_vf32, "");
+}
+
+static LLVMValueRef
+nf4_number(pq_emitter *e, LLVMValueRef v_code)
+{
+    float numbers[16];
+    for (uint8_t i = 0; i < 16; i++) {
+        numbers[i] = pq_nf4_to_f32(i);
+    }
+    return pq_emit_lookup16(e, numbers, v_code);
+}
+
+static LLVMValueRef
+dequantize_float4(pq_tile *t, LLVMValueRef v_line, uint32_t strip, uint32_t k)
+{
+    pq_emitter *e = t->e;
+    LLVMValueRef v_code = nibble(e, v_line, k);
+    LLVMValueRef v_number = t->d->weight == PQ_WEIGHT_E2M1
+                                ? e2m1_number(e, v_code)
+                                : nf4_number(e, v_code);
+    return LLVMBuildFMul(e->builder, v_number, t->v_scale[strip], "");
+}
+
 // Element `k` of the line `v_line` of a strip, minus the zero point, as f32
 // times the scale: f32(code - zero) is exact, the product rounds once.
 static LLVMValueRef
@@ -302,10 +354,11 @@ dequantize(pq_tile *t, LLVMValueRef v_line, uint32_t strip, uint32_t k)
     pq_emitter *e = t->e;
     LLVMBuilderRef b = e->builder;
     LLVMValueRef v_code;
-    if (pq_weight_is_float8(t->d->weight)) {
-        return dequantize_float8(t, v_line, strip, k);
+    if (pq_weight_is_number(t->d->weight)) {
+        return is_4_bit(t) ? dequantize_float4(t, v_line, strip, k)
+                           : dequantize_float8(t, v_line, strip, k);
     }
-    if (!is_w4(t)) {
+    if (!is_4_bit(t)) {
         // sign-extended byte k
         v_code = LLVMBuildShl(b, v_line,
                               pq_emit_splat_i32(e, (int32_t)(24 - 8 * k)), "");
@@ -314,12 +367,8 @@ dequantize(pq_tile *t, LLVMValueRef v_line, uint32_t strip, uint32_t k)
             v_code = LLVMBuildSub(b, v_code, t->v_zero[strip], "");
         }
     } else {
-        uint32_t shift = 8 * (k & 3) + (k & 4);
-        v_code =
-            LLVMBuildLShr(b, v_line, pq_emit_splat_i32(e, (int32_t)shift), "");
-        v_code = LLVMBuildAnd(b, v_code, pq_emit_splat_i32(e, 15), "");
         v_code = LLVMBuildSub(
-            b, v_code,
+            b, nibble(e, v_line, k),
             t->d->asymmetric ? t->v_zero[strip] : pq_emit_splat_i32(e, 8), "");
     }
     return LLVMBuildFMul(b, LLVMBuildSIToFP(b, v_code, e->t_vf32, ""),
@@ -449,7 +498,7 @@ load_columns(pq_tile *t)
         }
         t->v_zero[s] =
             pq_emit_load(e, e->t_vi32, pq_emit_at_const(e, v_zeros, at), 4);
-        if (is_w4(t)) {
+        if (is_4_bit(t)) {
             t->v_zero[s] = LLVMBuildAdd(e->builder, t->v_zero[s],
                                         pq_emit_splat_i32(e, 8), "");
         }
@@ -551,7 +600,7 @@ emit_tile(pq_emitter *e, const void *desc)
         pq_tile_emit_fixed(&t);
     } else if (t.d->is_tapped) {
         emit_code_taps(&t);
-    } else if (pq_weight_is_float8(t.d->weight)) {
+    } else if (pq_weight_is_number(t.d->weight)) {
         emit_groups(&t);
     } else {
         emit_taps(&t);
@@ -563,7 +612,7 @@ emit_tile(pq_emitter *e, const void *desc)
 
 const pq_kernel_class pq_tile_class = {
     .name = "tile",
-    .version = 9,
+    .version = 11,
     .desc_bytes = sizeof(pq_tile_desc),
     .emit = emit_tile,
 };

@@ -35,6 +35,7 @@ typedef struct pq_tile_desc {
     uint32_t resumes;
     uint32_t is_short; // S8: run < 4
     uint32_t steps;    // F32, S8: args->steps when known, else 0: unrolled
+    uint32_t ahead; // FIXED: bytes; lines so far ahead are asked for; 0: none
     pq_epilogue epilogue;
 } pq_tile_desc;
 

@@ -87,6 +87,15 @@ load_digits(pq_emitter *e, val v_row, val v_x, int64_t offset)
     return LLVMBuildBitCast(e->builder, v_word, e->t_vi8x64, "");
 }
 
+// Asks for the line that is `ahead` bytes after the one at `bytes`.
+static void
+ask_ahead(pq_tile *t, int64_t bytes)
+{
+    for (uint32_t i = 0; i < t->d->strips && t->d->ahead > 0; i++) {
+        pq_emit_prefetch(t->e, weights_at(t, i, bytes + t->d->ahead), 3);
+    }
+}
+
 // The line `line` lines after the moving pointer; its x are at v_x + offset.
 static void
 add_line(sums *s, val v_x, uint32_t line)
@@ -95,6 +104,7 @@ add_line(sums *s, val v_x, uint32_t line)
     pq_emitter *e = t->e;
     uint32_t halves = is_4_bit(t) ? 2 : 1, strips = t->d->strips;
     val v_codes[PQ_TILE_STRIPS_MAX][2];
+    ask_ahead(t, PQ_LINE_BYTES * (int64_t)line);
     for (uint32_t i = 0; i < strips; i++) {
         load_codes(t, i, PQ_LINE_BYTES * (int64_t)line, v_codes[i]);
     }
@@ -242,6 +252,7 @@ static void
 begin_scales(sums *s)
 {
     s->v_scales = s->t->v_w;
+    ask_ahead(s->t, 0);
     advance(s->t, PQ_LINE_BYTES);
 }
 

@@ -7,7 +7,7 @@ int
 pq_epilogue_is_valid(const pq_epilogue *epilogue)
 {
     uint32_t known = PQ_EPI_BIAS | PQ_EPI_ROW_SCALE | PQ_EPI_SCALE |
-                     PQ_EPI_SATURATE | PQ_EPI_WEIGHT_ZERO;
+                     PQ_EPI_SATURATE | PQ_EPI_WEIGHT_ZERO | PQ_EPI_GATE;
     uint32_t of_sums = PQ_EPI_ROW_SCALE | PQ_EPI_WEIGHT_ZERO;
     if (epilogue->kind > PQ_EPI_INTEGER || epilogue->act >= PQ_ACT_COUNT ||
         epilogue->residual > PQ_ELEM_U8 || (epilogue->flags & ~known) != 0 ||
@@ -15,6 +15,9 @@ pq_epilogue_is_valid(const pq_epilogue *epilogue)
         return 0;
     }
     if ((epilogue->flags & PQ_EPI_SATURATE) && epilogue->out != PQ_ELEM_U8) {
+        return 0;
+    }
+    if ((epilogue->flags & PQ_EPI_GATE) && epilogue->residual != PQ_ELEM_F32) {
         return 0;
     }
     if (epilogue->kind == PQ_EPI_INTEGER) {

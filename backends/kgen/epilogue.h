@@ -12,6 +12,7 @@
 //            residual f32: v = v + res; residual u8:
 //            v = v + f32(res - residual_zero) * residual_scale;  v = act(v)
 //            out f32: v.   out u8: t = v * inv_scale, then as below.
+//            GATE: the residual is a factor: v = act(v); v = v * res
 //   INTEGER  t = f32(acc) * mult[c]; residual u8:
 //            t = fmaf(f32(res - residual_zero), residual_scale, t)
 //            (out is u8; relu and clip are folded into lo and hi)
@@ -73,6 +74,9 @@ typedef enum pq_act {
 // before all else (integer accumulators). Start values stand for the rest of
 // sum (x - zx) * (w - zw).
 #define PQ_EPI_WEIGHT_ZERO 16u
+// The residual (f32) multiplies what the activation gives, as the other half
+// of a gated unit does: silu(gate(x)) * up(x).
+#define PQ_EPI_GATE 32u
 
 // Part of descriptors: no padding, compared as bytes.
 typedef struct pq_epilogue {

@@ -76,6 +76,7 @@ struct pq_lower {
     pq_lower_constants *pool;
     pq_lower_value *values; // [values of the block]
     uint8_t *fused;         // [nodes]: computed inside its consumer
+    uint8_t *made;          // [nodes]: computed with an operand's own step
     uint32_t node;          // being lowered
     // Of the node being lowered, gone after it: constants that were mapped,
     // and copies of constants on their way to the host.

@@ -68,7 +68,8 @@ pq_lower_begin(pq_lower *l)
     l->scratch.host = l->host;
     l->values = pq_mem_array(l->mem, values, sizeof *l->values);
     l->fused = pq_mem_array(l->mem, nodes, 1);
-    if (l->values == NULL || l->fused == NULL) {
+    l->made = pq_mem_array(l->mem, nodes, 1);
+    if (l->values == NULL || l->fused == NULL || l->made == NULL) {
         pq_lower_no_memory(l);
         return;
     }
@@ -348,7 +349,7 @@ pq_lower_entry(pq_lower *l)
     uint32_t nodes = ptqc_gb_count(l->g, PTQC_GB_NODES);
     for (uint32_t i = 0; i < nodes && pq_lower_ok(l); i++) {
         l->node = i;
-        if (!l->fused[i]) {
+        if (!l->fused[i] && !l->made[i]) {
             lower_node(l);
         }
     }

@@ -381,6 +381,8 @@ pq_lower_epilogue_read(pq_lower *l, int64_t channels, uint32_t channel_axis,
         pq_decline(l, "operand is absent");
         return;
     }
+    out->out = pq_out_index(l, 0);
+    out->residual = pq_in_index(l, 3);
     out->is_dynamic = has_granularity(l, x, PTQC_GRAN_TOKEN);
     bool are_codes = pq_gv_is_quantized(l, x) && pq_gv_is_quantized(l, w);
     out->is_grouped = are_codes && out->is_dynamic &&
@@ -400,15 +402,65 @@ pq_lower_epilogue_read(pq_lower *l, int64_t channels, uint32_t channel_axis,
     }
 }
 
+// ---- gates -----------------------------------------------------------------
+
+static bool
+is_plain_f32(const pq_lower *l, uint32_t gv)
+{
+    const ptqc_gb_value *v = ptqc_gb_value_at(l->g, gv);
+    return v->dtype == PTQC_F32 && !pq_gv_is_quantized(l, v);
+}
+
+// The value that node multiplies `gv` with, of the same shape and made before;
+// PTQC_GB_NONE when it is no such product.
+static uint32_t
+gate_of(const pq_lower *l, uint32_t node, uint32_t gv)
+{
+    const ptqc_gb_node *n = ptqc_gb_node_at(l->g, node);
+    if (l->fused[node] || n->input_count != 2 ||
+        !ptqc_gb_text_is(l->g, n->op, "mul") ||
+        ptqc_gb_find_attr(l->g, n, "act") != NULL) {
+        return PTQC_GB_NONE;
+    }
+    uint32_t a = ptqc_gb_input(l->g, n, 0), b = ptqc_gb_input(l->g, n, 1);
+    uint32_t other = a == gv ? b : a, out = ptqc_gb_output(l->g, n, 0);
+    if (other == PTQC_GB_NONE || out == PTQC_GB_NONE ||
+        l->values[other].form_count == 0 || !is_plain_f32(l, other) ||
+        !is_plain_f32(l, out) ||
+        !pq_same_shape(l, ptqc_gb_value_at(l->g, gv),
+                       ptqc_gb_value_at(l->g, other))) {
+        return PTQC_GB_NONE;
+    }
+    return other;
+}
+
+void
+pq_lower_epilogue_gate(pq_lower *l, pq_lower_epilogue *e)
+{
+    const pq_lower_value *s = &l->values[e->out];
+    if (!pq_lower_ok(l) || e->ep.out != PQ_ELEM_F32 || e->is_real_out ||
+        e->ep.residual != PQ_ELEM_NONE || s->use_count != 1 || s->is_output) {
+        return;
+    }
+    uint32_t gate = gate_of(l, s->consumer, e->out);
+    if (gate == PTQC_GB_NONE) {
+        return;
+    }
+    l->made[s->consumer] = 1;
+    e->out = ptqc_gb_output(l->g, ptqc_gb_node_at(l->g, s->consumer), 0);
+    e->residual = gate;
+    e->ep.residual = PQ_ELEM_F32;
+    e->ep.flags |= PQ_EPI_GATE;
+}
+
 // ---- output ----------------------------------------------------------------
 
 pq_ref
 pq_lower_epilogue_define(pq_lower *l, const pq_lower_epilogue *e,
                          const uint8_t *perm)
 {
-    uint32_t gv = pq_out_index(l, 0);
-    return e->is_real_out ? pq_define_real(l, gv, perm)
-                          : pq_define(l, gv, perm);
+    return e->is_real_out ? pq_define_real(l, e->out, perm)
+                          : pq_define(l, e->out, perm);
 }
 
 void
@@ -416,7 +468,7 @@ pq_lower_epilogue_end(pq_lower *l, const pq_lower_epilogue *e,
                       const pq_ref *ref)
 {
     if (e->is_real_out) {
-        pq_end_real(l, pq_out_index(l, 0), ref);
+        pq_end_real(l, e->out, ref);
     }
 }
 

@@ -18,6 +18,8 @@ typedef struct pq_lower_epilogue {
     bool is_grouped;         // is_dynamic, and w are codes of 4 bits or with
                              // scales per group: the epilogue is of floats
     bool is_real_out;        // the step writes f32, pq_end_real follows
+    uint32_t out;            // value of the block that the step gives
+    uint32_t residual;       // value of the block, or PTQC_GB_NONE
     int32_t x_zero;          // zero point of x in its storage
     const float *mult;       // [channels] or NULL
     const float *bias;       // [channels] or NULL
@@ -40,6 +42,9 @@ void pq_lower_weight_scales(pq_lower *l, int64_t channels,
                             uint32_t channel_axis, pq_lower_epilogue *e);
 // As pq_lower_weight_s8, also of 4 bits; those of u4 are less 8.
 const int8_t *pq_lower_weight_codes(pq_lower *l, const ptqc_gb_value *w);
+// Takes a product of the output with a value that is there already into the
+// step (PQ_EPI_GATE), when nothing else reads the output.
+void pq_lower_epilogue_gate(pq_lower *l, pq_lower_epilogue *e);
 // Output storage for the epilogue, and what follows the step.
 pq_ref pq_lower_epilogue_define(pq_lower *l, const pq_lower_epilogue *e,
                                 const uint8_t *perm);

@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+#include "base/narrow.h"
+
 const ptqc_gb_value *
 pq_lower_weights_of(const pq_lower *l, uint32_t gv)
 {
@@ -90,6 +92,13 @@ pq_lower_is_packed_table(const pq_lower *l, const ptqc_gb_value *table)
     return granularity == PTQC_GRAN_GROUP || granularity == PTQC_GRAN_CHANNEL;
 }
 
+static bool
+is_4_bit(uint32_t dtype)
+{
+    return dtype == PTQC_I4 || dtype == PTQC_U4 || dtype == PTQC_F4E2M1 ||
+           dtype == PTQC_NF4;
+}
+
 bool
 pq_lower_weights_open(pq_lower *l, uint32_t gv, bool trans, pq_lower_weights *w)
 {
@@ -104,7 +113,7 @@ pq_lower_weights_open(pq_lower *l, uint32_t gv, bool trans, pq_lower_weights *w)
     w->k = w->trans ? cols : rows;
     w->n = w->trans ? rows : cols;
     int64_t row = cols;
-    if (v->dtype == PTQC_I4 || v->dtype == PTQC_U4) {
+    if (is_4_bit(v->dtype)) {
         row = (cols + 1) / 2 * 2; // rows start on a byte
     }
     w->source.k_stride = w->trans ? 1 : row;
@@ -162,7 +171,7 @@ pq_lower_weights_codes(pq_lower *l, pq_lower_weights *w)
     w->source.is_signed = v->dtype == PTQC_I8 || v->dtype == PTQC_I4;
     bool nibbles = v->dtype == PTQC_I4 || v->dtype == PTQC_U4;
     bool bytes = v->dtype == PTQC_I8 || v->dtype == PTQC_U8;
-    bool floats = v->dtype == PTQC_F8E4M3 || v->dtype == PTQC_F8E5M2;
+    bool floats = pq_narrow_of((ptqc_dtype)v->dtype) != NULL;
     if ((!nibbles && !bytes && !floats) || w->source.scales == NULL ||
         scales < 1 || (w->source.zeros != NULL && zeros != scales) ||
         !read_scale_strides(q, scales, w)) {

@@ -23,8 +23,8 @@ void pq_lower_fuse_weights(pq_lower *l);
 // Sizes and strides of pq_lower_weights_of(gv). false: declined.
 bool pq_lower_weights_open(pq_lower *l, uint32_t gv, bool trans,
                            pq_lower_weights *out);
-// Data, scales and zero points of weights that are codes of 8 or 4 bits or
-// floats of 8 bits. false: declined.
+// Data, scales and zero points of weights that are codes or numbers of 8 or 4
+// bits. false: declined.
 bool pq_lower_weights_codes(pq_lower *l, pq_lower_weights *w);
 // Whether a table of rows is packed as weights: codes with scales per group or
 // row, or a table that a product of the block reads as [N][K], too.

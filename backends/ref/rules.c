@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "backends/ref/ref.h"
+#include "base/dtype.h"
 #include "ir/interp/interp.h"
 #include "quant/scheme.h"
 
@@ -17,6 +18,7 @@
 #define BYTES     (BIT(I8) | BIT(U8))
 #define WORDS     (BYTES | BIT(I16) | BIT(U16))
 #define NIBBLES   (BYTES | BIT(I4) | BIT(U4))
+#define NUMBERS   (BIT(F8E4M3) | BIT(F8E5M2) | BIT(F4E2M1) | BIT(NF4))
 #define INTEGERS  (WORDS | BIT(I32) | BIT(U32) | BIT(I64) | BIT(U64))
 #define G(name)   PTQC_GRAN_BIT(PTQC_GRAN_##name)
 
@@ -34,7 +36,7 @@
     TERM(Q8, BYTES, G(TENSOR))                                                 \
     TERM(Q4, NIBBLES, G(TENSOR) | G(CHANNEL))                                  \
     TERM(W, NIBBLES, G(TENSOR) | G(CHANNEL) | G(GROUP))                        \
-    TERM(V, BIT(F8E4M3) | BIT(F8E5M2), G(TENSOR) | G(CHANNEL) | G(GROUP))      \
+    TERM(V, NUMBERS, G(TENSOR) | G(CHANNEL) | G(GROUP))                        \
     TERM(T, BIT(I8), G(TOKEN))                                                 \
     TERM(K, BIT(I8), G(NONE))                                                  \
     TERM(C, BYTES, G(NONE))                                                    \
@@ -98,9 +100,9 @@ static const pq_line lines[] = {
 typedef struct pq_rules {
     const ptqc_host *host;
     ptqc_sink *sink;
-    pq_graph *g;                  // owned: values to ask with
-    pq_type one[PTQC_F8E5M2 + 1]; // [1, 1, 1, 1] of every dtype
-    pq_quant_id codes[PTQC_F8E5M2 + 1], tokens;
+    pq_graph *g;                    // owned: values to ask with
+    pq_type one[PQ_DTYPE_LAST + 1]; // [1, 1, 1, 1] of every dtype
+    pq_quant_id codes[PQ_DTYPE_LAST + 1], tokens;
 } pq_rules;
 
 static ptqc_dtype
@@ -129,7 +131,7 @@ prepare(pq_rules *r)
 {
     pq_dim one = pq_dim_const(r->g, 1);
     pq_dim dims[4] = {one, one, one, one};
-    for (ptqc_dtype t = PTQC_F32; t <= PTQC_F8E5M2; t++) {
+    for (ptqc_dtype t = PTQC_F32; (int)t <= PQ_DTYPE_LAST; t++) {
         if (!pq_type_make(r->g, t, dims, 4, &r->one[t]) || !add_codes(r, t)) {
             return false;
         }

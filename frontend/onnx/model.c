@@ -362,16 +362,23 @@ decode_message(decoder *d, const pq_wire *parent, pq_span bytes,
     return pq_wire_failed(&w) ? say_error(d) : PTQC_OK;
 }
 
+static void
+decoder_init(decoder *d, pq_arena *arena, const char *path, size_t n)
+{
+    size_t slack = (size_t)SLACK_MIB << 20;
+    *d = (decoder){.ctx = arena->ctx, .arena = arena, .path = path};
+    if (!pq_mul_size(n, GROWTH_LIMIT, &d->budget_bytes) ||
+        !pq_add_size(d->budget_bytes, slack, &d->budget_bytes)) {
+        d->budget_bytes = SIZE_MAX;
+    }
+}
+
 ptqc_status
 pq_onnx_decode(pq_arena *arena, const char *path, const void *bytes, size_t n,
                pq_onnx_model *out)
 {
-    decoder d = {.ctx = arena->ctx, .arena = arena, .path = path};
-    size_t slack = (size_t)SLACK_MIB << 20;
-    if (!pq_mul_size(n, GROWTH_LIMIT, &d.budget_bytes) ||
-        !pq_add_size(d.budget_bytes, slack, &d.budget_bytes)) {
-        d.budget_bytes = SIZE_MAX;
-    }
+    decoder d;
+    decoder_init(&d, arena, path, n);
     *out = (pq_onnx_model){0};
     pq_wire w;
     pq_wire_init(&w, bytes, n, &d.error);
@@ -379,6 +386,18 @@ pq_onnx_decode(pq_arena *arena, const char *path, const void *bytes, size_t n,
     PQ_TRY(decode_message(&d, &w, all, MESSAGE_model, out));
     out->node_count = d.node_count;
     return PTQC_OK;
+}
+
+ptqc_status
+pq_onnx_decode_tensor(pq_arena *arena, const char *path, const void *bytes,
+                      size_t n, pq_onnx_tensor *out)
+{
+    decoder d;
+    decoder_init(&d, arena, path, n);
+    *out = (pq_onnx_tensor){0};
+    pq_wire w;
+    pq_wire_init(&w, bytes, n, &d.error);
+    return decode_message(&d, &w, (pq_span){bytes, n}, MESSAGE_tensor, out);
 }
 
 const char *

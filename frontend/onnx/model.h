@@ -242,6 +242,11 @@ typedef struct pq_onnx_model { // ModelProto
 PTQC_MUST_USE ptqc_status pq_onnx_decode(pq_arena *arena, const char *path,
                                          const void *bytes, size_t n,
                                          pq_onnx_model *out);
+// The same of a file that is one TensorProto.
+PTQC_MUST_USE ptqc_status pq_onnx_decode_tensor(pq_arena *arena,
+                                                const char *path,
+                                                const void *bytes, size_t n,
+                                                pq_onnx_tensor *out);
 // "FLOAT"; "unknown" for numbers that are none.
 const char *pq_onnx_data_type_name(int64_t data_type);
 const char *pq_onnx_attr_type_name(int64_t type);

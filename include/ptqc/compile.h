@@ -36,29 +36,44 @@ typedef enum ptqc_scale_search {
     PTQC_SCALE_MSE,     // least squared error of the weights
 } ptqc_scale_search;
 
-// Zero = default everywhere.
 // A text of a kernel, as a plugin made it for another compiler to take:
 // "vulkan", "03_conv.comp". Called while compiling, for every program.
 typedef void (*ptqc_text_fn)(void *user, const char *plugin, const char *name,
                              const char *text, size_t bytes);
 
+// Zero = default everywhere. What is given here goes before what the recipe
+// says.
 typedef struct ptqc_compile_desc {
     const char *target; // "cpu" by default; list "vulkan,cpu", cap "cpu;avx2"
+    const char *recipe; // a preset ("draft", "default", "best") or a file,
+                        // docs/recipes.md; NULL: "default"
+    const char *recipe_text; // a recipe's text instead (of an artifact's
+                             // metadata, say); NULL: none
     const char *scheme; // "w8a8", "w4a16:g128:sym", ...; NULL: stay as it is
-    const char *method; // "rtn" by default
+    const char *method; // "rtn" by default; "awq+gptq", docs/methods.md
     ptqc_observer_kind observer;
     double percentile; // default 99.99
     ptqc_scale_search scale_search;
     ptqc_sample_fn samples; // needed for static activations
     void *samples_user;
-    uint64_t sample_limit;   // default: all
+    uint64_t sample_count;   // that there are; 0: not known
+    uint64_t sample_limit;   // that are used; default: all
     const char *const *keep; // [keep_count] op or tensor names (glob * ?) that
                              // stay float
     uint32_t keep_count;
+    const char *const *rules; // [rule_count] "MATCH=SCHEME": ops that take
+                              // another scheme ("float": none)
+    uint32_t rule_count;
     const char *kv; // type of key and value states (language models): "f16",
                     // "f32", "int8"; NULL: the model's own, f16
     ptqc_backend_dirs backends;
     uint64_t seed;
+    // Folder (made when missing) for scratch files and checkpoints of methods
+    // that take long; NULL: all stays in memory. A compile that was
+    // interrupted goes on where its checkpoints end when everything is equal
+    // that decides the result, else it is refused (PTQC_E_USAGE).
+    // ptqc_compile_file removes the checkpoints when it has succeeded.
+    const char *work_dir;
     // Provenance text about the calibration data ("calib.npy sha256:..").
     const char *calibration_note;
     // Told once, when everything is done but the file's appearance: the
@@ -70,9 +85,31 @@ typedef struct ptqc_compile_desc {
     void *text_user;
 } ptqc_compile_desc;
 
-// PTQC_E_USAGE: scheme, method or target is not understood.
+// PTQC_E_USAGE: scheme, method, recipe or target is not understood, or options
+// contradict each other.
 PTQC_API PTQC_MUST_USE ptqc_status
 ptqc_compile_check_desc(ptqc_ctx *ctx, const ptqc_compile_desc *desc);
+
+// One tensor of an ONNX test data set ("input_0.pb"). name: its name, cut to
+// the room (NULL with room 0). out->data is freed with ptqc_buffer_free.
+// PTQC_E_INPUT: malformed.
+PTQC_API PTQC_MUST_USE ptqc_status ptqc_read_onnx_tensor(ptqc_ctx *ctx,
+                                                         const char *path,
+                                                         char *name,
+                                                         size_t name_room,
+                                                         ptqc_tensor *out);
+
+// ---- recipes --------------------------------------------------------------
+
+// Presets: name, summary, and their text (YAML).
+typedef void (*ptqc_preset_fn)(void *user, const char *name,
+                               const char *summary, const char *text);
+PTQC_API void ptqc_recipe_presets(ptqc_preset_fn fn, void *user);
+// What desc (recipe, scheme and all other options) says when its presets are
+// resolved: one JSON object, a recipe text itself; the same stands in the
+// artifact's metadata. *out_text is freed with ptqc_buffer_free.
+PTQC_API PTQC_MUST_USE ptqc_status ptqc_recipe_expand(
+    ptqc_ctx *ctx, const ptqc_compile_desc *desc, char **out_text);
 
 #define PTQC_COMPILE_REPLACE 1u // an existing file may be replaced
 

@@ -6,8 +6,10 @@
 
 #include "ptqc/compile.h"
 #include "ptqc/context.h"
+#include "ptqc/diff.h"
 #include "ptqc/lm.h"
 #include "ptqc/model.h"
+#include "ptqc/plan.h"
 #include "ptqc/runtime.h"
 #include "ptqc/status.h"
 #include "ptqc/types.h"

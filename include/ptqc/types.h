@@ -30,7 +30,10 @@ extern "C" {
     X(I4, 14, "i4", 4)                                                         \
     X(U4, 15, "u4", 4)                                                         \
     X(F8E4M3, 16, "f8e4m3", 8)                                                 \
-    X(F8E5M2, 17, "f8e5m2", 8)
+    X(F8E5M2, 17, "f8e5m2", 8)                                                 \
+    X(F4E2M1, 18, "f4e2m1", 4)                                                 \
+    X(NF4, 19, "nf4", 4)                                                       \
+    X(F8E8M0, 20, "f8e8m0", 8)
 
 // Element type of a tensor. Sub-byte types are packed densely, first element
 // in the lowest bits, each row (last axis) starting on a byte.

@@ -6,6 +6,7 @@
 
 #include "base/dtype.h"
 #include "base/float16.h"
+#include "base/narrow.h"
 #include "ir/interp/eval.h"
 
 pq_work
@@ -47,12 +48,38 @@ pq_out_work(const pq_eval *e, uint32_t i)
         expr;                                                                  \
     }
 
+// Rows of 4-bit numbers start on a byte, first element in the low bits.
+static void
+load_nibbles(const pq_narrow *narrow, const pq_tensor *t, float *out)
+{
+    int64_t row = t->rank > 0 ? t->dims[t->rank - 1] : 1;
+    int64_t n = pq_tensor_count(t);
+    const uint8_t *p = t->p;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t j = i % row;
+        unsigned byte = p[i / row * ((row + 1) / 2) + j / 2];
+        out[i] = narrow->to_f32((uint8_t)(byte >> (j % 2 * 4) & 15u));
+    }
+}
+
+static void
+load_narrow(const pq_tensor *t, float *out)
+{
+    const pq_narrow *narrow = pq_narrow_of(t->dtype);
+    int64_t n = pq_tensor_count(t);
+    const uint8_t *byte = t->p;
+    if (pq_dtype_bits(t->dtype) == 4) {
+        load_nibbles(narrow, t, out);
+    } else {
+        EACH(out[i] = narrow->to_f32(byte[i]))
+    }
+}
+
 void
 pq_load_f32s(const pq_tensor *t, float *out)
 {
     int64_t n = pq_tensor_count(t);
     const uint16_t *half = t->p;
-    const uint8_t *byte = t->p;
     switch ((int)t->dtype) {
     case PTQC_F32:
         memmove(out, t->p, (size_t)n * 4);
@@ -63,14 +90,9 @@ pq_load_f32s(const pq_tensor *t, float *out)
     case PTQC_BF16:
         EACH(out[i] = pq_bf16_to_f32(half[i]))
         break;
-    case PTQC_F8E4M3:
-        EACH(out[i] = pq_e4m3_to_f32(byte[i]))
-        break;
-    case PTQC_F8E5M2:
-        EACH(out[i] = pq_e5m2_to_f32(byte[i]))
-        break;
     default:
-        break; // the op table lets no other type come here
+        load_narrow(t, out);
+        break;
     }
 }
 
@@ -90,13 +112,8 @@ pq_store_f32s(pq_tensor *t, const float *p)
     case PTQC_BF16:
         EACH(half[i] = pq_f32_to_bf16(p[i]))
         break;
-    case PTQC_F8E4M3:
-        EACH(byte[i] = pq_f32_to_e4m3(p[i]))
-        break;
-    case PTQC_F8E5M2:
-        EACH(byte[i] = pq_f32_to_e5m2(p[i]))
-        break;
-    default:
+    default: // 4-bit outputs are declined
+        EACH(byte[i] = pq_narrow_of(t->dtype)->from_f32(p[i]))
         break;
     }
 }

@@ -7,6 +7,7 @@
 // depend on the number of threads.
 
 #include "passes/calib/samples.h"
+#include "passes/calib/sanity.h"
 #include "passes/match.h"
 #include "passes/params.h"
 #include "passes/plan.h"
@@ -17,6 +18,7 @@ typedef struct pq_calibration {
     pq_pass_env *env;
     pq_value_id *watched;   // [count]
     pq_observer *observers; // [count], owned
+    pq_sanity *sanity;      // [count]
     uint32_t count;
     uint32_t *slot_of; // [values] index into watched + 1; 0 = not watched
 } pq_calibration;
@@ -48,11 +50,20 @@ make_observers(pq_calibration *c)
     const pq_recipe *recipe = c->env->recipe;
     c->observers = pq_arena_array(c->env->scratch, (size_t)c->count + 1,
                                   sizeof *c->observers);
+    c->sanity = pq_arena_array(c->env->scratch, (size_t)c->count + 1,
+                               sizeof *c->sanity);
     PQ_TRY_ALLOC(c->observers);
+    PQ_TRY_ALLOC(c->sanity);
+    for (uint32_t i = 0; i < c->count; i++) {
+        PQ_TRY(pq_sanity_init(&c->sanity[i], c->g, c->watched[i],
+                              c->env->scratch));
+    }
     for (uint32_t i = 0; i < c->count; i++) {
         const pq_scheme *s = &pq_annotation(c->g, c->watched[i])->scheme;
-        const pq_observer_desc desc = {.kind = recipe->observer,
-                                       .percentile = recipe->percentile,
+        const pq_settings settings =
+            pq_recipe_settings_of_value(recipe, c->g, c->watched[i]);
+        const pq_observer_desc desc = {.kind = settings.observer,
+                                       .percentile = settings.percentile,
                                        .format = s->format,
                                        .symmetric = s->symmetric};
         pq_observer_init(&c->observers[i], ctx, &desc);
@@ -68,6 +79,7 @@ observe(void *user, pq_value_id v, const pq_tensor *t)
     if (slot == 0 || t->dtype != PTQC_F32) {
         return PTQC_OK;
     }
+    pq_sanity_take(&c->sanity[slot - 1], t);
     return pq_observer_take(&c->observers[slot - 1], t->p,
                             t->bytes / sizeof(float));
 }
@@ -85,6 +97,7 @@ annotate(pq_calibration *c, uint32_t i)
                PQ_STR_ARG(v->name), (unsigned long long)o->refused);
     }
     pq_observer_range(o, &min, &max);
+    pq_sanity_report(&c->sanity[i], c->env, v->name, o, min, max);
     pq_params p =
         pq_params_of_range(min, max, o->desc.format, o->desc.symmetric);
     return pq_annotate_params(c->g, c->watched[i], p);
@@ -103,6 +116,9 @@ pq_pass_calibrate(pq_graph *g, pq_pass_env *env)
     st = pq_run_samples(g, env, "calibrate", c.watched, c.count, observe, &c);
     for (uint32_t i = 0; i < c.count && st == PTQC_OK; i++) {
         st = annotate(&c, i);
+    }
+    if (st == PTQC_OK) {
+        pq_sanity_warn(pq_graph_ctx(g), env->calib_facts);
     }
     for (uint32_t i = 0; i < c.count; i++) {
         pq_observer_deinit(&c.observers[i]);

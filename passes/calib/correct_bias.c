@@ -10,6 +10,7 @@
 
 #include <math.h>
 
+#include "base/dtype.h"
 #include "passes/calib/samples.h"
 #include "passes/match.h"
 #include "passes/params.h"
@@ -17,6 +18,7 @@
 #include "passes/registry.h"
 #include "passes/rescale.h"
 #include "passes/weights.h"
+#include "quant/pack.h"
 
 // Sums of one value over everything but its channel axis.
 typedef struct pq_channel_sums {
@@ -163,6 +165,28 @@ tap_shares(const pq_graph *g, const pq_op *op, int64_t taps, pq_arena *scratch,
     return PTQC_OK;
 }
 
+// Codes of the weight, one byte each: those that a solver chose, else rounded.
+static ptqc_status
+make_codes(const pq_graph *g, const pq_quant *q, const pq_weights *ws,
+           const float *scales, const int32_t *zeros, uint8_t *out)
+{
+    const pq_constant *c = pq_graph_constant(g, q->codes);
+    if (c == NULL) {
+        pq_encode_weights(ws, scales, zeros, out);
+        return PTQC_OK;
+    }
+    size_t row = (size_t)c->dims[c->rank - 1];
+    size_t count = (size_t)(ws->outer * ws->channels * ws->inner);
+    unsigned bits = pq_dtype_bits(c->dtype);
+    const uint8_t *packed = pq_graph_constant_bytes(g, q->codes);
+    PQ_TRY_ALLOC(packed);
+    for (size_t i = 0; i < count; i += row) {
+        pq_unpack_row(packed, row, bits, pq_dtype_is_signed(c->dtype), out + i);
+        packed += pq_packed_bytes(row, bits);
+    }
+    return PTQC_OK;
+}
+
 // w' - w, [channels][inputs * taps].
 static ptqc_status
 weight_errors(const pq_correction *c, pq_value_id w, pq_arena *scratch,
@@ -185,7 +209,7 @@ weight_errors(const pq_correction *c, pq_value_id w, pq_arena *scratch,
         scales[i] = p.scale;
         zeros[i] = p.zero_point;
     }
-    pq_encode_weights(out_ws, scales, zeros, codes);
+    PQ_TRY(make_codes(c->g, q, out_ws, scales, zeros, codes));
     bool is_signed = out_ws->scheme.format == PTQC_I8;
     for (int64_t i = 0; i < count; i++) {
         int64_t s = n == 1 ? 0 : i / out_ws->inner % n;

@@ -5,6 +5,7 @@
 #include "passes/calib/samples.h"
 
 #include "passes/match.h"
+#include "passes/plan.h"
 
 typedef struct pq_sampling {
     pq_graph *g;
@@ -69,16 +70,11 @@ run_all(pq_sampling *s, pq_runner *runner)
                : PQ_FAIL(ctx, PTQC_E_USAGE, "calibration data holds no sample");
 }
 
-static ptqc_status
-clone_float(pq_graph *g, pq_graph **out)
+ptqc_status
+pq_clone_float(pq_graph *g, pq_graph **out)
 {
     PQ_TRY(pq_graph_clone(g, false, out));
-    for (uint32_t i = 1; i < pq_graph_value_count(*out); i++) {
-        pq_value *v = pq_graph_value(*out, (pq_value_id){i});
-        if (v->type.dtype == PTQC_F32) {
-            v->quant = (pq_quant_id){0};
-        }
-    }
+    pq_drop_annotations(*out);
     pq_graph_set_stage(*out, PQ_STAGE_FLOAT);
     return PTQC_OK;
 }
@@ -103,7 +99,7 @@ pq_run_samples(pq_graph *g, const pq_pass_env *env, const char *phase,
     for (uint32_t i = 0; i < count; i++) {
         s.is_watched[watched[i].index] = true;
     }
-    PQ_TRY_OR(done, clone_float(g, &clone));
+    PQ_TRY_OR(done, pq_clone_float(g, &clone));
     PQ_TRY_OR(done, env->make_runner(env->runner_user, clone, watched, count,
                                      &runner));
     st = run_all(&s, runner);

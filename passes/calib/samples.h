@@ -15,5 +15,8 @@ PTQC_MUST_USE ptqc_status pq_run_samples(pq_graph *g, const pq_pass_env *env,
                                          const pq_value_id *watched,
                                          uint32_t count, pq_observe_fn observe,
                                          void *user);
+// A clone of stage FLOAT without annotations; it shares g's bytes. Destroy
+// also after a failure.
+PTQC_MUST_USE ptqc_status pq_clone_float(pq_graph *g, pq_graph **out);
 
 #endif

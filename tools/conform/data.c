@@ -8,6 +8,7 @@
 
 #include "base/dtype.h"
 #include "base/float16.h"
+#include "base/narrow.h"
 #include "tools/conform/conform.h"
 
 uint64_t
@@ -66,14 +67,12 @@ put_real(ptqc_dtype dtype, float x, uint8_t *p)
     case PTQC_F64:
         memcpy(p, &wide, 8);
         break;
-    case PTQC_F8E4M3:
-        *p = pq_f32_to_e4m3(x);
-        break;
-    case PTQC_F8E5M2:
-        *p = pq_f32_to_e5m2(x);
-        break;
-    default: // the two of 16 bits
+    case PTQC_F16:
+    case PTQC_BF16:
         memcpy(p, &half, 2);
+        break;
+    default:
+        *p = pq_narrow_of(dtype)->from_f32(x);
         break;
     }
 }
@@ -160,12 +159,10 @@ real_at(const pq_tensor *t, size_t i)
     case PTQC_BF16:
         memcpy(&half, p, 2);
         return (double)pq_bf16_to_f32(half);
-    case PTQC_F8E4M3:
-        return (double)pq_e4m3_to_f32(*p);
-    case PTQC_F8E5M2:
-        return (double)pq_e5m2_to_f32(*p);
     default: // integers are compared as bytes
-        return 0.0;
+        return pq_narrow_of(t->dtype) != NULL
+                   ? (double)pq_narrow_of(t->dtype)->to_f32(*p)
+                   : 0.0;
     }
 }
 

@@ -89,7 +89,7 @@ list_choices(const pq_kit_operand *o, pq_choices *out)
         o->dtypes == 0 || (o->flags & PTQC_OPERAND_OPTIONAL) != 0;
     bool is_plain = o->granularities == 0 ||
                     (o->granularities & PTQC_GRAN_BIT(PTQC_GRAN_NONE)) != 0;
-    for (ptqc_dtype t = PTQC_F32; t <= PTQC_F8E5M2; t++) {
+    for (ptqc_dtype t = PTQC_F32; (int)t <= PQ_DTYPE_LAST; t++) {
         if ((o->dtypes & PTQC_DTYPE_BIT(t)) == 0) {
             continue;
         }

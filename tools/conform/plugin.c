@@ -260,7 +260,7 @@ print_operand(const pq_kit_operand *o, pq_strbuf *out)
     if (o->dtypes == 0) {
         pq_strbuf_add_z(out, "-");
     }
-    for (ptqc_dtype t = PTQC_F32; t <= PTQC_F8E5M2; t++) {
+    for (ptqc_dtype t = PTQC_F32; (int)t <= PQ_DTYPE_LAST; t++) {
         if ((o->dtypes & PTQC_DTYPE_BIT(t)) != 0) {
             pq_strbuf_addf(out, "%s%s", bar, pq_dtype_name(t));
             bar = "|";

@@ -74,13 +74,10 @@ recipe_text(void **state)
 {
     (void)state;
     ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 1);
-    const pq_str keep[2] = {PQ_STR("conv*"), PQ_STR("a\"b")};
     pq_recipe recipe = {.has_scheme = true,
                         .method = PQ_STR("rtn"),
                         .observer = PQ_OBSERVER_PERCENTILE,
                         .percentile = 99.5,
-                        .keep = keep,
-                        .keep_count = 2,
                         .seed = 7};
     assert_int_equal(pq_scheme_parse(ctx, PQ_STR("w4a16:g32"), &recipe.scheme),
                      PTQC_OK);
@@ -102,7 +99,7 @@ recipe_text(void **state)
     assert_true(pq_str_equal_z(s, "percentile"));
     assert_true(pq_json_f64(pq_json_get(json, "percentile"), &percentile));
     assert_true(percentile > 99.49 && percentile < 99.51);
-    assert_int_equal(pq_json_array_count(pq_json_get(json, "keep")), 2);
+    assert_int_equal(pq_json_array_count(pq_json_get(json, "rules")), 0);
     pq_json_free(json);
     pq_strbuf_deinit(&out);
     ptqc_ctx_destroy(ctx);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "ir/text.h"
+#include "passes/match.h"
 #include "passes/registry.h"
 #include "tests/support/context.h"
 #include "tests/unit/passes/pass_test.h"
@@ -48,12 +49,29 @@ static const char stream[] =
     "%e: f32[T, 4] = layer_norm(%d, %g)\n"
     "output %e\n";
 
+// Three products of one activation.
+static const char shared[] =
+    "ptir 1\ngraph \"shared\" stage float\nsymbol T = [1, inf]\n"
+    "const c1: f32[4] = [1, 0.5, -1, 2]\n"
+    "const c2: f32[4, 4] = [1, 2, -3, 4, 0.5, -1, 2, 1, 1, 1, -1, 2, 0, 1, 2,"
+    " 3]\n"
+    "const c3: f32[4, 4] = [2, 2, -3, 1, 0.5, 1, 2, 1, 3, 1, -1, 2, 0, 1, 2,"
+    " 1]\n"
+    "input %x: f32[T, 4]\n%g: f32[4] = c1\n%w: f32[4, 4] = c2\n%v: f32[4, 4] = "
+    "c3\n"
+    "%n: f32[T, 4] = layer_norm(%x, %g)\n"
+    "%a: f32[T, 4] = matmul \"a\"(%n, %w, %g) {trans_b = 1}\n"
+    "%b: f32[T, 4] = matmul \"b\"(%n, %w) {trans_b = 1}\n"
+    "%c: f32[T, 4] = matmul \"c\"(%n, %v) {trans_b = 1}\n"
+    "output %a\noutput %b\noutput %c\n";
+
 typedef struct pq_setting {
     const char *scheme;
     bool has_samples;
     const char *keep;
     const pq_caps *caps;
     uint64_t torture;
+    const char *rules; // YAML list
 } pq_setting;
 
 typedef struct pq_notes {
@@ -99,12 +117,28 @@ compile(pq_graph **g, const pq_setting *setting, pq_notes *notes)
                         .method = PQ_STR("rtn"),
                         .observer = PQ_OBSERVER_MINMAX,
                         .percentile = 99.99};
-    pq_str keep = pq_str_of(setting->keep);
-    recipe.keep = &keep;
-    recipe.keep_count = setting->keep != NULL ? 1 : 0;
-    assert_int_equal(
-        pq_scheme_parse(ctx, pq_str_of(setting->scheme), &recipe.scheme),
-        PTQC_OK);
+    const pq_op_rule keep = {.match = pq_str_of(setting->keep),
+                             .sets = PQ_SETS_SCHEME,
+                             .settings = {.is_float = true}};
+    if (setting->keep != NULL) {
+        assert_int_equal(pq_rules_create(ctx, &recipe.rules), PTQC_OK);
+        assert_int_equal(pq_rules_add(recipe.rules, &keep), PTQC_OK);
+    }
+    recipe.has_scheme = setting->scheme != NULL;
+    if (recipe.has_scheme) {
+        assert_int_equal(
+            pq_scheme_parse(ctx, pq_str_of(setting->scheme), &recipe.scheme),
+            PTQC_OK);
+    }
+    pq_arena texts;
+    pq_arena_init(&texts, ctx);
+    if (setting->rules != NULL) {
+        char text[512];
+        snprintf(text, sizeof text, "ptqc: 1\nrules: %s", setting->rules);
+        assert_int_equal(
+            pq_recipe_read(ctx, "rules", pq_str_of(text), &texts, &recipe),
+            PTQC_OK);
+    }
     pq_graph *original = NULL;
     assert_int_equal(pq_graph_clone(*g, true, &original), PTQC_OK);
     pq_source source = {.g = original};
@@ -121,6 +155,8 @@ compile(pq_graph **g, const pq_setting *setting, pq_notes *notes)
                        .note_user = notes};
     ptqc_status st = pq_pipeline_compile(g, &env, &desc);
     pq_arena_deinit(&scratch);
+    pq_recipe_deinit(&recipe);
+    pq_arena_deinit(&texts);
     pq_free(ctx, source.t.p);
     pq_graph_destroy(original);
     return st;
@@ -248,6 +284,103 @@ kept_ops(void **state)
     ptqc_ctx_destroy(ctx);
 }
 
+// Codes that a product's activation and weights are in the result: of the
+// weight, or what dequantize reads.
+static ptqc_dtype
+stored_type(const pq_graph *g, const pq_op *op, uint32_t i)
+{
+    const pq_op *real = pq_producer(g, op->inputs[i], PQ_OP_DEQUANTIZE);
+    pq_value_id v = real != NULL ? real->inputs[0] : op->inputs[i];
+    return pq_graph_value(g, v)->type.dtype;
+}
+
+typedef struct pq_mix {
+    const char *graph, *scheme, *rules;
+    const char *op[3];
+    ptqc_dtype x[3], w[3]; // of each op
+    double tolerance;
+} pq_mix;
+
+// Schemes of single ops take effect, beside each other and on shared
+// activations; nothing of the helpers' copies is left.
+static const pq_mix mixes[] = {
+    {network,
+     "w8a8",
+     "[{match: second, scheme: w8a16}]",
+     {"first", "second", "head"},
+     {PTQC_U8, PTQC_F32, PTQC_U8},
+     {PTQC_I8, PTQC_I8, PTQC_I8},
+     0.03},
+    {network,
+     "w8a8",
+     "[{match: head, scheme: 'w8a8:dyn'}, {match: first, keep: float}]",
+     {"first", "second", "head"},
+     {PTQC_F32, PTQC_U8, PTQC_I8},
+     {PTQC_F32, PTQC_I8, PTQC_I8},
+     0.03},
+    {network,
+     NULL,
+     "[{op: matmul, scheme: 'w4a16:g4'}]",
+     {"first", "second", "head"},
+     {PTQC_F32, PTQC_F32, PTQC_F32},
+     {PTQC_F32, PTQC_F32, PTQC_U4},
+     0.2},
+    {shared,
+     "w8a8",
+     "[{match: b, scheme: 'w8a8:dyn'}, {match: c, scheme: w4a16}]",
+     {"a", "b", "c"},
+     {PTQC_U8, PTQC_I8, PTQC_F32},
+     {PTQC_I8, PTQC_I8, PTQC_U4},
+     0.2},
+    {shared,
+     "w8a16",
+     "[{match: c, scheme: w8a8}, {match: a, scheme: 'w8a8:dyn'}]",
+     {"a", "b", "c"},
+     {PTQC_I8, PTQC_F32, PTQC_U8},
+     {PTQC_I8, PTQC_I8, PTQC_I8},
+     0.03},
+    {shared,
+     "w8a16",
+     "[{match: b, scheme: 'w8a8:dyn'}]",
+     {"a", "b", "c"},
+     {PTQC_F32, PTQC_I8, PTQC_F32},
+     {PTQC_I8, PTQC_I8, PTQC_I8},
+     0.03},
+};
+
+static void
+run_mix(const pq_mix *mix, uint64_t torture)
+{
+    ptqc_ctx *ctx = pq_pass_test_ctx(torture);
+    pq_graph *before = parse(ctx, mix->graph);
+    pq_graph *g = parse(ctx, mix->graph);
+    pq_notes notes = {0};
+    const pq_setting s = {
+        .scheme = mix->scheme, .has_samples = true, .rules = mix->rules};
+    assert_int_equal(compile(&g, &s, &notes), PTQC_OK);
+    for (int i = 0; i < 3; i++) {
+        const pq_op *op = find_op(g, mix->op[i]);
+        assert_int_equal(stored_type(g, op, 0), mix->x[i]);
+        assert_int_equal(stored_type(g, op, 1), mix->w[i]);
+    }
+    assert_int_equal(count_ops(g, PQ_OP_IDENTITY), 0);
+    pq_pass_test_compare(mix->rules, before, g, mix->tolerance);
+    pq_graph_destroy(before);
+    pq_graph_destroy(g);
+    assert_int_equal(pq_live_bytes(ctx), 0);
+    ptqc_ctx_destroy(ctx);
+}
+
+static void
+mixed_schemes(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof mixes / sizeof *mixes; i++) {
+        run_mix(&mixes[i], 0);
+        run_mix(&mixes[i], PTQC_TORTURE_CLONE | PTQC_TORTURE_TEXT);
+    }
+}
+
 // The stream between norms stays float: only operands of matmul are codes.
 static void
 static_stream(void **state)
@@ -334,6 +467,13 @@ weight_only(void **state)
         {"w3a16:g2", PTQC_I4, PQ_GRAN_GROUP, 0.4},
         {"w3a16:g2:asym", PTQC_U4, PQ_GRAN_GROUP, 0.4},
         {"w3a16:ch", PTQC_I4, PQ_GRAN_CHANNEL, 0.6},
+        {"w2a16:g2:asym", PTQC_U4, PQ_GRAN_GROUP, 0.75},
+        {"w5a16", PTQC_I8, PQ_GRAN_CHANNEL, 0.1},
+        {"w6a16:g3:asym", PTQC_U8, PQ_GRAN_GROUP, 0.1},
+        {"w7a16:t", PTQC_I8, PQ_GRAN_TENSOR, 0.1},
+        {"nf4:g3", PTQC_NF4, PQ_GRAN_GROUP, 0.3},
+        {"mxfp4:g2", PTQC_F4E2M1, PQ_GRAN_GROUP, 0.3},
+        {"w4a16:g2:scale=e8m0", PTQC_U4, PQ_GRAN_GROUP, 0.3},
         {"fp8", PTQC_F8E4M3, PQ_GRAN_CHANNEL, 0.1},
         {"fp8:g3", PTQC_F8E4M3, PQ_GRAN_GROUP, 0.1},
         {"fp8:t", PTQC_F8E4M3, PQ_GRAN_TENSOR, 0.2},
@@ -351,8 +491,9 @@ weight_only(void **state)
         assert_int_equal(w->type.dtype, cases[i].format);
         const pq_scheme *scheme = &pq_graph_quant(g, w->quant)->scheme;
         assert_int_equal(scheme->granularity, cases[i].granularity);
-        assert_int_equal(scheme->bits,
-                         strncmp(cases[i].scheme, "w3", 2) == 0 ? 3 : 0);
+        // those that the container has more of
+        int bits = cases[i].scheme[0] == 'w' ? cases[i].scheme[1] - '0' : 8;
+        assert_int_equal(scheme->bits, bits == 8 || bits == 4 ? 0 : bits);
         assert_int_equal(input_type(g, up, 0), PTQC_F32);
         bool is_ragged = strstr(cases[i].scheme, "g128") != NULL ||
                          strstr(cases[i].scheme, "g3") != NULL;
@@ -735,6 +876,7 @@ main(void)
         cmocka_unit_test(static_network),
         cmocka_unit_test(shared_scales),
         cmocka_unit_test(kept_ops),
+        cmocka_unit_test(mixed_schemes),
         cmocka_unit_test(static_stream),
         cmocka_unit_test(dynamic_stream),
         cmocka_unit_test(weight_only),

@@ -8,6 +8,7 @@
 
 #include "base/dtype.h"
 #include "base/float16.h"
+#include "base/narrow.h"
 #include "quant/quantize.h"
 #include "tests/support/cmocka_test.h"
 #include "tests/support/random.h"
@@ -344,6 +345,79 @@ float8(void **state)
     }
 }
 
+// Golden block of ggml's MXFP4: x[i] = ((29 i) % 64 - 31.5) / 16, exponent
+// byte 0x7d, then code i in the low and code i + 16 in the high half of byte i.
+static void
+mxfp4_golden(void **state)
+{
+    (void)state;
+    static const uint8_t golden[16] = {0xef, 0x59, 0xf7, 0x4c, 0xf7, 0x1e,
+                                       0x76, 0xaf, 0x74, 0xdf, 0x61, 0xe7,
+                                       0x5a, 0xf7, 0x3c, 0xf6};
+    float w[32], scale = 0.25f;
+    int32_t zero = 0;
+    uint8_t codes[32];
+    for (int i = 0; i < 32; i++) {
+        w[i] = ((float)(29 * i % 64) - 31.5f) / 16;
+    }
+    pq_weights ws = {.w = w,
+                     .outer = 1,
+                     .channels = 1,
+                     .inner = 32,
+                     .scheme = {.format = PTQC_F4E2M1,
+                                .granularity = PQ_GRAN_GROUP,
+                                .group = 32,
+                                .symmetric = true,
+                                .scale_format = PTQC_F8E8M0}};
+    pq_encode_weights(&ws, &scale, &zero, codes);
+    for (int i = 0; i < 16; i++) {
+        assert_int_equal(codes[i] | codes[i + 16] << 4, golden[i]);
+    }
+    // The exponents' rule gives that scale or, when it is better, its double.
+    pq_choose_weight_params(&ws, &scale, &zero);
+    assert_true(zero == 0 && (scale == 0.25f || scale == 0.5f));
+    w[0] = 6.0f * 0.25f;
+    for (int i = 1; i < 32; i++) {
+        w[i] = i % 2 != 0 ? 0.25f : -0.125f;
+    }
+    pq_choose_weight_params(&ws, &scale, &zero);
+    assert_true(scale == 0.25f);
+}
+
+// Scales are numbers of the type that the scheme names.
+static void
+scale_formats(void **state)
+{
+    (void)state;
+    const float w[4] = {0.1f, -0.7f, 0.333f, 0.9f};
+    static const ptqc_dtype types[4] = {PTQC_F32, PTQC_F16, PTQC_BF16,
+                                        PTQC_F8E8M0};
+    for (size_t i = 0; i < 4; i++) {
+        for (int is_symmetric = 0; is_symmetric < 2; is_symmetric++) {
+            float scale, back;
+            int32_t zero;
+            const pq_weights ws = {.w = w,
+                                   .outer = 1,
+                                   .channels = 1,
+                                   .inner = 4,
+                                   .scheme = {.format = PTQC_U4,
+                                              .granularity = PQ_GRAN_GROUP,
+                                              .group = 4,
+                                              .symmetric = is_symmetric != 0,
+                                              .scale_format = types[i]}};
+            pq_choose_weight_params(&ws, &scale, &zero);
+            back = types[i] == PTQC_F32   ? scale
+                   : types[i] == PTQC_F16 ? pq_f16_to_f32(pq_f32_to_f16(scale))
+                   : types[i] == PTQC_BF16
+                       ? pq_bf16_to_f32(pq_f32_to_bf16(scale))
+                       : copysignf(pq_e8m0_to_f32(pq_f32_to_e8m0(fabsf(scale))),
+                                   scale);
+            assert_true(back == scale);
+            assert_true(fabsf(scale) >= 1.6f / 16 && fabsf(scale) <= 0.25f);
+        }
+    }
+}
+
 static void
 least_scales(void **state)
 {
@@ -406,6 +480,8 @@ main(void)
         cmocka_unit_test(searches_clip),
         cmocka_unit_test(three_bits),
         cmocka_unit_test(float8),
+        cmocka_unit_test(mxfp4_golden),
+        cmocka_unit_test(scale_formats),
         cmocka_unit_test(least_scales),
         cmocka_unit_test(hostile_weights),
     };

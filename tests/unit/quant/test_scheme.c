@@ -33,7 +33,21 @@ static const pq_case cases[] = {
     {"w3a16", PTQC_OK, "w3a16:g128:sym"},
     {"w3a16:g64:asym", PTQC_OK, "w3a16:g64:asym"},
     {"w3a16:ch", PTQC_OK, "w3a16:ch:sym"},
-    {"w2a16:g32", PTQC_E_UNSUPPORTED, NULL},
+    {"w2a16", PTQC_OK, "w2a16:g64:sym"},
+    {"w2a16:g32:asym", PTQC_OK, "w2a16:g32:asym"},
+    {"w5a16", PTQC_OK, "w5a16:ch:sym"},
+    {"w6a16:g32", PTQC_OK, "w6a16:g32:sym"},
+    {"w7a16:t:asym", PTQC_OK, "w7a16:t:asym"},
+    {"nf4", PTQC_OK, "nf4:g64:scale=f32"},
+    {"nf4:g32:scale=f16", PTQC_OK, "nf4:g32:scale=f16"},
+    {"nf4:asym", PTQC_E_UNSUPPORTED, NULL},
+    {"mxfp4", PTQC_OK, "mxfp4:g32:scale=e8m0"},
+    {"mxfp4:e4m3", PTQC_E_USAGE, NULL},
+    {"w4a16:scale=bf16", PTQC_OK, "w4a16:g128:sym:scale=bf16"},
+    {"w4a16:scale=f64", PTQC_E_USAGE, NULL},
+    {"w4a16:scale=f16:scale=f16", PTQC_E_USAGE, NULL},
+    {"w4a4", PTQC_E_UNSUPPORTED, NULL},
+    {"nvfp4", PTQC_E_UNSUPPORTED, NULL},
     {"fp8", PTQC_OK, "fp8:ch"},
     {"fp8:e4m3:g32", PTQC_OK, "fp8:g32"},
     {"fp8:e5m2", PTQC_OK, "fp8:e5m2:ch"},
@@ -43,7 +57,6 @@ static const pq_case cases[] = {
     {"fp8:dyn", PTQC_E_UNSUPPORTED, NULL},
     {"w4a16:dyn", PTQC_E_UNSUPPORTED, NULL},
     {"fp8:e4m3:e5m2", PTQC_E_USAGE, NULL},
-    {"mxfp4", PTQC_E_UNSUPPORTED, NULL},
     {"w8a8:g32", PTQC_E_UNSUPPORTED, NULL},
     {"", PTQC_E_USAGE, NULL},
     {"w9q7", PTQC_E_USAGE, NULL},
@@ -157,14 +170,33 @@ granularity_names(void **state)
     assert_false(pq_granularity_parse(PQ_STR(""), &found));
 }
 
+// Words that are offered are schemes, and begin their own spelling.
+static void
+offered_words(void **state)
+{
+    (void)state;
+    ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 1);
+    uint32_t n = 0;
+    for (const char *word; (word = pq_scheme_word_at(n)) != NULL; n++) {
+        pq_scheme_request r;
+        pq_strbuf text;
+        pq_strbuf_init(&text, ctx);
+        assert_int_equal(pq_scheme_parse(ctx, pq_str_of(word), &r), PTQC_OK);
+        pq_scheme_request_print(&r, &text);
+        assert_true(pq_str_starts((pq_str){text.p, text.n}, word));
+        pq_strbuf_deinit(&text);
+    }
+    assert_true(n > 8);
+    ptqc_ctx_destroy(ctx);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(spellings),
-        cmocka_unit_test(meaning),
-        cmocka_unit_test(symmetric_forms),
-        cmocka_unit_test(granularity_names),
+        cmocka_unit_test(spellings),       cmocka_unit_test(meaning),
+        cmocka_unit_test(symmetric_forms), cmocka_unit_test(granularity_names),
+        cmocka_unit_test(offered_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

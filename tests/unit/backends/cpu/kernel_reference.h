@@ -86,10 +86,12 @@ reference_store(const pq_epilogue *ep, const pq_epilogue_args *a, float facc,
         if (ep->residual == PQ_ELEM_U8) {
             residual = residual * a->residual_scale;
         }
-        if (ep->residual != PQ_ELEM_NONE) {
+        int is_gate = (ep->flags & PQ_EPI_GATE) != 0;
+        if (ep->residual != PQ_ELEM_NONE && !is_gate) {
             v = v + residual;
         }
         v = reference_act(ep->act, v, a->alpha, a->beta);
+        v = is_gate ? v * residual : v;
         if (ep->out == PQ_ELEM_F32) {
             ((float *)out)[element] = v;
             return;

@@ -79,7 +79,8 @@ plugin_random_list(char *out, size_t room, const char *type, int64_t count,
     return n;
 }
 
-// f16 or bf16 in (-1, 1), or any bytes of f8, u4 and i4 (rows of even length).
+// f16 or bf16 in (-1, 1), or any bytes of f8, f4, nf4, u4 and i4 (rows of even
+// length).
 static inline size_t
 plugin_random_bytes(char *out, size_t room, const char *type, int64_t count,
                     pq_test_random *r)
@@ -139,14 +140,14 @@ plugin_expand(const char *from, char *out, size_t room)
             count *= last;
             p += strcspn(p, ",]") + 1;
         }
-        if (strstr("u4 i4", type) != NULL && last % 2 != 0) {
+        if (strstr("u4 i4 f4e2m1 nf4", type) != NULL && last % 2 != 0) {
             count = count / last * (last + 1); // rows start on a byte
         }
         n += (size_t)snprintf(out + n, room - n, "%s%.*s = ",
                               strcmp(type, "half") == 0 ? "f32" : type,
                               (int)(end + 1 - open), open);
         from = end + 1;
-        if (strstr("f16 bf16 u4 i4 f8e4m3 f8e5m2", type) != NULL) {
+        if (strstr("f16 bf16 u4 i4 f8e4m3 f8e5m2 f4e2m1 nf4", type) != NULL) {
             n += plugin_random_bytes(out + n, room - n, type, count, &r);
             continue;
         }

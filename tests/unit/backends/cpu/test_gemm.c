@@ -2,8 +2,9 @@
 //
 // matmul and bmm against scalar C, bit for bit, at every level of the
 // machine, with one and several workers.
+#include "backends/cpu/fixed.h"
 #include "backends/cpu/gemm.h"
-#include "base/float16.h"
+#include "base/narrow.h"
 #include "kernel_reference.h"
 
 #define GUARD 64
@@ -42,7 +43,7 @@ typedef struct matmul_data {
 static int
 is_codes(const matmul_case *c)
 {
-    return pq_weight_is_float8(c->format);
+    return pq_weight_is_number(c->format);
 }
 
 static pq_weight_shape
@@ -55,38 +56,64 @@ shape_of(const matmul_case *c)
                              .group = c->group};
 }
 
+static const pq_narrow *
+narrow_of(uint32_t format)
+{
+    return pq_narrow_of(format == PQ_WEIGHT_E4M3   ? PTQC_F8E4M3
+                        : format == PQ_WEIGHT_E5M2 ? PTQC_F8E5M2
+                        : format == PQ_WEIGHT_E2M1 ? PTQC_F4E2M1
+                                                   : PTQC_NF4);
+}
+
 // A number that is no NaN (its bits are not defined), as code and as f32.
 static float
-random_float8(pq_test_random *r, const matmul_case *c, uint8_t *out)
+random_number(pq_test_random *r, const matmul_case *c, uint8_t *out)
 {
+    const int most = pq_weight_is_4_bit(c->format) ? 15 : 255;
     float x;
     do {
-        *out = (uint8_t)pq_test_random_int(r, 0, 255);
-        x = c->format == PQ_WEIGHT_E4M3 ? pq_e4m3_to_f32(*out)
-                                        : pq_e5m2_to_f32(*out);
+        *out = (uint8_t)pq_test_random_int(r, 0, most);
+        x = narrow_of(c->format)->to_f32(*out);
     } while (!isfinite(x));
     return x;
 }
 
-// Floats of 8 bits [n][k] (k contiguous) with scales per group.
+// Element i of codes that lie dense.
+static void
+store_code(uint8_t *stored, uint32_t format, int64_t i, uint8_t code)
+{
+    if (!pq_weight_is_4_bit(format)) {
+        stored[i] = code;
+        return;
+    }
+    int shift = i % 2 == 0 ? 0 : 4;
+    unsigned others = stored[i / 2] & (0xf0u >> shift);
+    stored[i / 2] = (uint8_t)(others | (unsigned)code << shift);
+}
+
+// Numbers of 8 or 4 bits [n][k] (k contiguous, rows padded to an even length)
+// with scales per group.
 static void
 make_codes(pq_test_random *r, const matmul_case *c, matmul_data *d,
            pq_weight_source *source)
 {
     int64_t group = c->group == 0 ? c->k : c->group;
     int64_t groups = (c->k + group - 1) / group;
-    d->stored = alloc64(c->n * c->k);
+    int64_t row = c->k + c->k % 2;
+    d->stored = alloc64(c->n * row);
     d->scales = random_floats(r, groups * c->n, 0.001f, 0.1f);
     for (int64_t n = 0; n < c->n; n++) {
         for (int64_t k = 0; k < c->k; k++) {
-            float number = random_float8(r, c, &d->stored[n * c->k + k]);
+            uint8_t code;
+            float number = random_number(r, c, &code);
+            store_code(d->stored, c->format, n * row + k, code);
             int64_t g = k / group * c->n + n;
             d->real[k * c->n + n] = number * d->scales[g];
         }
     }
     *source = (pq_weight_source){.data = d->stored,
                                  .k_stride = 1,
-                                 .n_stride = c->k,
+                                 .n_stride = row,
                                  .scales = d->scales,
                                  .scale_g_stride = c->n,
                                  .scale_n_stride = 1};
@@ -269,6 +296,9 @@ f32_level(pq_jit *jit)
         c.epilogue = (pq_epilogue){PQ_EPI_FLOAT, PQ_ACT_RELU, PQ_ELEM_F32,
                                    PQ_ELEM_F32, PQ_EPI_BIAS | PQ_EPI_SCALE};
         check_matmul(jit, &c);
+        c.epilogue = (pq_epilogue){PQ_EPI_FLOAT, PQ_ACT_SILU, PQ_ELEM_F32,
+                                   PQ_ELEM_F32, PQ_EPI_GATE};
+        check_matmul(jit, &c);
     }
 }
 
@@ -295,6 +325,8 @@ s8_level(pq_jit *jit)
         check_matmul(jit, &c);
         c.epilogue.flags |= PQ_EPI_WEIGHT_ZERO;
         check_matmul(jit, &c);
+        c.epilogue.flags |= PQ_EPI_GATE;
+        check_matmul(jit, &c);
         c.epilogue.act = PQ_ACT_GELU; // long: finished in a loop
         check_matmul(jit, &c);
         c.epilogue =
@@ -308,17 +340,19 @@ s8_level(pq_jit *jit)
 }
 
 static void
-float8_level(pq_jit *jit)
+numbers_level(pq_jit *jit)
 {
-    static const int64_t groups[] = {0, 4, 32};
-    for (size_t i = 0; i < ODD_COUNT * 2 * 3; i++) {
+    static const int64_t groups[] = {0, 8, 32};
+    static const uint32_t formats[] = {PQ_WEIGHT_E4M3, PQ_WEIGHT_E5M2,
+                                       PQ_WEIGHT_E2M1, PQ_WEIGHT_NF4};
+    for (size_t i = 0; i < ODD_COUNT * 4 * 3; i++) {
         const int64_t *s = odd_shapes[i % ODD_COUNT];
         size_t kind = i / ODD_COUNT;
         matmul_case c = {s[0],
                          s[1],
                          s[2],
-                         kind & 1 ? PQ_WEIGHT_E5M2 : PQ_WEIGHT_E4M3,
-                         groups[kind / 2],
+                         formats[kind % 4],
+                         groups[kind / 4],
                          0,
                          {PQ_EPI_FLOAT, PQ_ACT_NONE, PQ_ELEM_NONE, PQ_ELEM_F32,
                           PQ_EPI_BIAS}};
@@ -481,6 +515,63 @@ refuses_level(pq_jit *jit)
     assert_int_equal(pq_weight_bytes(&shape), 0);
 }
 
+// Bytes of which any four are a finite f32.
+static void *
+small_bytes(pq_test_random *r, int64_t n)
+{
+    uint8_t *p = alloc64(n);
+    for (int64_t i = 0; i < n; i++) {
+        p[i] = (uint8_t)pq_test_random_int(r, 0, 0x3f);
+    }
+    return p;
+}
+
+static void
+run_fixed(pq_jit *jit, const pq_matmul_desc *desc, int64_t row_bytes,
+          const void *a, const void *weights, float *out)
+{
+    pq_matmul *op = NULL;
+    assert_int_equal(pq_matmul_prepare(jit, NULL, desc, &op), PTQC_BE_OK);
+    pq_matmul_io io = {.a = a,
+                       .a_stride = row_bytes,
+                       .weights = weights,
+                       .out = out,
+                       .out_stride = desc->weight.n * 4};
+    void *scratch = alloc64((int64_t)pq_matmul_scratch_bytes(op));
+    pq_matmul_run(op, &io, &(pq_worker){0, 1, scratch});
+    free(scratch);
+    pq_matmul_destroy(op);
+}
+
+// Asking for lines ahead of time changes no bit.
+static void
+ahead_level(pq_jit *jit)
+{
+    pq_test_random r = pq_test_random_seed(11);
+    const uint32_t here = pq_jit_read_ahead(jit);
+    pq_matmul_desc desc = {
+        .weight = {.k = 100, .n = 40, .format = PQ_WEIGHT_FIXED4, .group = 32},
+        .digits = 2,
+        .epilogue = {.kind = PQ_EPI_FLOAT, .out = PQ_ELEM_F32}};
+    const pq_fixed_shape rows = {.k = 100, .group = 32, .digits = 2};
+    for (desc.m = 1; desc.m <= 3; desc.m++) {
+        desc.weight.asymmetric = desc.m & 1;
+        void *a = small_bytes(&r, desc.m * pq_fixed_row_bytes(&rows));
+        void *weights = small_bytes(&r, (int64_t)pq_weight_bytes(&desc.weight));
+        float out[2][3 * 40] = {{0}};
+        for (uint32_t i = 0; i < 2; i++) {
+            pq_jit_set_read_ahead(jit, 4096 * i);
+            run_fixed(jit, &desc, pq_fixed_row_bytes(&rows), a, weights,
+                      out[i]);
+        }
+        assert_true(out[0][0] != 0.0f);
+        assert_memory_equal(out[0], out[1], sizeof out[0]);
+        free(a);
+        free(weights);
+    }
+    pq_jit_set_read_ahead(jit, here);
+}
+
 #define EACH_LEVEL(name)                                                       \
     static void test_##name(void **state)                                      \
     {                                                                          \
@@ -489,20 +580,21 @@ refuses_level(pq_jit *jit)
     }
 EACH_LEVEL(f32)
 EACH_LEVEL(s8)
-EACH_LEVEL(float8)
+EACH_LEVEL(numbers)
 EACH_LEVEL(acts)
 EACH_LEVEL(extremes)
 EACH_LEVEL(bmm)
 EACH_LEVEL(refuses)
+EACH_LEVEL(ahead)
 
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_f32),      cmocka_unit_test(test_s8),
-        cmocka_unit_test(test_acts),     cmocka_unit_test(test_float8),
+        cmocka_unit_test(test_acts),     cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_extremes), cmocka_unit_test(test_bmm),
-        cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_refuses),  cmocka_unit_test(test_ahead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,6 +56,44 @@ static const plugin_case twin_cases[] = {
      "%b: f32[2, 2] = matmul(%a, %w)\noutput %b\n", {0}, 0, 0},
 };
 
+// A product times a value that is there: one step, unless something else reads
+// the product or the value comes later.
+#define GATE_HEAD                                                              \
+    "graph \"g\" stage float\nsymbol T = [1, 99]\ninput %x: f32[T, 37]\n"       \
+    "const c1: $f32[50, 37]\nconst c2: $f32[50, 37]\n"                         \
+    "%v: f32[50, 37] = c1\n%w: f32[50, 37] = c2\n"
+static const plugin_case gate_cases[] = {
+    {"silu(gate) * up", GATE_HEAD
+     "%g: f32[T, 50] = matmul(%x, %v) {trans_b = 1, act = silu}\n"
+     "%u: f32[T, 50] = matmul(%x, %w) {trans_b = 1}\n"
+     "%y: f32[T, 50] = mul(%g, %u)\noutput %y\n", {3}, 1, 0},
+    {"up * silu(gate), gate last", GATE_HEAD
+     "%u: f32[T, 50] = matmul(%x, %w) {trans_b = 1}\n"
+     "%g: f32[T, 50] = matmul(%x, %v) {trans_b = 1, act = silu}\n"
+     "%y: f32[T, 50] = mul(%u, %g)\noutput %y\n", {17}, 1, 0},
+    {"the product is an output, too", GATE_HEAD
+     "%g: f32[T, 50] = matmul(%x, %v) {trans_b = 1}\n"
+     "%u: f32[T, 50] = matmul(%x, %w) {trans_b = 1}\n"
+     "%y: f32[T, 50] = mul(%g, %u)\noutput %u\noutput %y\n", {2}, 1, 0},
+    {"squared", GATE_HEAD
+     "%u: f32[T, 50] = matmul(%x, %w) {trans_b = 1}\n"
+     "%y: f32[T, 50] = mul(%u, %u)\noutput %y\n", {2}, 1, 0},
+    {"one factor per row", GATE_HEAD
+     "input %f: f32[T, 1]\n"
+     "%u: f32[T, 50] = matmul(%x, %w) {trans_b = 1}\n"
+     "%y: f32[T, 50] = mul(%u, %f)\noutput %y\n", {5}, 1, 0},
+    {"an input, then more", GATE_HEAD
+     "input %f: f32[T, 50]\n"
+     "%u: f32[T, 50] = matmul(%x, %w) {trans_b = 1}\n"
+     "%m: f32[T, 50] = mul(%f, %u)\n%y: f32[T, 50] = exp(%m)\n"
+     "output %y\n", {5}, 1, 0},
+    {"a factor made later", GATE_HEAD
+     "%u: f32[T, 50] = matmul(%x, %w) {trans_b = 1}\n"
+     "%a: f32[T, 50] = matmul(%x, %v) {trans_b = 1}\n"
+     "%s: f32[T, 50] = softmax(%a) {axis = 1}\n"
+     "%y: f32[T, 50] = mul(%u, %s)\noutput %y\n", {4}, 1, 0},
+};
+
 static const plugin_case embedding_cases[] = {
     {"bytes", "graph \"g\" stage float\n"
      "input %t: i32[2, 3]\nconst c1: $u8[9, 10]\nconst c2: $i8[9, 6]\n"
@@ -81,7 +119,7 @@ static const plugin_case embedding_cases[] = {
     "zero_point = c2}\n"
 
 // Any bytes are weights: also NaN, and in e5m2 infinity.
-static const plugin_case float8_cases[] = {
+static const plugin_case number_cases[] = {
     {"e4m3, channels", "graph \"g\" stage quantized\nsymbol T = [1, 99]\n"
      "const c1: $f32[35]\n"
      "const c2: i32[35] = [" LIST_35("0") "]\n"
@@ -106,6 +144,28 @@ static const plugin_case float8_cases[] = {
      "input %x: f32[T, 75]\n%w: f8e4m3[36, 75] q1 = c3\n"
      "%y: f32[T, 36] = matmul(%x, %w) {trans_b = 1}\noutput %y\n",
      {20}, 1, 0},
+    {"e2m1, groups", "graph \"g\" stage quantized\nsymbol T = [1, 99]\n"
+     "const c1: $f32[36, 5]\n"
+     "const c2: i32[36, 5] = [" LIST_36("0, 0, 0, 0, 0") "]\n"
+     "const c3: $f4e2m1[36, 75]\n"
+     QUANT("q1", "f4e2m1", "1", "c1", "c2", "16")
+     "input %x: f32[T, 75]\n%w: f4e2m1[36, 75] q1 = c3\n"
+     "%y: f32[T, 36] = matmul(%x, %w) {trans_b = 1}\noutput %y\n",
+     {20}, 1, 0},
+    {"nf4, groups", "graph \"g\" stage quantized\nsymbol T = [1, 99]\n"
+     "const c1: $f32[36, 3]\n"
+     "const c2: i32[36, 3] = [" LIST_36("0, 0, 0") "]\n"
+     "const c3: $nf4[36, 74]\n"
+     QUANT("q1", "nf4", "1", "c1", "c2", "32")
+     "input %x: f32[T, 74]\n%w: nf4[36, 74] q1 = c3\n"
+     "%y: f32[T, 36] = matmul(%x, %w) {trans_b = 1}\noutput %y\n",
+     {1}, 1, 0},
+    {"nf4, channels, [k, n]", "graph \"g\" stage quantized\n"
+     "symbol T = [1, 99]\nconst c1: $f32[36]\n"
+     "const c2: i32[36] = [" LIST_36("0") "]\n"
+     "const c3: $nf4[18, 36]\n" QUANT_CHANNEL("q1", "nf4", "1")
+     "input %x: f32[T, 18]\n%w: nf4[18, 36] q1 = c3\n"
+     "%y: f32[T, 36] = matmul(%x, %w)\noutput %y\n", {13}, 1, 0},
     {"large scales", "graph \"g\" stage quantized\n"
      "const c1: f32[1] = [1e36]\nconst c2: i32[1] = [0]\n"
      "const c3: $f8e4m3[7, 9]\n"
@@ -307,6 +367,13 @@ twins(void **state)
 }
 
 static void
+gates(void **state)
+{
+    (void)state;
+    PLUGIN_CHECK(gate_cases);
+}
+
+static void
 tables(void **state)
 {
     (void)state;
@@ -335,10 +402,10 @@ groups(void **state)
 }
 
 static void
-float8(void **state)
+numbers(void **state)
 {
     (void)state;
-    PLUGIN_CHECK(float8_cases);
+    PLUGIN_CHECK(number_cases);
 }
 
 static void
@@ -362,7 +429,8 @@ main(void)
         cmocka_unit_test(short_weights), cmocka_unit_test(embeddings),
         cmocka_unit_test(groups),        cmocka_unit_test(half_scales),
         cmocka_unit_test(tables),        cmocka_unit_test(twins),
-        cmocka_unit_test(tokens),        cmocka_unit_test(float8),
+        cmocka_unit_test(tokens),        cmocka_unit_test(numbers),
+        cmocka_unit_test(gates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

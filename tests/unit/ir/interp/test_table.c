@@ -2,6 +2,7 @@
 //
 // Every op has a row in the table, and what is not declined runs: all
 // elementwise and reduction ops over all types, plain and quantized.
+#include "base/dtype.h"
 #include "ir/interp/eval.h"
 #include "tests/unit/ir/interp/op_case.h"
 
@@ -66,7 +67,7 @@ what_is_not_declined_runs(void **state)
     (void)state;
     unsigned ran = 0, declined = 0;
     for (int code = PQ_OP_NONE + 1; code < PQ_OP_COUNT; code++) {
-        for (int t = PTQC_F32; t <= PTQC_F8E5M2; t++) {
+        for (int t = PTQC_F32; t <= PQ_DTYPE_LAST; t++) {
             for (int is_quantized = 0; is_quantized < 2; is_quantized++) {
                 op_case c;
                 pq_runner *r;

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Scratch files, see scratch.h. In memory each appended piece is a block of
+// its own: nothing is moved when more comes.
+#include "base/scratch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/vec.h"
+
+typedef struct pq_piece {
+    uint64_t offset;
+    void *p; // owned
+} pq_piece;
+
+struct pq_scratch {
+    ptqc_ctx *ctx; // borrowed
+    int fd;        // owned descriptor; -1: in memory
+    uint64_t bytes;
+    pq_piece *pieces; // owned, ascending: in memory
+    uint32_t piece_count, piece_capacity;
+};
+
+static ptqc_status
+fail_errno(const pq_scratch *s, const char *what, int error)
+{
+    char text[128];
+    return PQ_FAIL(s->ctx, PTQC_E_IO, "cannot %s a scratch file: %s", what,
+                   strerror_r(error, text, sizeof text));
+}
+
+// Where the file system has no O_TMPFILE the name lives for a moment.
+static int
+open_nameless(const char *dir)
+{
+    char path[4096];
+    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR);
+    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR)) {
+        return fd;
+    }
+    int n = snprintf(path, sizeof path, "%s/.ptqc-scratch-%ld", dir,
+                     (long)getpid());
+    if (n < 0 || (size_t)n >= sizeof path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW,
+              S_IRUSR | S_IWUSR);
+    if (fd >= 0) {
+        (void)unlink(path);
+    }
+    return fd;
+}
+
+ptqc_status
+pq_scratch_open(ptqc_ctx *ctx, const char *dir, pq_scratch **out)
+{
+    *out = NULL;
+    pq_scratch *s = pq_alloc(ctx, sizeof *s);
+    PQ_TRY_ALLOC(s);
+    s->ctx = ctx;
+    s->fd = -1;
+    if (dir != NULL) {
+        s->fd = open_nameless(dir);
+        if (s->fd < 0) {
+            ptqc_status st = fail_errno(s, "create", errno);
+            pq_free(ctx, s);
+            return st;
+        }
+    }
+    *out = s;
+    return PTQC_OK;
+}
+
+void
+pq_scratch_close(pq_scratch *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < s->piece_count; i++) {
+        pq_free(s->ctx, s->pieces[i].p);
+    }
+    if (s->fd >= 0) {
+        (void)close(s->fd);
+    }
+    pq_free(s->ctx, s->pieces);
+    pq_free(s->ctx, s);
+}
+
+static ptqc_status
+append_piece(pq_scratch *s, const void *p, size_t n)
+{
+    void *all = s->pieces;
+    PQ_TRY(pq_vec_reserve(s->ctx, &all, &s->piece_capacity,
+                          (size_t)s->piece_count + 1, sizeof *s->pieces));
+    s->pieces = all;
+    void *copy = pq_alloc(s->ctx, n);
+    PQ_TRY_ALLOC(copy);
+    memcpy(copy, p, n);
+    s->pieces[s->piece_count++] = (pq_piece){.offset = s->bytes, .p = copy};
+    return PTQC_OK;
+}
+
+static ptqc_status
+append_file(const pq_scratch *s, const uint8_t *p, size_t n)
+{
+    for (size_t done = 0; done < n;) {
+        ssize_t k = pwrite(s->fd, p + done, n - done, (off_t)(s->bytes + done));
+        if (k < 0 && errno != EINTR) {
+            return fail_errno(s, "write", errno);
+        }
+        done += k > 0 ? (size_t)k : 0;
+    }
+    return PTQC_OK;
+}
+
+ptqc_status
+pq_scratch_append(pq_scratch *s, const void *p, size_t n, uint64_t *out_offset)
+{
+    PQ_TRY(s->fd < 0 ? append_piece(s, p, n) : append_file(s, p, n));
+    *out_offset = s->bytes;
+    s->bytes += n;
+    return PTQC_OK;
+}
+
+static const void *
+find_piece(const pq_scratch *s, uint64_t offset)
+{
+    uint32_t low = 0, high = s->piece_count;
+    while (low + 1 < high) {
+        uint32_t middle = low + (high - low) / 2;
+        *(s->pieces[middle].offset <= offset ? &low : &high) = middle;
+    }
+    return s->pieces[low].p;
+}
+
+ptqc_status
+pq_scratch_read(pq_scratch *s, uint64_t offset, void *p, size_t n)
+{
+    if (s->fd < 0) {
+        memcpy(p, find_piece(s, offset), n);
+        return PTQC_OK;
+    }
+    for (size_t done = 0; done < n;) {
+        ssize_t k =
+            pread(s->fd, (uint8_t *)p + done, n - done, (off_t)(offset + done));
+        if (k == 0 || (k < 0 && errno != EINTR)) {
+            return fail_errno(s, "read", k == 0 ? EIO : errno);
+        }
+        done += k > 0 ? (size_t)k : 0;
+    }
+    return PTQC_OK;
+}
+
+ptqc_status
+pq_scratch_map(pq_scratch *s, pq_map *out)
+{
+    *out = (pq_map){0};
+    if (s->fd < 0) {
+        return PTQC_NO;
+    }
+    if (s->bytes == 0) {
+        return PTQC_OK;
+    }
+    void *p = mmap(NULL, s->bytes, PROT_READ, MAP_SHARED, s->fd, 0);
+    if (p == MAP_FAILED) {
+        return fail_errno(s, "map", errno);
+    }
+    *out = (pq_map){.p = p, .n = s->bytes};
+    return PTQC_OK;
+}

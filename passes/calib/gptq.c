@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// GPTQ over a whole model (quant/gptq.h has the mathematics): the samples go
+// through the graph piece by piece, true-sequential (calib/stream.h); products
+// that read one value share its Gram matrix. Attention sinks weigh more in it
+// (calib/sinks.h). Annotates weights with scales, zero points and codes;
+// arithmetic stays as it is. Other products than matmul, and float formats,
+// keep their rounding to nearest.
+//
+// Codes lie in checkpoint files (calib/checkpoint.h) when the compile has a
+// folder for them, else in the graph.
+
+#include "quant/gptq.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/dtype.h"
+#include "passes/calib/checkpoint.h"
+#include "passes/calib/matrix.h"
+#include "passes/calib/moments.h"
+#include "passes/calib/sinks.h"
+#include "passes/calib/stream.h"
+#include "passes/match.h"
+#include "passes/method.h"
+#include "passes/params.h"
+#include "passes/plan.h"
+#include "passes/registry.h"
+
+typedef struct pq_gptq_pass {
+    pq_graph *g;
+    pq_pass_env *env;
+    pq_method method;
+    const pq_mode *modes;
+    pq_checkpoint checkpoint; // dir NULL: none
+    pq_sinks sinks;
+    // of the group at hand
+    pq_moments moments;
+    pq_arena arena;        // what its solving makes
+    pq_unit_weight *units; // [op_count]
+    bool is_done;          // its codes were in a checkpoint
+} pq_gptq_pass;
+
+static bool
+wants(void *user, const pq_op *op)
+{
+    const pq_gptq_pass *p = user;
+    return pq_is_matrix_product(p->g, op) &&
+           !pq_dtype_is_float(
+               pq_annotation(p->g, op->inputs[1])->scheme.format);
+}
+
+// ---- solving --------------------------------------------------------------
+
+// What the report tells of one weight.
+static ptqc_status
+tell(pq_gptq_pass *p, const pq_factor_report *f, const pq_gptq_report *r,
+     pq_str *out)
+{
+    char text[256];
+    double share = r->rounding_loss > 0 ? r->loss / r->rounding_loss : 1;
+    int n =
+        snprintf(text, sizeof text,
+                 "output error %.3f of rounding's; damping %.3g%s; %lld "
+                 "inputs never active; %llu sink tokens",
+                 share, (double)f->damping,
+                 f->is_plain ? " did not suffice: rounded to nearest" : "",
+                 (long long)f->dead_count, (unsigned long long)p->sinks.count);
+    if (p->moments.bad_count > 0 && n > 0 && (size_t)n < sizeof text) {
+        (void)snprintf(text + n, sizeof text - (size_t)n,
+                       "; %llu tokens with infinities or NaN left out",
+                       (unsigned long long)p->moments.bad_count);
+    }
+    out->p = pq_arena_strndup(&p->arena, text, strlen(text));
+    out->n = strlen(text);
+    return out->p != NULL ? PTQC_OK : PTQC_E_RESOURCE;
+}
+
+// Static activations: the scales that leave room for the bias.
+static void
+take_given_scales(const pq_gptq_pass *p, pq_op_id id, pq_gptq_desc *desc)
+{
+    const pq_quant *q = pq_annotation(p->g, pq_graph_op(p->g, id)->inputs[1]);
+    if (p->modes[id.index] == PQ_MODE_STATIC && !pq_const_is_none(q->scale)) {
+        desc->scales = pq_graph_constant(p->g, q->scale)->p;
+        desc->zero_points = pq_graph_constant(p->g, q->zero_point)->p;
+    }
+}
+
+static ptqc_status
+solve(pq_gptq_pass *p, pq_op_id id, const pq_factor *factor,
+      pq_unit_weight *unit)
+{
+    ptqc_ctx *ctx = pq_graph_ctx(p->g);
+    const pq_op *op = pq_graph_op(p->g, id);
+    pq_matrix_size size;
+    pq_gptq_report report;
+    PQ_TRY(pq_matrix_measure(p->g, op, &size));
+    size_t elements = (size_t)(size.rows * size.cols);
+    float *scales = pq_arena_array(&p->arena, size.scale_count, sizeof *scales);
+    int32_t *zeros = pq_arena_array(&p->arena, size.scale_count, sizeof *zeros);
+    uint8_t *codes = pq_arena_alloc(&p->arena, elements);
+    PQ_TRY_ALLOC(scales);
+    PQ_TRY_ALLOC(zeros);
+    PQ_TRY_ALLOC(codes);
+    pq_str label = pq_op_label(p->g, op);
+    pq_gptq_desc desc = {
+        .name = pq_arena_strndup(&p->arena, label.p, label.n),
+        .rows = size.rows,
+        .h = p->moments.h,
+        .scheme = pq_matrix_scheme(p->g, op),
+        .search = p->env->recipe->scale_search,
+        .polish_sweeps = p->method.polish,
+    };
+    PQ_TRY_ALLOC(desc.name);
+    take_given_scales(p, id, &desc);
+    PQ_TRY(pq_matrix_read(p->g, op, &p->arena, &desc.w));
+    PQ_TRY(pq_gptq_solve(ctx, factor, &desc, scales, zeros, codes, &report));
+    unit->scales = scales;
+    unit->zero_points = zeros;
+    PQ_TRY(pq_matrix_pack(p->g, op, codes, &p->arena, &unit->codes));
+    return tell(p, pq_factor_get_report(factor), &report, &unit->note);
+}
+
+// Groups of one group size share their columns' order; other granularities
+// take all columns as one.
+static int64_t
+order_group(const pq_gptq_pass *p, const pq_stream_group *group)
+{
+    const pq_op *op = pq_graph_op(p->g, group->ops[0]);
+    return pq_annotation(p->g, op->inputs[1])->scheme.group;
+}
+
+static ptqc_status
+solve_group(pq_gptq_pass *p, const pq_stream_group *group)
+{
+    ptqc_ctx *ctx = pq_graph_ctx(p->g);
+    pq_factor *factor = NULL;
+    pq_str label = pq_op_label(p->g, pq_graph_op(p->g, group->ops[0]));
+    const pq_factor_desc desc = {
+        .name = pq_arena_strndup(&p->arena, label.p, label.n),
+        .h = p->moments.h,
+        .d = p->moments.d,
+        .tokens = (double)p->moments.token_count,
+        .damping = (float)p->method.damping,
+        .order = (pq_column_order)p->method.order,
+        .group = order_group(p, group),
+    };
+    PQ_TRY_ALLOC(desc.name);
+    ptqc_status st = pq_factor_create(ctx, &desc, &factor);
+    for (uint32_t i = 0; i < group->op_count && st == PTQC_OK; i++) {
+        st = solve(p, group->ops[i], factor, &p->units[i]);
+    }
+    pq_factor_destroy(ctx, factor);
+    return st;
+}
+
+// ---- the graph's annotations ----------------------------------------------
+
+// The codes as a constant of the graph; `unit` lives as long as it.
+static ptqc_status
+annotate(pq_gptq_pass *p, pq_op_id id, const pq_unit_weight *unit)
+{
+    pq_graph *g = p->g;
+    const pq_op *op = pq_graph_op(g, id);
+    pq_value *value = pq_graph_value(g, op->inputs[1]);
+    pq_constant codes = *pq_graph_constant(g, value->constant);
+    pq_quant q = *pq_graph_quant(g, value->quant);
+    int64_t dims[2] = {(int64_t)unit->scale_count, 1};
+    bool has_groups = q.scheme.granularity == PQ_GRAN_GROUP;
+    if (has_groups) {
+        dims[0] = codes.dims[0];
+        dims[1] = (int64_t)unit->scale_count / dims[0];
+    }
+    codes.dtype = q.scheme.format;
+    codes.p = unit->codes;
+    codes.bytes = unit->code_bytes;
+    PQ_TRY(pq_make_quant(g, &q.scheme, unit->scales, unit->zero_points, dims,
+                         has_groups ? 2 : 1, &value->quant));
+    q = *pq_graph_quant(g, value->quant);
+    q.codes = pq_graph_add_constant(g, &codes);
+    value->quant = pq_graph_add_quant(g, &q);
+    if (pq_const_is_none(q.codes) || pq_quant_is_none(value->quant)) {
+        return pq_graph_failure(g);
+    }
+    if (p->env->note != NULL) {
+        const char *why =
+            pq_arena_strndup(&p->arena, unit->note.p, unit->note.n);
+        PQ_TRY_ALLOC(why);
+        p->env->note(p->env->note_user, pq_op_label(g, op), "gptq", why);
+    }
+    return PTQC_OK;
+}
+
+static ptqc_status
+annotate_all(pq_gptq_pass *p, const pq_stream_group *group)
+{
+    for (uint32_t i = 0; i < group->op_count; i++) {
+        PQ_TRY(annotate(p, group->ops[i], &p->units[i]));
+    }
+    return PTQC_OK;
+}
+
+static ptqc_status
+read_checkpoint(pq_gptq_pass *p, const pq_stream_group *group)
+{
+    pq_map map;
+    PQ_TRY(pq_unit_read(&p->checkpoint, group->index, p->units, group->op_count,
+                        &map));
+    ptqc_status st = pq_graph_adopt_map(p->g, map);
+    if (st != PTQC_OK) {
+        pq_map_close(&map);
+        return st;
+    }
+    return annotate_all(p, group);
+}
+
+// Without a checkpoint the codes move into the graph.
+static ptqc_status
+own_codes(pq_gptq_pass *p, const pq_stream_group *group)
+{
+    for (uint32_t i = 0; i < group->op_count; i++) {
+        p->units[i].codes = pq_arena_memdup(
+            pq_graph_arena(p->g), p->units[i].codes, p->units[i].code_bytes);
+        PQ_TRY_ALLOC(p->units[i].codes);
+    }
+    return annotate_all(p, group);
+}
+
+static ptqc_status
+keep_units(pq_gptq_pass *p, const pq_stream_group *group)
+{
+    if (p->checkpoint.dir == NULL) {
+        return own_codes(p, group);
+    }
+    PQ_TRY(
+        pq_unit_write(&p->checkpoint, group->index, p->units, group->op_count));
+    ptqc_status st = read_checkpoint(p, group);
+    return st != PTQC_NO ? st
+                         : PQ_FAIL(pq_graph_ctx(p->g), PTQC_E_IO,
+                                   "a checkpoint does not read as written");
+}
+
+// ---- the stream's client --------------------------------------------------
+
+static ptqc_status
+begin(void *user, const pq_stream_group *group, bool *out_shows)
+{
+    pq_gptq_pass *p = user;
+    pq_arena_deinit(&p->arena);
+    pq_arena_init(&p->arena, pq_graph_ctx(p->g));
+    p->units = pq_arena_array(&p->arena, group->op_count, sizeof *p->units);
+    PQ_TRY_ALLOC(p->units);
+    pq_matrix_size size = {0};
+    for (uint32_t i = 0; i < group->op_count; i++) {
+        const pq_op *op = pq_graph_op(p->g, group->ops[i]);
+        PQ_TRY(pq_matrix_measure(p->g, op, &size));
+        p->units[i].scale_count = size.scale_count;
+        p->units[i].code_bytes = size.code_bytes;
+    }
+    ptqc_status st =
+        p->checkpoint.dir != NULL ? read_checkpoint(p, group) : PTQC_NO;
+    p->is_done = st == PTQC_OK;
+    *out_shows = !p->is_done;
+    return st == PTQC_NO
+               ? pq_moments_init(pq_graph_ctx(p->g), size.cols, &p->moments)
+               : st;
+}
+
+static ptqc_status
+see(void *user, uint64_t sample, pq_value_id v, const pq_tensor *t)
+{
+    pq_gptq_pass *p = user;
+    (void)v;
+    return pq_sinks_see(&p->sinks, sample, t);
+}
+
+static ptqc_status
+take(void *user, uint64_t sample, const pq_tensor *x)
+{
+    pq_gptq_pass *p = user;
+    pq_moments *m = &p->moments;
+    pq_token_weights w;
+    int64_t n = (int64_t)(x->bytes / sizeof(float)) / m->d;
+    PQ_TRY(pq_sinks_weigh(&p->sinks, sample, x->p, n, m->d, &w));
+    return pq_moments_add(pq_graph_ctx(p->g), m, x->p, n, w.weights,
+                          w.outliers);
+}
+
+static ptqc_status
+end(void *user, const pq_stream_group *group)
+{
+    pq_gptq_pass *p = user;
+    if (p->is_done) {
+        return PTQC_OK;
+    }
+    ptqc_status st = solve_group(p, group);
+    if (st == PTQC_OK) {
+        st = keep_units(p, group);
+    }
+    pq_moments_deinit(pq_graph_ctx(p->g), &p->moments);
+    return st;
+}
+
+ptqc_status
+pq_pass_gptq(pq_graph *g, pq_pass_env *env)
+{
+    ptqc_ctx *ctx = pq_graph_ctx(g);
+    pq_gptq_pass p = {.g = g, .env = env};
+    pq_mode *modes;
+    const pq_stream_client client = {.user = &p,
+                                     .wants = wants,
+                                     .begin = begin,
+                                     .see = see,
+                                     .take = take,
+                                     .end = end};
+    PQ_TRY(pq_method_of(g, env, &p.method));
+    PQ_TRY(pq_plan_modes(g, env->recipe, env->scratch, &modes));
+    p.modes = modes;
+    if (env->work_dir != NULL && env->fingerprint != NULL) {
+        p.checkpoint = (pq_checkpoint){.ctx = ctx,
+                                       .dir = env->work_dir,
+                                       .pass = "gptq",
+                                       .fingerprint = *env->fingerprint};
+    }
+    pq_sinks_init(&p.sinks, ctx, p.method.sink);
+    pq_arena_init(&p.arena, ctx);
+    ptqc_status st = pq_stream_run(g, env, "gptq", &client);
+    pq_moments_deinit(ctx, &p.moments);
+    pq_sinks_deinit(&p.sinks);
+    pq_arena_deinit(&p.arena);
+    return st;
+}

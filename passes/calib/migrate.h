@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Scales of the inputs of products, moved: consumers' columns * s, the inputs
+// / s by whatever makes them. In real numbers nothing changes. What can take
+// 1 / s ("home", algorithms 1.8 and section 8):
+//
+//   rms_norm, layer_norm   scale (and bias)
+//   mul(a, b)              rows of the product that makes a or b (gated
+//                          feed-forward: up), without activation
+//   attention              rows of the product that makes v, through kv_update,
+//                          reshape and transpose; heads that share keys and
+//                          values must then have one scale (a tie)
+//
+// Scales are collected first and applied at once: a weight whose rows and
+// columns are scaled is written once, to a scratch file.
+#ifndef PTQC_PASSES_CALIB_MIGRATE_H
+#define PTQC_PASSES_CALIB_MIGRATE_H
+
+#include "passes/calib/stream.h"
+#include "quant/awq.h"
+
+typedef struct pq_migration {
+    pq_graph *g;       // borrowed
+    pq_arena *arena;   // borrowed
+    double **columns;  // [ops] factors of a product's columns, NULL: none
+    double **rows;     // [ops] factors of a product's rows, or of a norm
+} pq_migration;
+
+PTQC_MUST_USE ptqc_status pq_migration_init(pq_migration *m, pq_graph *g,
+                                            pq_arena *arena);
+// Whether the group's input can be divided by scales, and which channels must
+// have the same.
+bool pq_migration_find(const pq_migration *m, const pq_stream_group *group,
+                       pq_tie *out_tie);
+// s [width of the group], positive. The group has a home.
+PTQC_MUST_USE ptqc_status pq_migration_add(pq_migration *m,
+                                           const pq_stream_group *group,
+                                           const float *s);
+// dir as pq_scratch_open: where scaled weights go. Computes in f64 and rounds
+// to f32 once.
+PTQC_MUST_USE ptqc_status pq_migration_apply(pq_migration *m, const char *dir);
+
+#endif

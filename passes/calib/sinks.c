@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Attention sinks, see sinks.h.
+
+#include "passes/calib/sinks.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/vec.h"
+
+// Norms of tokens lie within a factor of two or three of each other; those of
+// sinks are some ten to some thousand times the median.
+#define PQ_SINK_NORM 6.0f
+
+void
+pq_sinks_init(pq_sinks *s, ptqc_ctx *ctx, double factor)
+{
+    *s = (pq_sinks){.ctx = ctx, .factor = factor};
+}
+
+void
+pq_sinks_deinit(pq_sinks *s)
+{
+    if (s->ctx == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < s->flag_capacity; i++) {
+        pq_free(s->ctx, s->flags[i]);
+    }
+    pq_free(s->ctx, s->flags);
+    pq_free(s->ctx, s->lengths);
+    pq_free(s->ctx, s->weights);
+    pq_free(s->ctx, s->norms);
+    pq_free(s->ctx, s->sorted);
+    pq_free(s->ctx, s->outliers);
+    *s = (pq_sinks){0};
+}
+
+// Of the arrays for n tokens.
+static ptqc_status
+make_room(pq_sinks *s, int64_t n)
+{
+    size_t room = (size_t)n;
+    if (n <= s->room) {
+        return PTQC_OK;
+    }
+    s->room = 0;
+    pq_free(s->ctx, s->weights);
+    pq_free(s->ctx, s->norms);
+    pq_free(s->ctx, s->sorted);
+    pq_free(s->ctx, s->outliers);
+    s->weights = pq_alloc_array(s->ctx, room, sizeof *s->weights);
+    s->norms = pq_alloc_array(s->ctx, room, sizeof *s->norms);
+    s->sorted = pq_alloc_array(s->ctx, room, sizeof *s->sorted);
+    s->outliers = pq_alloc(s->ctx, room);
+    PQ_TRY_ALLOC(s->weights);
+    PQ_TRY_ALLOC(s->norms);
+    PQ_TRY_ALLOC(s->sorted);
+    PQ_TRY_ALLOC(s->outliers);
+    s->room = n;
+    return PTQC_OK;
+}
+
+// Flags of a sample of n tokens, made when it is new.
+static ptqc_status
+make_flags(pq_sinks *s, uint64_t sample, int64_t n)
+{
+    void *flags = s->flags;
+    void *lengths = s->lengths;
+    PQ_TRY(pq_vec_reserve(s->ctx, &flags, &s->flag_capacity, (size_t)sample + 1,
+                          sizeof *s->flags));
+    s->flags = flags;
+    PQ_TRY(pq_vec_reserve(s->ctx, &lengths, &s->length_capacity,
+                          (size_t)sample + 1, sizeof *s->lengths));
+    s->lengths = lengths;
+    if (s->flags[sample] == NULL) {
+        s->flags[sample] = pq_alloc(s->ctx, (size_t)n);
+        PQ_TRY_ALLOC(s->flags[sample]);
+        s->lengths[sample] = n;
+    }
+    return PTQC_OK;
+}
+
+static int
+compare_floats(const void *a, const void *b)
+{
+    const float *x = a;
+    const float *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+static float
+norm_of(const float *x, int64_t d)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < d; i++) {
+        sum += (double)x[i] * (double)x[i];
+    }
+    return (float)sqrt(sum);
+}
+
+// s->norms of the rows; -> the norm above which one stands out.
+static float
+find_norms(pq_sinks *s, const float *x, int64_t n, int64_t d)
+{
+    for (int64_t i = 0; i < n; i++) {
+        s->norms[i] = norm_of(x + i * d, d);
+        s->sorted[i] = isnan(s->norms[i]) ? 0 : s->norms[i];
+    }
+    qsort(s->sorted, (size_t)n, sizeof *s->sorted, compare_floats);
+    return PQ_SINK_NORM * s->sorted[n / 2];
+}
+
+ptqc_status
+pq_sinks_see(pq_sinks *s, uint64_t sample, const pq_tensor *t)
+{
+    int64_t d = t->rank > 0 ? t->dims[t->rank - 1] : 0;
+    if (t->dtype != PTQC_F32 || t->rank < 2 || d < 1 || t->bytes == 0) {
+        return PTQC_OK;
+    }
+    int64_t n = (int64_t)(t->bytes / sizeof(float)) / d;
+    PQ_TRY(make_room(s, n));
+    PQ_TRY(make_flags(s, sample, n));
+    if (s->lengths[sample] != n) {
+        return PTQC_OK; // no tokens, or not these
+    }
+    float limit = find_norms(s, t->p, n, d);
+    for (int64_t i = 0; i < n; i++) {
+        if (s->norms[i] > limit && s->flags[sample][i] == 0) {
+            s->flags[sample][i] = 1;
+            s->count++;
+        }
+    }
+    return PTQC_OK;
+}
+
+ptqc_status
+pq_sinks_weigh(pq_sinks *s, uint64_t sample, const float *x, int64_t n,
+               int64_t d, pq_token_weights *out)
+{
+    PQ_TRY(make_room(s, n));
+    bool has_flags = s->factor > 0 && sample < s->flag_capacity &&
+                     s->flags[sample] != NULL && s->lengths[sample] == n;
+    float limit = find_norms(s, x, n, d);
+    for (int64_t i = 0; i < n; i++) {
+        bool is_sink = has_flags && s->flags[sample][i] != 0;
+        s->outliers[i] = s->norms[i] > limit;
+        s->weights[i] = is_sink && s->outliers[i] == 0 ? (float)s->factor : 1;
+    }
+    *out = (pq_token_weights){s->weights, s->outliers};
+    return PTQC_OK;
+}

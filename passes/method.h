@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How weights are quantized, as text: steps joined by "+", each with settings
+// of its own. "rtn", "gptq", "smoothquant+gptq", "gptq:damping=.01:polish=4".
+//
+//   rtn          round to nearest
+//   smoothquant  alpha=A (0 to 1; "search": per input, the default)
+//   awq          no settings
+//   gptq         damping=D  order=group|given|diagonal  polish=SWEEPS
+//                sink=FACTOR (0: sinks are tokens as others)
+#ifndef PTQC_PASSES_METHOD_H
+#define PTQC_PASSES_METHOD_H
+
+#include "base/str.h"
+
+#define PQ_ALPHA_SEARCH (-1.0)
+
+typedef struct pq_method {
+    bool does_smooth, does_awq, does_gptq;
+    double alpha;   // of smoothquant; PQ_ALPHA_SEARCH
+    double damping; // of gptq, of the mean diagonal
+    uint32_t order; // pq_column_order of quant/gptq.h
+    uint32_t polish; // sweeps
+    double sink;     // weight of a sink token; 0: as others
+} pq_method;
+
+// false: no such method, or a setting is unknown or out of range. No text is
+// "rtn". out may be NULL.
+bool pq_method_parse(pq_str text, pq_method *out);
+// The recipe's method; PTQC_E_USAGE when it is none.
+struct pq_graph;
+struct pq_pass_env;
+PTQC_MUST_USE ptqc_status pq_method_of(const struct pq_graph *g,
+                                       const struct pq_pass_env *env,
+                                       pq_method *out);
+// Whether a method needs samples.
+bool pq_method_streams(pq_str text);
+// What pq_method_parse takes, for messages.
+#define PQ_METHOD_SPELLING                                                     \
+    "rtn, or smoothquant, awq, gptq joined by + (gptq:damping=D:order=O:"      \
+    "polish=N:sink=F, smoothquant:alpha=A)"
+
+#endif

@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Streaming calibration and the pass that quantizes by it: what the stream
+// shows is what the whole graph computes; codes do not depend on threads,
+// folders or interruptions; checkpoints of another compile are refused,
+// damaged ones made again.
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "ir/text.h"
+#include "passes/calib/samples.h"
+#include "passes/calib/stream.h"
+#include "tests/support/context.h"
+#include "tests/support/folder.h"
+#include "tests/unit/passes/pass_test.h"
+
+enum {
+    WIDTH = 8,
+    TOKENS = 24,
+    SAMPLES = 12,
+    GROUPS = 5,
+};
+
+// A block of a transformer without its attention: two products read one
+// value, one adds a value that waits, one is stored the other way round.
+static const char body[] =
+    "input %x: f32[T, 8]\n"
+    "%g: f32[8] = c1\n%wa: f32[8, 8] = c2\n%wb: f32[8, 8] = c3\n"
+    "%wd: f32[8, 8] = c4\n%we: f32[8, 8] = c5\n%wh: f32[8, 8] = c6\n"
+    "%n: f32[T, 8] = rms_norm(%x, %g)\n"
+    "%a: f32[T, 8] = matmul \"a\"(%n, %wa) {trans_b = 1}\n"
+    "%b: f32[T, 8] = matmul \"b\"(%n, %wb) {trans_b = 1}\n"
+    "%c: f32[T, 8] = mul(%a, %b)\n"
+    "%d: f32[T, 8] = matmul \"d\"(%c, %wd, _, %x) {trans_b = 1}\n"
+    "%m: f32[T, 8] = rms_norm(%d, %g)\n"
+    "%e: f32[T, 8] = matmul \"e\"(%m, %we) {trans_b = 1}\n"
+    "%f: f32[T, 8] = gelu(%e)\n"
+    "%h: f32[T, 8] = matmul \"h\"(%f, %wh, _, %d)\n"
+    "%i: f32[T, 8] = matmul \"i\"(%h, %wa) {trans_b = 1}\n"
+    "output %i\n";
+
+static void
+add_numbers(pq_strbuf *text, int number, const char *type, int n,
+            pq_test_random *r)
+{
+    pq_strbuf_addf(text, "const c%d: f32[%s] = [", number, type);
+    for (int i = 0; i < n; i++) {
+        pq_strbuf_addf(text, "%s%.4f", i > 0 ? ", " : "",
+                       (double)pq_test_random_f32(r, -1, 1));
+    }
+    pq_strbuf_add_z(text, "]\n");
+}
+
+static pq_graph *
+make_graph(ptqc_ctx *ctx)
+{
+    pq_test_random r = pq_test_random_seed(3);
+    pq_graph *g = NULL;
+    pq_strbuf text;
+    pq_strbuf_init(&text, ctx);
+    pq_strbuf_add_z(&text, "ptir 1\ngraph \"block\" stage float\n"
+                           "symbol T = [1, inf]\n");
+    add_numbers(&text, 1, "8", WIDTH, &r);
+    for (int i = 2; i <= 6; i++) {
+        add_numbers(&text, i, "8, 8", WIDTH * WIDTH, &r);
+    }
+    pq_strbuf_add_z(&text, body);
+    assert_int_equal(
+        pq_graph_parse(ctx, "test", (pq_str){text.p, text.n}, &g), PTQC_OK);
+    pq_strbuf_deinit(&text);
+    return g;
+}
+
+// ---- samples --------------------------------------------------------------
+
+typedef struct source {
+    float x[TOKENS * WIDTH];
+    uint64_t calls, limit; // PTQC_E_CANCELLED after `limit` calls; 0: never
+} source;
+
+static ptqc_status
+get_sample(void *user, uint64_t index, pq_tensor *tensors, uint32_t count)
+{
+    source *s = user;
+    if (index >= SAMPLES || count != 1) {
+        return PTQC_NO;
+    }
+    if (s->limit > 0 && s->calls++ >= s->limit) {
+        return PTQC_E_CANCELLED;
+    }
+    pq_test_random r = pq_test_random_seed(100 + index);
+    pq_test_fill_normal(&r, s->x, TOKENS * WIDTH, 1);
+    for (int k = 0; k < WIDTH; k++) {
+        s->x[k] *= 50; // a token that stands out
+    }
+    tensors[0] = (pq_tensor){.dtype = PTQC_F32,
+                             .rank = 2,
+                             .dims = {TOKENS, WIDTH},
+                             .p = s->x,
+                             .bytes = sizeof s->x};
+    return PTQC_OK;
+}
+
+typedef struct setting {
+    const char *scheme, *method;
+    const char *work_dir;
+    const pq_sha256 *fingerprint;
+    uint64_t limit; // of the source
+} setting;
+
+// Runs the annotating passes and gptq.
+static ptqc_status
+run(ptqc_ctx *ctx, pq_graph **g, const setting *s)
+{
+    static const char *const passes[] = {"assign-schemes", "calibrate",
+                                         "propagate-params", "scale-weights",
+                                         "gptq"};
+    const pq_pipeline_desc desc = {.flags = PQ_PIPELINE_VERIFY};
+    source src = {.limit = s->limit};
+    const pq_samples samples = {.get = get_sample, .user = &src};
+    pq_recipe recipe = {.has_scheme = true,
+                        .method = pq_str_of(s->method),
+                        .percentile = 99.99};
+    pq_arena scratch;
+    pq_arena_init(&scratch, ctx);
+    assert_int_equal(pq_scheme_parse(ctx, pq_str_of(s->scheme), &recipe.scheme),
+                     PTQC_OK);
+    pq_pass_env env = {.scratch = &scratch,
+                       .recipe = &recipe,
+                       .samples = &samples,
+                       .make_runner = pq_interp_make,
+                       .runner_user = ctx,
+                       .work_dir = s->work_dir,
+                       .fingerprint = s->fingerprint};
+    ptqc_status st = pq_pipeline_run(
+        g, &env, passes, sizeof passes / sizeof *passes, &desc);
+    pq_arena_deinit(&scratch);
+    return st;
+}
+
+// The annotated graph as text, owned by the caller (free).
+static char *
+text_of(const setting *s, uint32_t threads)
+{
+    pq_test_sink sink = {0};
+    ptqc_ctx *ctx = pq_test_ctx_create(&sink, NULL, threads);
+    pq_graph *g = make_graph(ctx);
+    pq_strbuf text;
+    assert_int_equal(run(ctx, &g, s), PTQC_OK);
+    pq_strbuf_init(&text, ctx);
+    assert_int_equal(pq_graph_print(g, 0, &text), PTQC_OK);
+    char *copy = strndup(text.p, text.n);
+    pq_strbuf_deinit(&text);
+    pq_graph_destroy(g);
+    ptqc_ctx_destroy(ctx);
+    return copy;
+}
+
+static void
+expect_same(char *a, const char *b)
+{
+    assert_string_equal(a, b);
+    free(a);
+}
+
+// ---- the stream -----------------------------------------------------------
+
+typedef struct shown {
+    float x[GROUPS][SAMPLES][TOKENS * WIDTH];
+    pq_value_id of[GROUPS];
+    uint32_t op_counts[GROUPS], group, seen;
+} shown;
+
+static bool
+wants_all(void *user, const pq_op *op)
+{
+    (void)user;
+    return op->code == PQ_OP_MATMUL;
+}
+
+static ptqc_status
+begin_group(void *user, const pq_stream_group *group, bool *out_shows)
+{
+    shown *s = user;
+    assert_true(*out_shows);
+    assert_int_equal(group->count, GROUPS);
+    s->group = group->index;
+    s->of[s->group] = group->x;
+    s->op_counts[s->group] = group->op_count;
+    return PTQC_OK;
+}
+
+static ptqc_status
+see_value(void *user, uint64_t sample, pq_value_id v, const pq_tensor *t)
+{
+    shown *s = user;
+    (void)sample;
+    (void)v;
+    assert_int_equal(t->bytes, sizeof s->x[0][0]);
+    s->seen++;
+    return PTQC_OK;
+}
+
+static ptqc_status
+take_value(void *user, uint64_t sample, const pq_tensor *x)
+{
+    shown *s = user;
+    assert_int_equal(x->bytes, sizeof s->x[0][0]);
+    memcpy(s->x[s->group][sample], x->p, x->bytes);
+    return PTQC_OK;
+}
+
+static ptqc_status
+end_group(void *user, const pq_stream_group *group)
+{
+    (void)user;
+    (void)group;
+    return PTQC_OK;
+}
+
+typedef struct watcher {
+    const shown *shown;
+    uint64_t counts[GROUPS];
+} watcher;
+
+static ptqc_status
+compare_value(void *user, pq_value_id v, const pq_tensor *t)
+{
+    watcher *w = user;
+    for (uint32_t i = 0; i < GROUPS; i++) {
+        if (pq_value_equal(v, w->shown->of[i])) {
+            assert_memory_equal(t->p, w->shown->x[i][w->counts[i]], t->bytes);
+            w->counts[i]++;
+        }
+    }
+    return PTQC_OK;
+}
+
+static void
+test_stream(void **state)
+{
+    (void)state;
+    ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 2);
+    pq_graph *g = make_graph(ctx);
+    shown *s = calloc(1, sizeof *s);
+    source src = {0};
+    const pq_samples samples = {.get = get_sample, .user = &src};
+    const pq_stream_client client = {.user = s,
+                                     .wants = wants_all,
+                                     .begin = begin_group,
+                                     .see = see_value,
+                                     .take = take_value,
+                                     .end = end_group};
+    pq_arena scratch;
+    pq_arena_init(&scratch, ctx);
+    const pq_pass_env env = {.scratch = &scratch,
+                             .samples = &samples,
+                             .make_runner = pq_interp_make,
+                             .runner_user = ctx};
+    assert_non_null(s);
+    assert_int_equal(pq_stream_run(g, &env, "test", &client), PTQC_OK);
+    assert_int_equal(s->op_counts[0], 2); // a and b
+    assert_int_equal(s->seen, SAMPLES);   // d waits; x is an input
+    watcher w = {.shown = s};
+    assert_int_equal(
+        pq_run_samples(g, &env, "test", s->of, GROUPS, compare_value, &w),
+        PTQC_OK);
+    for (uint32_t i = 0; i < GROUPS; i++) {
+        assert_int_equal(w.counts[i], SAMPLES);
+    }
+    free(s);
+    pq_arena_deinit(&scratch);
+    pq_graph_destroy(g);
+    assert_int_equal(pq_live_bytes(ctx), 0);
+    ptqc_ctx_destroy(ctx);
+}
+
+// ---- gptq -----------------------------------------------------------------
+
+static void
+test_schemes(void **state)
+{
+    (void)state;
+    static const char *const schemes[] = {"w4a16:g4",  "w4a16:g4:asym",
+                                          "w3a16:ch",  "w8a8",
+                                          "w8a8:dyn",  "w4a8:dyn:g4",
+                                          "w4a16:ch:asym"};
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+        const setting s = {.scheme = schemes[i], .method = "gptq"};
+        char *one = text_of(&s, 1);
+        assert_non_null(strstr(one, "codes = c"));
+        for (uint32_t threads = 2; threads <= 5; threads += 3) {
+            expect_same(text_of(&s, threads), one);
+        }
+        free(one);
+    }
+}
+
+// From codes to integer arithmetic: the codes of the annotation are those of
+// the graph.
+static void
+test_encoding(void **state)
+{
+    (void)state;
+    static const char *const rest[] = {"correct-bias", "insert-qdq"};
+    ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 1);
+    pq_graph *g = make_graph(ctx);
+    pq_graph *real = make_graph(ctx);
+    const setting s = {.scheme = "w8a16:ch", .method = "gptq"};
+    assert_int_equal(run(ctx, &g, &s), PTQC_OK);
+    pq_pass_test_run(&g, &rest[1], 1, NULL);
+    PQ_FOR_EACH_OP(g, id)
+    {
+        const pq_op *op = pq_graph_op(g, id);
+        if (op->code == PQ_OP_MATMUL) {
+            const pq_value *w = pq_graph_value(g, op->inputs[1]);
+            assert_int_equal(w->type.dtype, PTQC_I8);
+            assert_non_null(pq_graph_constant(g, w->constant)->p);
+        }
+    }
+    pq_pass_test_compare("gptq w8", real, g, 0.05);
+    pq_graph_destroy(real);
+    pq_graph_destroy(g);
+    ptqc_ctx_destroy(ctx);
+}
+
+// ---- checkpoints ----------------------------------------------------------
+
+static void
+test_resume(void **state)
+{
+    (void)state;
+    pq_test_folder folder;
+    const pq_sha256 fingerprint = {{1, 2, 3}};
+    setting s = {.scheme = "w4a16:g4", .method = "gptq"};
+    char *expected = text_of(&s, 1);
+    s.fingerprint = &fingerprint;
+    for (uint64_t limit = SAMPLES / 2; limit < GROUPS * SAMPLES;
+         limit += SAMPLES) {
+        pq_test_sink sink = {0};
+        pq_test_folder_create(&folder);
+        s.work_dir = folder.path;
+        s.limit = limit;
+        ptqc_ctx *ctx = pq_test_ctx_create(&sink, NULL, 2);
+        assert_non_null(pq_ctx_pool(ctx));
+        uint64_t before = pq_live_bytes(ctx);
+        pq_graph *g = make_graph(ctx);
+        assert_int_equal(run(ctx, &g, &s), PTQC_E_CANCELLED);
+        assert_int_equal(pq_test_folder_count(&folder), limit / SAMPLES);
+        pq_graph_destroy(g);
+        assert_int_equal(pq_live_bytes(ctx), before);
+        ptqc_ctx_destroy(ctx);
+        s.limit = 0;
+        expect_same(text_of(&s, 3), expected);
+        expect_same(text_of(&s, 1), expected); // all of it was there
+        pq_test_folder_remove(&folder);
+    }
+    free(expected);
+}
+
+static void
+expect_refusal(const setting *s)
+{
+    pq_test_sink sink = {0};
+    ptqc_ctx *ctx = pq_test_ctx_create(&sink, NULL, 1);
+    pq_graph *g = make_graph(ctx);
+    assert_int_equal(run(ctx, &g, s), PTQC_E_USAGE);
+    assert_non_null(strstr(sink.text, "belongs to another model"));
+    pq_graph_destroy(g);
+    ptqc_ctx_destroy(ctx);
+}
+
+static void
+test_foreign_and_damaged(void **state)
+{
+    (void)state;
+    pq_test_folder folder;
+    char path[PQ_TEST_PATH_BYTES];
+    const pq_sha256 one = {{1}}, two = {{2}};
+    pq_test_folder_create(&folder);
+    setting s = {.scheme = "w4a16:g4",
+                 .method = "gptq",
+                 .work_dir = folder.path,
+                 .fingerprint = &one};
+    char *expected = text_of(&s, 1);
+    setting other = s;
+    other.fingerprint = &two;
+    expect_refusal(&other);
+    other = s;
+    other.scheme = "w4a16:g8"; // as if the fingerprint had not told
+    expect_refusal(&other);
+    pq_test_folder_path(&folder, "gptq-00002.unit", path);
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    for (long at = 0;; at += 37) { // every part, one at a time
+        assert_int_equal(fseek(f, at, SEEK_SET), 0);
+        int byte = fgetc(f);
+        if (byte == EOF) {
+            break;
+        }
+        fseek(f, at, SEEK_SET);
+        fputc(byte ^ 1, f);
+        fclose(f);
+        bool is_identity = at >= 8 && at < 48; // version, count, fingerprint
+        if (is_identity) {
+            expect_refusal(&s);
+            f = fopen(path, "r+b");
+            fseek(f, at, SEEK_SET);
+            fputc(byte, f);
+        } else {
+            expect_same(text_of(&s, 1), expected);
+            f = fopen(path, "r+b");
+        }
+        assert_non_null(f);
+    }
+    fclose(f);
+    pq_test_file_write(path, "x", 1);
+    expect_same(text_of(&s, 1), expected);
+    free(expected);
+    pq_test_folder_remove(&folder);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_schemes),
+        cmocka_unit_test(test_encoding),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_foreign_and_damaged),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
