@@ -81,8 +81,8 @@ pq_kg_move_launch(pq_kg_launcher *l)
 
 // An element's bits as the words fill(0), fill(1): those of an 8-byte one, or
 // twice the same.
-static void
-put_fill(pq_kg_launcher *l, int64_t element)
+void
+pq_kg_move_put_fill(pq_kg_launcher *l, int64_t element)
 {
     uint32_t bytes = pq_kg_element_bytes(pq_kg_out(l->job, 0)->dtype);
     uint64_t bits = (uint64_t)element;
@@ -404,7 +404,7 @@ pq_kg_launch_pad(pq_kg_launcher *l)
     for (uint32_t i = 0; i < rank; i++) {
         pq_kg_put_i32(l, i < y->rank ? pq_kg_i64(l->job, 2 + i) : 0);
     }
-    put_fill(l, pq_kg_i64(l->job, 1));
+    pq_kg_move_put_fill(l, pq_kg_i64(l->job, 1));
 }
 
 // ---- fill ------------------------------------------------------------------
@@ -422,7 +422,7 @@ void
 pq_kg_launch_fill(pq_kg_launcher *l)
 {
     pq_kg_move_launch(l);
-    put_fill(l, pq_kg_i64(l->job, 0));
+    pq_kg_move_put_fill(l, pq_kg_i64(l->job, 0));
 }
 
 // ---- gather ----------------------------------------------------------------

@@ -18,5 +18,7 @@ void pq_kg_move_end(pq_kg_module *m, const char *fetch);
 void pq_kg_move_launch(pq_kg_launcher *l);
 // Whether input i is there and has y's type.
 bool pq_kg_move_is_like_y(const pq_kg_job *job, uint32_t i);
+// An element's bits as two words: those of an 8-byte one, or twice the same.
+void pq_kg_move_put_fill(pq_kg_launcher *l, int64_t element);
 
 #endif
