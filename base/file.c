@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -262,4 +263,31 @@ pq_make_dir(ptqc_ctx *ctx, const char *path)
         return PTQC_OK;
     }
     return fail_errno(ctx, path, "cannot make the folder", error);
+}
+
+ptqc_status
+pq_dir_lock(ptqc_ctx *ctx, const char *path, int *out_fd)
+{
+    char text[128];
+    *out_fd = -1;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return PQ_FAIL(ctx, PTQC_E_IO, "cannot open folder '%s': %s", path,
+                       strerror_r(errno, text, sizeof text));
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        (void)close(fd);
+        return PQ_FAIL(ctx, PTQC_E_USAGE,
+                       "folder '%s' is in use by another compile", path);
+    }
+    *out_fd = fd;
+    return PTQC_OK;
+}
+
+void
+pq_dir_unlock(int fd)
+{
+    if (fd >= 0) {
+        (void)close(fd);
+    }
 }

@@ -63,5 +63,10 @@ PTQC_MUST_USE ptqc_status pq_writer_compare(pq_writer *w, uint64_t offset,
 
 // mkdir -p of one level; OK when it exists.
 PTQC_MUST_USE ptqc_status pq_make_dir(ptqc_ctx *ctx, const char *path);
+// Keeps others that ask for the same lock away from a folder until the
+// descriptor is closed (pq_dir_unlock). PTQC_E_USAGE: somebody has it.
+PTQC_MUST_USE ptqc_status pq_dir_lock(ptqc_ctx *ctx, const char *path,
+                                      int *out_fd);
+void pq_dir_unlock(int fd); // -1 allowed
 
 #endif

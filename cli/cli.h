@@ -26,7 +26,8 @@ typedef enum cli_option {
     CLI_OPTION_COUNT
 } cli_option;
 
-#define CLI_LIST_LIMIT 4096
+#define CLI_LIST_LIMIT    4096
+#define CLI_OPERAND_LIMIT 64
 
 typedef struct cli_value {
     uint32_t count;    // times given; 0 = not
@@ -40,7 +41,7 @@ typedef struct cli_value {
 
 typedef struct cli_args {
     cli_verb verb;
-    const char *operands[3];
+    const char *operands[CLI_OPERAND_LIMIT];
     uint32_t operand_count;
     cli_value values[CLI_OPTION_COUNT];
 } cli_args;

@@ -197,6 +197,7 @@ print_summary(cli *c, const ptqc_model_facts *facts, const char *path,
 static ptqc_status
 compile(cli *c, ptqc_model *model, ptqc_compile_desc *desc, const char *output)
 {
+    char note[1024];
     cli_samples samples = {0};
     summary told = {0};
     emitter texts = {0};
@@ -212,6 +213,16 @@ compile(cli *c, ptqc_model *model, ptqc_compile_desc *desc, const char *output)
         st = cli_samples_open(c, model, &samples);
         desc->samples_user = &samples;
         desc->calibration_note = samples.note;
+    }
+    if (st == PTQC_OK && desc->stats != NULL) {
+        const char *name = strrchr(desc->stats, '/');
+        (void)snprintf(note, sizeof note, "statistics of %s%s%s",
+                       name != NULL ? name + 1 : desc->stats,
+                       samples.note != NULL ? ", samples of " : "",
+                       samples.note != NULL ? samples.note : "");
+        desc->calibration_note = note;
+    }
+    if (samples.sample_count > 0) {
         desc->sample_count = samples.sample_count;
     }
     if (st == PTQC_OK) {

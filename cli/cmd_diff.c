@@ -265,11 +265,12 @@ close_subjects(subjects *s)
 // Whether the layers of an artifact cannot be shown: its activations are
 // static and there are no calibration samples to make it again.
 static bool
-lacks_calibration(const subjects *s)
+lacks_calibration(const cli *c, const subjects *s)
 {
     json_t *meta = json_loads(ptqc_artifact_metadata(s->artifact), 0, NULL);
     const char *note = json_string_value(json_object_get(meta, "calibration"));
-    bool lacks = !s->has_calib && note != NULL && note[0] != '\0';
+    bool has_some = s->has_calib || cli_given(c, CLI_STATS);
+    bool lacks = !has_some && note != NULL && note[0] != '\0';
     json_decref(meta);
     return lacks;
 }
@@ -294,7 +295,7 @@ compare(cli *c, subjects *s, ptqc_compile_desc *compile, difference *out)
         compile->samples_user = &s->calib;
         compile->sample_count = s->calib.sample_count;
     }
-    if (s->artifact != NULL && lacks_calibration(s)) {
+    if (s->artifact != NULL && lacks_calibration(c, s)) {
         desc.only_outputs = 1;
         desc.compile = &plain;
         if (!c->is_quiet) {

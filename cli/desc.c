@@ -38,7 +38,10 @@ read_observer(cli *c, ptqc_observer_kind *out)
         ptqc_observer_kind kind;
     } rows[] = {{"minmax", PTQC_OBSERVER_MINMAX},
                 {"percentile", PTQC_OBSERVER_PERCENTILE},
-                {"mse", PTQC_OBSERVER_MSE}};
+                {"mse", PTQC_OBSERVER_MSE},
+                {"average", PTQC_OBSERVER_AVERAGE},
+                {"entropy", PTQC_OBSERVER_ENTROPY},
+                {"octav", PTQC_OBSERVER_OCTAV}};
     const cli_value *v = cli_get(c, CLI_OBSERVER);
     *out = PTQC_OBSERVER_DEFAULT;
     for (size_t i = 0; v->count > 0 && i < sizeof rows / sizeof *rows; i++) {
@@ -48,7 +51,8 @@ read_observer(cli *c, ptqc_observer_kind *out)
     }
     return v->count > 0 && *out == PTQC_OBSERVER_DEFAULT
                ? cli_fail(c, PTQC_E_USAGE,
-                          "--observer: expected minmax, percentile or mse")
+                          "--observer: expected minmax, percentile, average, "
+                          "entropy, octav or mse")
                : PTQC_OK;
 }
 
@@ -76,10 +80,15 @@ cli_desc_read(cli *c, ptqc_compile_desc *out)
         .method = cli_get(c, CLI_METHOD)->text,
         .percentile = cli_get(c, CLI_PERCENTILE)->number,
         .sample_limit = (uint64_t)cli_get(c, CLI_CALIB_SAMPLES)->integer,
+        .equalize = cli_get(c, CLI_EQUALIZE)->text,
+        .absorb_bias = cli_get(c, CLI_ABSORB_BIAS)->text,
+        .bias_correction = cli_get(c, CLI_BIAS_CORRECTION)->text,
         .keep = cli_get(c, CLI_KEEP)->list,
         .keep_count = cli_get(c, CLI_KEEP)->count,
         .rules = cli_get(c, CLI_RULE)->list,
         .rule_count = cli_get(c, CLI_RULE)->count,
+        .stats = cli_get(c, CLI_STATS)->text,
+        .stats_out = cli_get(c, CLI_STATS_OUT)->text,
         .kv = cli_get(c, CLI_KV)->text,
         .backends = cli_backend_dirs(c),
         .seed = (uint64_t)cli_get(c, CLI_SEED)->integer,
@@ -95,6 +104,12 @@ cli_desc_read(cli *c, ptqc_compile_desc *out)
         !cli_given(c, CLI_CALIB)) {
         st = cli_fail(c, PTQC_E_USAGE,
                       "--calib-samples: there is no --calib to take them of");
+    }
+    if (st == PTQC_OK && out->stats_out != NULL &&
+        (out->stats != NULL || !cli_given(c, CLI_CALIB))) {
+        st = cli_fail(c, PTQC_E_USAGE,
+                      "--stats-out: expected --calib, and no --stats, to keep "
+                      "statistics of");
     }
     if (cli_given(c, CLI_CALIB)) {
         out->samples = cli_samples_get; // opened when the model is

@@ -40,6 +40,7 @@ enum {
 #define EXPLAIN    BIT_EXPLAIN
 #define PLAN       BIT_PLAN
 #define DIFF       BIT_DIFF
+#define STATS      BIT_STATS
 // Those that take what a compile would do to a model.
 #define QUANT (BIT_COMPILE | BIT_RECIPE | BIT_EXPLAIN | BIT_PLAN | BIT_DIFF)
 #define ALL   UINT32_MAX

@@ -15,6 +15,7 @@
 #include "compiler/recipe.h"
 #include "compiler/report.h"
 #include "compiler/runner.h"
+#include "compiler/statistics.h"
 #include "passes/calib/checkpoint.h"
 #include "passes/method.h"
 #include "passes/pipeline.h"
@@ -30,8 +31,10 @@ typedef struct pq_compile {
     pq_placement placement;
     pq_container *container;
     pq_report report;
-    char *metadata; // in the arena
+    pq_stats *stats, *stats_out; // NULL: not asked for
+    char *metadata;              // in the arena
     pq_sha256 fingerprint;
+    int work_lock; // owned descriptor, -1: none
 } pq_compile;
 
 // ---- samples --------------------------------------------------------------
@@ -45,13 +48,21 @@ samples_used(const ptqc_compile_desc *desc, const pq_recipe *recipe)
     return count > 0 && (limit == 0 || limit > count) ? count : limit;
 }
 
+// Whether something of this compile looks at samples.
+static bool
+uses_samples(const pq_compile *c)
+{
+    return pq_recipe_streams(&c->recipe) || c->stats_out != NULL ||
+           pq_recipe_is_static(&c->recipe);
+}
+
 // ---- the phases -----------------------------------------------------------
 
 // The folder for checkpoints, when a pass of this compile can use it.
 static ptqc_status
 prepare_work(pq_compile *c, const ptqc_model *model, pq_pass_env *env)
 {
-    if (c->desc->work_dir == NULL || !pq_method_streams(c->recipe.method)) {
+    if (c->desc->work_dir == NULL || !pq_recipe_streams(&c->recipe)) {
         return PTQC_OK;
     }
     const pq_fingerprint_desc desc = {.model = model->import,
@@ -61,6 +72,7 @@ prepare_work(pq_compile *c, const ptqc_model *model, pq_pass_env *env)
                                           pq_graph_input_count(c->graph),
                                       .target = c->desc->target};
     PQ_TRY(pq_make_dir(c->ctx, c->desc->work_dir));
+    PQ_TRY(pq_dir_lock(c->ctx, c->desc->work_dir, &c->work_lock));
     PQ_TRY(pq_fingerprint(c->ctx, &desc, &c->fingerprint));
     env->work_dir = c->desc->work_dir;
     env->fingerprint = &c->fingerprint;
@@ -90,10 +102,30 @@ run_passes(pq_compile *c, const ptqc_model *model)
         .note = pq_report_note,
         .note_user = &c->report,
         .calib_facts = &c->report.calib,
+        .stats = c->stats,
+        .stats_out = c->stats_out,
     };
     PQ_TRY(prepare_work(c, model, &env));
+    if (env.samples != NULL && !uses_samples(c)) {
+        pq_say(c->ctx, PTQC_SEVERITY_WARNING,
+               "calibration samples are not used: no activations are static");
+    }
     PQ_TRY(pq_pipeline_compile(&c->graph, &env, NULL));
-    return c->report.st;
+    PQ_TRY(c->report.st);
+    return c->stats_out != NULL
+               ? pq_stats_write(c->ctx, c->stats_out, c->desc->stats_out,
+                                PQ_WRITE_REPLACE)
+               : PTQC_OK;
+}
+
+static ptqc_status
+open_stats(pq_compile *c)
+{
+    if (c->desc->stats != NULL) {
+        PQ_TRY(pq_stats_read(c->ctx, c->desc->stats, &c->stats));
+    }
+    return c->desc->stats_out != NULL ? pq_stats_create(c->ctx, &c->stats_out)
+                                      : PTQC_OK;
 }
 
 static ptqc_status
@@ -145,6 +177,7 @@ compile(pq_compile *c, const ptqc_model *model)
     pq_graph *graph;
     PQ_TRY(pq_recipe_of_desc(c->ctx, c->desc, &c->arena, &c->recipe));
     PQ_TRY(pq_recipe_check_use(c->ctx, c->desc, &c->recipe));
+    PQ_TRY(open_stats(c));
     PQ_TRY(pq_targets_open(c->ctx, c->desc->target, &c->desc->backends,
                            &c->targets));
     c->targets.text = c->desc->text;
@@ -159,7 +192,8 @@ static void
 compile_init(pq_compile *c, ptqc_ctx *ctx, const ptqc_compile_desc *desc)
 {
     static const ptqc_compile_desc defaults;
-    *c = (pq_compile){.ctx = ctx, .desc = desc != NULL ? desc : &defaults};
+    *c = (pq_compile){
+        .ctx = ctx, .desc = desc != NULL ? desc : &defaults, .work_lock = -1};
     pq_arena_init(&c->arena, ctx);
     pq_arena_init(&c->scratch, ctx);
     pq_report_init(&c->report, ctx);
@@ -173,7 +207,10 @@ compile_deinit(pq_compile *c)
     pq_targets_close(&c->targets);
     pq_graph_destroy(c->graph);
     pq_report_deinit(&c->report);
+    pq_dir_unlock(c->work_lock);
     pq_recipe_deinit(&c->recipe);
+    pq_stats_destroy(c->stats);
+    pq_stats_destroy(c->stats_out);
     pq_arena_deinit(&c->scratch);
     pq_arena_deinit(&c->arena);
 }

@@ -16,6 +16,7 @@
 #include "compiler/model.h"
 #include "compiler/recipe.h"
 #include "compiler/runner.h"
+#include "compiler/statistics.h"
 #include "compiler/targets.h"
 #include "passes/match.h"
 #include "passes/pipeline.h"
@@ -37,6 +38,7 @@ typedef struct pq_diff {
     ptqc_ctx *ctx;
     const ptqc_diff_desc *desc;
     pq_recipe recipe;
+    pq_stats *stats; // NULL: none
     pq_arena arena, scratch;
     pq_targets targets;
     pq_graph *real, *coded, *local, *compiled; // NULL: not wanted
@@ -340,9 +342,13 @@ make_graphs(pq_diff *d, const ptqc_model *model)
                        .caps = &d->targets.caps,
                        .samples = c->samples != NULL ? &samples : NULL,
                        .make_runner = pq_session_runner_make,
-                       .runner_user = &runner};
+                       .runner_user = &runner,
+                       .stats = d->stats};
     bool owns = pq_torture_flags(d->ctx) != 0; // graphs get replaced then
     PQ_TRY(pq_pipeline_assign(&d->compiled, &env, NULL));
+    if (d->desc->only_outputs == 0) {
+        PQ_TRY(pq_pipeline_prepare(&d->compiled, &env, NULL));
+    }
     PQ_TRY(pq_graph_clone(d->compiled, owns, &d->real));
     pq_drop_annotations(d->real);
     pq_graph_set_stage(d->real, PQ_STAGE_FLOAT);
@@ -468,6 +474,9 @@ prepare(pq_diff *d, const ptqc_model *model)
     const ptqc_compile_desc *c = d->desc->compile;
     PQ_TRY(pq_recipe_of_desc(d->ctx, c, &d->arena, &d->recipe));
     PQ_TRY(check_artifact(d, model));
+    if (c->stats != NULL) {
+        PQ_TRY(pq_stats_read(d->ctx, c->stats, &d->stats));
+    }
     if (d->desc->only_outputs == 0 && !pq_recipe_quantizes(&d->recipe)) {
         return PQ_FAIL(d->ctx, PTQC_E_USAGE,
                        "diff: nothing becomes codes: name a scheme, a recipe "
@@ -493,7 +502,7 @@ prepare(pq_diff *d, const ptqc_model *model)
 #define PQ_RANGE_RATIO  50.0
 
 static const char *
-advice(const pq_layer *layer, double weight_db, double local_db,
+advice(const pq_layer *layer, bool is_solved, double weight_db, double local_db,
        double cumulative_db)
 {
     const pq_scheme *s = &layer->scheme;
@@ -519,7 +528,9 @@ advice(const pq_layer *layer, double weight_db, double local_db,
         return "channels of very different ranges: one scale per channel (:ch)";
     }
     if (pq_dtype_bits(s->format) < 8) {
-        return s->granularity == PQ_GRAN_GROUP
+        return !is_solved ? "its weights lose most: --method gptq, smaller "
+                            "groups, or 8 bits"
+               : s->granularity == PQ_GRAN_GROUP
                    ? "its weights lose most: smaller groups, or 8 bits"
                : s->granularity == PQ_GRAN_TENSOR
                    ? "its weights lose most: one scale per channel, or 8 bits"
@@ -555,7 +566,11 @@ tell_layer(pq_diff *d, uint32_t i, ptqc_diff_layer_fn fn, void *user)
         .weight_count = l->weight_count,
         .value_count = d->cumulative[i].count,
     };
-    out.advice = advice(l, out.weight_db, out.local_db, out.cumulative_db);
+    const pq_settings s = pq_recipe_settings(&d->recipe, d->real, op);
+    bool is_solved =
+        op->code != PQ_OP_MATMUL || !pq_str_equal_z(s.method, "rtn");
+    out.advice =
+        advice(l, is_solved, out.weight_db, out.local_db, out.cumulative_db);
     ptqc_status st =
         out.name == NULL || scheme.failed ? PTQC_E_RESOURCE : PTQC_OK;
     if (st == PTQC_OK) {
@@ -618,6 +633,7 @@ diff_deinit(pq_diff *d)
     pq_graph_destroy(d->compiled);
     pq_targets_close(&d->targets);
     pq_recipe_deinit(&d->recipe);
+    pq_stats_destroy(d->stats);
     pq_arena_deinit(&d->scratch);
     pq_arena_deinit(&d->arena);
 }

@@ -16,6 +16,9 @@ static const pq_observer_kind pq_observers[] = {
     [PTQC_OBSERVER_MINMAX] = PQ_OBSERVER_MINMAX,
     [PTQC_OBSERVER_PERCENTILE] = PQ_OBSERVER_PERCENTILE,
     [PTQC_OBSERVER_MSE] = PQ_OBSERVER_MSE,
+    [PTQC_OBSERVER_AVERAGE] = PQ_OBSERVER_AVERAGE,
+    [PTQC_OBSERVER_ENTROPY] = PQ_OBSERVER_ENTROPY,
+    [PTQC_OBSERVER_OCTAV] = PQ_OBSERVER_OCTAV,
 };
 
 // ---- rules of options ------------------------------------------------------
@@ -141,6 +144,34 @@ set_scale_search(ptqc_ctx *ctx, const ptqc_compile_desc *desc, pq_recipe *out)
 }
 
 static ptqc_status
+set_corrections(ptqc_ctx *ctx, const ptqc_compile_desc *desc, pq_recipe *out)
+{
+    if (desc->equalize != NULL &&
+        !pq_equalization_parse(pq_str_of(desc->equalize), &out->equalize)) {
+        return PQ_FAIL(ctx, PTQC_E_USAGE,
+                       "equalize '%s': expected auto, on or off",
+                       desc->equalize);
+    }
+    if (desc->absorb_bias != NULL) {
+        out->absorbs_bias = strcmp(desc->absorb_bias, "on") == 0;
+        if (!out->absorbs_bias && strcmp(desc->absorb_bias, "off") != 0) {
+            return PQ_FAIL(ctx, PTQC_E_USAGE,
+                           "absorb bias '%s': expected on or off",
+                           desc->absorb_bias);
+        }
+    }
+    if (desc->bias_correction != NULL &&
+        !pq_bias_correction_parse(pq_str_of(desc->bias_correction),
+                                  &out->bias_correction)) {
+        return PQ_FAIL(ctx, PTQC_E_USAGE,
+                       "bias correction '%s': expected sequential, empirical, "
+                       "analytic or off",
+                       desc->bias_correction);
+    }
+    return PTQC_OK;
+}
+
+static ptqc_status
 set_others(ptqc_ctx *ctx, const ptqc_compile_desc *desc, pq_recipe *out)
 {
     if (desc->kv != NULL && !pq_kv_type_parse(pq_str_of(desc->kv), &out->kv)) {
@@ -169,6 +200,9 @@ needs_scheme(const ptqc_compile_desc *desc)
            : desc->observer != PTQC_OBSERVER_DEFAULT  ? "observer"
            : desc->percentile != 0                    ? "percentile"
            : desc->scale_search != PTQC_SCALE_DEFAULT ? "scale search"
+           : desc->equalize != NULL                   ? "equalize"
+           : desc->absorb_bias != NULL                ? "absorb bias"
+           : desc->bias_correction != NULL            ? "bias correction"
            : desc->keep_count > 0                     ? "keep"
            : desc->rule_count > 0                     ? "rule"
                                                       : NULL;
@@ -214,6 +248,7 @@ pq_recipe_of_desc(ptqc_ctx *ctx, const ptqc_compile_desc *desc, pq_arena *arena,
     PQ_TRY(set_method(ctx, desc, out));
     PQ_TRY(set_observer(ctx, desc, out));
     PQ_TRY(set_scale_search(ctx, desc, out));
+    PQ_TRY(set_corrections(ctx, desc, out));
     PQ_TRY(set_others(ctx, desc, out));
     return check(ctx, desc, out);
 }
@@ -222,12 +257,13 @@ ptqc_status
 pq_recipe_check_use(ptqc_ctx *ctx, const ptqc_compile_desc *desc,
                     const pq_recipe *r)
 {
-    if (pq_method_streams(r->method) &&
+    pq_str method = pq_method_streams(r->method) ? r->method : PQ_STR("gptq");
+    if (pq_recipe_streams(r) &&
         (!pq_recipe_quantizes(r) || desc->samples == NULL)) {
         return PQ_FAIL(ctx, PTQC_E_USAGE,
                        "method '%.*s': expected a scheme and calibration "
                        "samples",
-                       PQ_STR_ARG(r->method));
+                       PQ_STR_ARG(method));
     }
     bool does_nothing = desc->recipe != NULL && desc->scheme == NULL &&
                         !pq_recipe_quantizes(r) && r->kv == PQ_KV_AS_IS;

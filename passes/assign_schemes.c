@@ -79,12 +79,18 @@ say_deviations(const pq_assign *a)
 
 // ---- products -------------------------------------------------------------
 
+// Whether there is what gives scales to static activations.
+static bool
+has_ranges(const pq_pass_env *env)
+{
+    return env->samples != NULL || env->stats != NULL;
+}
+
 static bool
 is_dynamic(const pq_assign *a, const pq_settings *s)
 {
     const pq_scheme *x = &s->scheme.activations;
-    return x->format != PTQC_DTYPE_NONE &&
-           (x->dynamic || a->env->samples == NULL);
+    return x->format != PTQC_DTYPE_NONE && (x->dynamic || !has_ranges(a->env));
 }
 
 // Scheme of w as asked, fitted to the product: axis, and groups only along K
@@ -481,7 +487,7 @@ assign_static(pq_assign *a)
 static ptqc_status
 check_samples(const pq_assign *a)
 {
-    if (a->env->samples != NULL) {
+    if (has_ranges(a->env)) {
         return PTQC_OK;
     }
     PQ_FOR_EACH_OP(a->g, id)

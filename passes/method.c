@@ -16,14 +16,13 @@ typedef enum method_step {
     STEP_SMOOTH,
     STEP_AWQ,
     STEP_GPTQ,
+    STEP_ADAROUND,
     STEP_COUNT,
 } method_step;
 
 static const char *const step_names[STEP_COUNT] = {
-    [STEP_RTN] = "rtn",
-    [STEP_SMOOTH] = "smoothquant",
-    [STEP_AWQ] = "awq",
-    [STEP_GPTQ] = "gptq",
+    [STEP_RTN] = "rtn",   [STEP_SMOOTH] = "smoothquant", [STEP_AWQ] = "awq",
+    [STEP_GPTQ] = "gptq", [STEP_ADAROUND] = "adaround",
 };
 
 static bool
@@ -94,10 +93,11 @@ parse_step(pq_str text, bool is_alone, pq_method *m)
     while (step < STEP_COUNT && !pq_str_equal_z(name, step_names[step])) {
         step++;
     }
-    bool *does = step == STEP_SMOOTH ? &m->does_smooth
-                 : step == STEP_AWQ  ? &m->does_awq
-                 : step == STEP_GPTQ ? &m->does_gptq
-                                     : NULL;
+    bool *does = step == STEP_SMOOTH     ? &m->does_smooth
+                 : step == STEP_AWQ      ? &m->does_awq
+                 : step == STEP_GPTQ     ? &m->does_gptq
+                 : step == STEP_ADAROUND ? &m->does_adaround
+                                         : NULL;
     if (step == STEP_COUNT || (step == STEP_RTN && !is_alone) ||
         (does != NULL && *does)) {
         return false;
@@ -131,6 +131,9 @@ pq_method_parse(pq_str text, pq_method *out)
             return false;
         }
     }
+    if (m.does_gptq && m.does_adaround) {
+        return false; // both choose the codes
+    }
     if (out != NULL) {
         *out = m;
     }
@@ -142,7 +145,7 @@ pq_method_streams(pq_str text)
 {
     pq_method m;
     return pq_method_parse(text, &m) &&
-           (m.does_smooth || m.does_awq || m.does_gptq);
+           (m.does_smooth || m.does_awq || m.does_gptq || m.does_adaround);
 }
 
 ptqc_status

@@ -6,6 +6,7 @@
 //   rtn          round to nearest
 //   smoothquant  alpha=A (0 to 1; "search": per input, the default)
 //   awq          no settings
+//   adaround     no settings; not with gptq
 //   gptq         damping=D  order=group|given|diagonal  polish=SWEEPS
 //                sink=FACTOR (0: sinks are tokens as others)
 #ifndef PTQC_PASSES_METHOD_H
@@ -16,10 +17,10 @@
 #define PQ_ALPHA_SEARCH (-1.0)
 
 typedef struct pq_method {
-    bool does_smooth, does_awq, does_gptq;
-    double alpha;   // of smoothquant; PQ_ALPHA_SEARCH
-    double damping; // of gptq, of the mean diagonal
-    uint32_t order; // pq_column_order of quant/gptq.h
+    bool does_smooth, does_awq, does_gptq, does_adaround;
+    double alpha;    // of smoothquant; PQ_ALPHA_SEARCH
+    double damping;  // of gptq, of the mean diagonal
+    uint32_t order;  // pq_column_order of quant/gptq.h
     uint32_t polish; // sweeps
     double sink;     // weight of a sink token; 0: as others
 } pq_method;
@@ -37,7 +38,8 @@ PTQC_MUST_USE ptqc_status pq_method_of(const struct pq_graph *g,
 bool pq_method_streams(pq_str text);
 // What pq_method_parse takes, for messages.
 #define PQ_METHOD_SPELLING                                                     \
-    "rtn, or smoothquant, awq, gptq joined by + (gptq:damping=D:order=O:"      \
+    "rtn, or smoothquant, awq, gptq, adaround joined by + "                    \
+    "(gptq:damping=D:order=O:"                                                 \
     "polish=N:sink=F, smoothquant:alpha=A)"
 
 #endif

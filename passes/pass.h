@@ -46,6 +46,9 @@ typedef struct pq_pass_env {
     void (*note)(void *user, pq_str where, const char *what, const char *why);
     void *note_user;
     pq_calib_facts *calib_facts; // added to; NULL: not wanted
+    // Statistics instead of samples, for ranges; NULL: none.
+    const struct pq_stats *stats;
+    struct pq_stats *stats_out; // filled; NULL: not wanted
 } pq_pass_env;
 
 typedef ptqc_status (*pq_pass_fn)(pq_graph *g, pq_pass_env *env);

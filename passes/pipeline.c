@@ -146,6 +146,10 @@ static const char *const assign[] = {"assign-schemes"};
 static const char *const smooth[] = {"smoothquant"};
 static const char *const protect[] = {"awq"};
 static const char *const solve[] = {"gptq"};
+static const char *const learn[] = {"adaround"};
+
+// Float arithmetic that codes suit better.
+static const char *const prepare[] = {"clip-dead", "equalize"};
 
 // From annotations to scales.
 static const char *const scale[] = {
@@ -175,25 +179,6 @@ static const char *const clean[] = {"drop-fake-quant", "dce"};
 
 #define PQ_RUN(list)                                                           \
     pq_pipeline_run(g, env, list, sizeof list / sizeof *list, desc)
-
-// From annotations to codes, by the recipe's method.
-static ptqc_status
-quantize(pq_graph **g, pq_pass_env *env, const pq_pipeline_desc *desc)
-{
-    pq_method method;
-    PQ_TRY(pq_method_of(*g, env, &method));
-    if (method.does_smooth) {
-        PQ_TRY(PQ_RUN(smooth));
-    }
-    if (method.does_awq) {
-        PQ_TRY(PQ_RUN(protect));
-    }
-    PQ_TRY(PQ_RUN(scale));
-    if (method.does_gptq) {
-        PQ_TRY(PQ_RUN(solve));
-    }
-    return PQ_RUN(encode);
-}
 
 // Weights of a file that are codes already.
 static bool
@@ -236,15 +221,40 @@ pq_pipeline_assign(pq_graph **g, pq_pass_env *env, const pq_pipeline_desc *desc)
 }
 
 ptqc_status
+pq_pipeline_prepare(pq_graph **g, pq_pass_env *env,
+                    const pq_pipeline_desc *desc)
+{
+    pq_method method;
+    if (!pq_recipe_quantizes(env->recipe)) {
+        return PTQC_OK;
+    }
+    PQ_TRY(pq_method_of(*g, env, &method));
+    PQ_TRY(PQ_RUN(prepare));
+    if (method.does_smooth) {
+        PQ_TRY(PQ_RUN(smooth));
+    }
+    return method.does_awq ? PQ_RUN(protect) : PTQC_OK;
+}
+
+ptqc_status
 pq_pipeline_encode(pq_graph **g, pq_pass_env *env, const pq_pipeline_desc *desc)
 {
-    if (pq_recipe_quantizes(env->recipe)) {
-        return quantize(g, env, desc);
+    pq_method method;
+    if (!pq_recipe_quantizes(env->recipe)) {
+        if (has_codes(*g)) {
+            pq_graph_set_stage(*g, PQ_STAGE_QUANTIZED);
+        }
+        return PTQC_OK;
     }
-    if (has_codes(*g)) {
-        pq_graph_set_stage(*g, PQ_STAGE_QUANTIZED);
+    PQ_TRY(pq_method_of(*g, env, &method));
+    PQ_TRY(PQ_RUN(scale));
+    if (pq_recipe_solves(env->recipe)) {
+        PQ_TRY(PQ_RUN(solve));
     }
-    return PTQC_OK;
+    if (method.does_adaround) {
+        PQ_TRY(PQ_RUN(learn));
+    }
+    return PQ_RUN(encode);
 }
 
 ptqc_status
@@ -262,6 +272,7 @@ pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
                     const pq_pipeline_desc *desc)
 {
     PQ_TRY(pq_pipeline_assign(g, env, desc));
+    PQ_TRY(pq_pipeline_prepare(g, env, desc));
     PQ_TRY(pq_pipeline_encode(g, env, desc));
     return pq_pipeline_integrate(g, env, desc);
 }

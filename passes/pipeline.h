@@ -35,7 +35,12 @@ PTQC_MUST_USE ptqc_status pq_pipeline_compile(pq_graph **g, pq_pass_env *env,
 // without a scheme, simplified only.
 PTQC_MUST_USE ptqc_status pq_pipeline_assign(pq_graph **g, pq_pass_env *env,
                                              const pq_pipeline_desc *desc);
-// From what pq_pipeline_assign left to codes: quantize and dequantize stand
+// What the method changes in the annotated graph before there are codes:
+// scales move between weights. Its float arithmetic stays equal but for
+// rounding.
+PTQC_MUST_USE ptqc_status pq_pipeline_prepare(pq_graph **g, pq_pass_env *env,
+                                              const pq_pipeline_desc *desc);
+// From what pq_pipeline_prepare left to codes: quantize and dequantize stand
 // around float arithmetic, which pq_pipeline_integrate makes integer.
 PTQC_MUST_USE ptqc_status pq_pipeline_encode(pq_graph **g, pq_pass_env *env,
                                              const pq_pipeline_desc *desc);

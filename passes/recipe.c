@@ -35,6 +35,48 @@ pq_kv_type_parse(pq_str text, pq_kv_type *out)
     return false;
 }
 
+static const char *const pq_equalizations[] = {
+    [PQ_EQUALIZE_AUTO] = "auto",
+    [PQ_EQUALIZE_ON] = "on",
+    [PQ_EQUALIZE_OFF] = "off",
+};
+
+static const char *const pq_bias_corrections[] = {
+    [PQ_BIAS_SEQUENTIAL] = "sequential",
+    [PQ_BIAS_EMPIRICAL] = "empirical",
+    [PQ_BIAS_ANALYTIC] = "analytic",
+    [PQ_BIAS_OFF] = "off",
+};
+
+// Index of text among the names, or count.
+static size_t
+index_of(const char *const *names, size_t count, pq_str text)
+{
+    size_t i = 0;
+    while (i < count && !pq_str_equal_z(text, names[i])) {
+        i++;
+    }
+    return i;
+}
+
+bool
+pq_equalization_parse(pq_str text, pq_equalization *out)
+{
+    const size_t n = sizeof pq_equalizations / sizeof *pq_equalizations;
+    size_t i = index_of(pq_equalizations, n, text);
+    *out = i < n ? (pq_equalization)i : *out;
+    return i < n;
+}
+
+bool
+pq_bias_correction_parse(pq_str text, pq_bias_correction *out)
+{
+    const size_t n = sizeof pq_bias_corrections / sizeof *pq_bias_corrections;
+    size_t i = index_of(pq_bias_corrections, n, text);
+    *out = i < n ? (pq_bias_correction)i : *out;
+    return i < n;
+}
+
 static const pq_preset pq_presets[] = {
 #define PRESET(name, summary, text) {name, summary, text},
 #include "passes/presets.def"
@@ -155,6 +197,25 @@ pq_recipe_settings_of_value(const pq_recipe *r, const pq_graph *g,
 }
 
 bool
+pq_recipe_solves(const pq_recipe *r)
+{
+    pq_method m;
+    bool does = pq_method_parse(r->method, &m) && m.does_gptq;
+    for (uint32_t i = 0; r->rules != NULL && i < r->rules->count; i++) {
+        const pq_op_rule *rule = &r->rules->rules[i];
+        does |= (rule->sets & PQ_SETS_METHOD) != 0 &&
+                pq_method_parse(rule->settings.method, &m) && m.does_gptq;
+    }
+    return does;
+}
+
+bool
+pq_recipe_streams(const pq_recipe *r)
+{
+    return pq_method_streams(r->method) || pq_recipe_solves(r);
+}
+
+bool
 pq_recipe_uses_observer(const pq_recipe *r, pq_observer_kind kind)
 {
     bool does = r->observer == kind;
@@ -240,6 +301,10 @@ pq_recipe_write(const pq_recipe *r, pq_json_writer *w)
     if (!pq_recipe_quantizes(r)) {
         return;
     }
+    pq_jw_str(w, "equalize", pq_str_of(pq_equalizations[r->equalize]));
+    pq_jw_bool(w, "absorb_bias", r->absorbs_bias);
+    pq_jw_str(w, "bias_correction",
+              pq_str_of(pq_bias_corrections[r->bias_correction]));
     pq_jw_begin_array(w, "rules");
     for (uint32_t i = 0; r->rules != NULL && i < r->rules->count; i++) {
         write_rule(w, &r->rules->rules[i]);

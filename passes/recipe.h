@@ -15,6 +15,21 @@ typedef enum pq_kv_type { // of key and value states
     PQ_KV_INT8,
 } pq_kv_type;
 
+// Cross-layer equalization (calib/equalize.c).
+typedef enum pq_equalization {
+    PQ_EQUALIZE_AUTO, // where weights have one scale per tensor
+    PQ_EQUALIZE_ON,   // wherever weights become codes
+    PQ_EQUALIZE_OFF,
+} pq_equalization;
+
+// What biases take back (calib/correct_bias.c).
+typedef enum pq_bias_correction {
+    PQ_BIAS_SEQUENTIAL, // mean shift of everything quantized so far
+    PQ_BIAS_EMPIRICAL,  // of the layer's rounded weights, inputs measured
+    PQ_BIAS_ANALYTIC,   // the same, inputs by the batch norm before
+    PQ_BIAS_OFF,
+} pq_bias_correction;
+
 typedef struct pq_recipe {
     bool has_scheme; // false: no scheme but what rules say
     pq_scheme_request scheme;
@@ -24,6 +39,9 @@ typedef struct pq_recipe {
     double percentile;            // of PQ_OBSERVER_PERCENTILE, e.g. 99.99
     pq_rules *rules; // NULL: none. Owned by whom made the recipe; bound by the
                      // pipeline
+    pq_equalization equalize;
+    bool absorbs_bias; // calib/absorb_bias.c
+    pq_bias_correction bias_correction;
     pq_kv_type kv;
     uint64_t sample_limit; // of calibration; 0: all
     uint64_t seed;
@@ -36,6 +54,10 @@ void pq_recipe_deinit(pq_recipe *r);
 bool pq_recipe_quantizes(const pq_recipe *r);
 // Whether some op's activations may be codes with scales from samples.
 bool pq_recipe_is_static(const pq_recipe *r);
+// Whether the method of the recipe or of a rule needs samples.
+bool pq_recipe_streams(const pq_recipe *r);
+// Whether the recipe or a rule asks for gptq of some op.
+bool pq_recipe_solves(const pq_recipe *r);
 // Whether the recipe or a rule asks for this observer.
 bool pq_recipe_uses_observer(const pq_recipe *r, pq_observer_kind kind);
 // What the recipe, bound to g, says of an op.
@@ -70,6 +92,10 @@ const pq_preset *pq_preset_find(pq_str name);
 
 // Whether passes/method.h has such a method.
 bool pq_method_is_known(pq_str name);
+// "auto", "on", "off".
+bool pq_equalization_parse(pq_str text, pq_equalization *out);
+// "sequential", "empirical", "analytic", "off".
+bool pq_bias_correction_parse(pq_str text, pq_bias_correction *out);
 // "f16", "f32", "int8".
 bool pq_kv_type_parse(pq_str text, pq_kv_type *out);
 

@@ -9,10 +9,13 @@
 #include <stdio.h>
 
 #include "base/file.h"
+#include "passes/method.h"
 #include "passes/recipe.h"
 #include "passes/yaml.h"
 
 #define PQ_BASE_DEPTH_MAX 4u // bases of bases
+#define PQ_BYTES_MAX      (1u << 20)
+#define PQ_NODES_MAX      (1u << 16)
 
 typedef struct pq_recipe_reader {
     ptqc_ctx *ctx;
@@ -100,6 +103,17 @@ read_count(const pq_recipe_reader *rd, const pq_yaml *node, uint64_t least,
 }
 
 static ptqc_status
+read_bool(const pq_recipe_reader *rd, const pq_yaml *node, bool *out)
+{
+    bool is_true = node->kind == PQ_YAML_SCALAR && node->is_plain &&
+                   pq_str_equal_z(node->text, "true");
+    bool is_false = node->kind == PQ_YAML_SCALAR && node->is_plain &&
+                    pq_str_equal_z(node->text, "false");
+    *out = is_true;
+    return is_true || is_false ? PTQC_OK : expected(rd, node, "true or false");
+}
+
+static ptqc_status
 read_version(pq_recipe_reader *rd, const pq_yaml *node)
 {
     bool is_good = node->kind == PQ_YAML_SCALAR && node->is_plain &&
@@ -162,8 +176,14 @@ read_method(pq_recipe_reader *rd, const pq_yaml *node)
 {
     pq_str text;
     PQ_TRY(read_text(rd, node, &text));
+    // Steps that move scales concern several ops at once.
+    bool is_single =
+        pq_str_equal_z(text, "rtn") || pq_str_equal_z(text, "gptq");
+    if (rd->rule != NULL && !is_single) {
+        return expected(rd, node, "rtn or gptq, in a rule");
+    }
     if (!pq_method_is_known(text)) {
-        return expected(rd, node, "a method that exists: rtn");
+        return expected(rd, node, PQ_METHOD_SPELLING);
     }
     if (rd->rule == NULL) {
         rd->r->method = text;
@@ -238,6 +258,32 @@ read_scale_search(pq_recipe_reader *rd, const pq_yaml *node)
     rd->rule->sets |= PQ_SETS_SCALE_SEARCH;
     rd->rule->settings.scale_search = search;
     return PTQC_OK;
+}
+
+static ptqc_status
+read_equalize(pq_recipe_reader *rd, const pq_yaml *node)
+{
+    pq_str text;
+    PQ_TRY(read_text(rd, node, &text));
+    return pq_equalization_parse(text, &rd->r->equalize)
+               ? PTQC_OK
+               : expected(rd, node, "auto, on or off");
+}
+
+static ptqc_status
+read_absorb_bias(pq_recipe_reader *rd, const pq_yaml *node)
+{
+    return read_bool(rd, node, &rd->r->absorbs_bias);
+}
+
+static ptqc_status
+read_bias_correction(pq_recipe_reader *rd, const pq_yaml *node)
+{
+    pq_str text;
+    PQ_TRY(read_text(rd, node, &text));
+    return pq_bias_correction_parse(text, &rd->r->bias_correction)
+               ? PTQC_OK
+               : expected(rd, node, "sequential, empirical, analytic or off");
 }
 
 static ptqc_status
@@ -344,17 +390,6 @@ read_members(pq_recipe_reader *rd, const pq_yaml *map, unsigned where,
     return PTQC_OK;
 }
 
-static const pq_yaml *
-member(const pq_yaml *map, const char *key)
-{
-    for (const pq_yaml *m = map->first; m != NULL; m = m->next) {
-        if (pq_str_equal_z(m->key, key)) {
-            return m;
-        }
-    }
-    return NULL;
-}
-
 // ---- rules ----------------------------------------------------------------
 
 static ptqc_status
@@ -395,12 +430,7 @@ read_op(pq_recipe_reader *rd, const pq_yaml *node)
 static ptqc_status
 read_optional(pq_recipe_reader *rd, const pq_yaml *node)
 {
-    bool is_true = node->kind == PQ_YAML_SCALAR && node->is_plain &&
-                   pq_str_equal_z(node->text, "true");
-    bool is_false = node->kind == PQ_YAML_SCALAR && node->is_plain &&
-                    pq_str_equal_z(node->text, "false");
-    rd->rule->is_optional = is_true;
-    return is_true || is_false ? PTQC_OK : expected(rd, node, "true or false");
+    return read_bool(rd, node, &rd->rule->is_optional);
 }
 
 static ptqc_status
@@ -469,12 +499,23 @@ read_rules(pq_recipe_reader *rd, const pq_yaml *node)
 
 // ---- texts ----------------------------------------------------------------
 
+static ptqc_status
+parse(ptqc_ctx *ctx, const char *what, pq_str text, pq_arena *arena,
+      const pq_yaml **out)
+{
+    const pq_yaml_desc desc = {.what = what,
+                               .bad = PTQC_E_USAGE,
+                               .bytes_max = PQ_BYTES_MAX,
+                               .nodes_max = PQ_NODES_MAX};
+    return pq_yaml_parse(ctx, &desc, text, arena, out);
+}
+
 static ptqc_status read_tree(pq_recipe_reader *rd, const pq_yaml *root);
 
 static ptqc_status
 base_of(const pq_recipe_reader *rd, const pq_yaml *root, const pq_preset **out)
 {
-    const pq_yaml *node = member(root, "base");
+    const pq_yaml *node = pq_yaml_get(root, "base");
     pq_str name;
     *out = NULL;
     if (node == NULL) {
@@ -501,15 +542,14 @@ read_base(const pq_recipe_reader *rd, const pq_yaml *root)
     if (++inner.depth > PQ_BASE_DEPTH_MAX) {
         return complain(rd, root, "too many bases");
     }
-    PQ_TRY(pq_yaml_parse(rd->ctx, base->name, pq_str_of(base->text), rd->arena,
-                         &tree));
+    PQ_TRY(parse(rd->ctx, base->name, pq_str_of(base->text), rd->arena, &tree));
     return read_tree(&inner, tree);
 }
 
 static ptqc_status
 read_tree(pq_recipe_reader *rd, const pq_yaml *root)
 {
-    if (root->kind != PQ_YAML_MAP || member(root, "ptqc") == NULL) {
+    if (root->kind != PQ_YAML_MAP || pq_yaml_get(root, "ptqc") == NULL) {
         return complain(rd, root, "no recipe: expected a mapping with ptqc: 1");
     }
     if (rd->is_late) {
@@ -526,11 +566,11 @@ pq_recipe_read(ptqc_ctx *ctx, const char *what, pq_str text, pq_arena *arena,
 {
     const pq_yaml *root;
     pq_recipe_reader rd = {.ctx = ctx, .what = what, .arena = arena, .r = r};
-    PQ_TRY(pq_yaml_parse(ctx, what, text, arena, &root));
+    PQ_TRY(parse(ctx, what, text, arena, &root));
     PQ_TRY(read_tree(&rd, root));
     rd.is_late = true;
     PQ_TRY(read_tree(&rd, root));
-    const pq_yaml *percentile = member(root, "percentile");
+    const pq_yaml *percentile = pq_yaml_get(root, "percentile");
     if (percentile != NULL &&
         !pq_recipe_uses_observer(r, PQ_OBSERVER_PERCENTILE)) {
         return complain(&rd, percentile,

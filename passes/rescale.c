@@ -5,6 +5,7 @@
 #include "passes/rescale.h"
 
 #include "ir/builder.h"
+#include "passes/links.h"
 
 bool
 pq_can_rescale(const pq_graph *g, const pq_op *op)
@@ -21,14 +22,35 @@ pq_can_rescale(const pq_graph *g, const pq_op *op)
            pq_op_attr(op, PQ_ATTR_ACT) == NULL;
 }
 
+ptqc_status
+pq_replace_weights(pq_graph *g, pq_op_id id, const float *w)
+{
+    pq_value_id old_id = pq_graph_op(g, id)->inputs[1];
+    const pq_value old = *pq_graph_value(g, old_id);
+    pq_constant c = *pq_graph_constant(g, old.constant);
+    c.dtype = PTQC_F32;
+    c.bytes = (size_t)pq_element_count(&c) * sizeof *w;
+    c.p = w;
+    pq_const_id constant = pq_graph_add_constant(g, &c);
+    if (pq_const_is_none(constant)) {
+        return pq_graph_failure(g);
+    }
+    pq_value_id v = pq_graph_add_constant_value(g, old.name, constant);
+    if (pq_value_is_none(v)) {
+        return pq_graph_failure(g);
+    }
+    pq_graph_value(g, v)->quant = old.quant;
+    return pq_set_input(g, id, 1, v);
+}
+
+// Along `axis` of the weights, element i times factor[i / repeat].
 static ptqc_status
-scale_weights(pq_graph *g, pq_op_id id, const double *factor)
+scale_weights(pq_graph *g, pq_op_id id, uint32_t axis, const double *factor,
+              int64_t repeat)
 {
     const pq_op *op = pq_graph_op(g, id);
     const pq_value *value = pq_graph_value(g, op->inputs[1]);
     const pq_constant *c = pq_graph_constant(g, value->constant);
-    uint32_t axis, y_axis;
-    (void)pq_channel_axes(g, op, &axis, &y_axis);
     int64_t inner = 1;
     for (uint32_t i = axis + 1; i < c->rank; i++) {
         inner *= c->dims[i];
@@ -37,17 +59,10 @@ scale_weights(pq_graph *g, pq_op_id id, const double *factor)
     PQ_TRY_ALLOC(w);
     int64_t count = pq_element_count(c);
     for (int64_t i = 0; i < count; i++) {
-        w[i] = (float)((double)w[i] * factor[i / inner % c->dims[axis]]);
+        int64_t k = i / inner % c->dims[axis] / repeat;
+        w[i] = (float)((double)w[i] * factor[k]);
     }
-    pq_constant scaled = *c;
-    scaled.p = w;
-    pq_const_id constant = pq_graph_add_constant(g, &scaled);
-    if (pq_const_is_none(constant)) {
-        return pq_graph_failure(g);
-    }
-    pq_value_id v = pq_graph_add_constant_value(g, value->name, constant);
-    return pq_value_is_none(v) ? pq_graph_failure(g)
-                               : pq_set_input(g, id, 1, v);
+    return pq_replace_weights(g, id, w);
 }
 
 static ptqc_status
@@ -79,7 +94,17 @@ pq_rescale(pq_graph *g, pq_op_id id, const double *factor, const double *shift,
            pq_arena *scratch)
 {
     if (factor != NULL) {
-        PQ_TRY(scale_weights(g, id, factor));
+        uint32_t axis, y_axis;
+        (void)pq_channel_axes(g, pq_graph_op(g, id), &axis, &y_axis);
+        PQ_TRY(scale_weights(g, id, axis, factor, 1));
     }
     return change_bias(g, id, factor, shift, scratch);
+}
+
+ptqc_status
+pq_rescale_inputs(pq_graph *g, pq_op_id id, const double *factor,
+                  int64_t repeat)
+{
+    uint32_t axis = pq_weight_input_axis(g, pq_graph_op(g, id));
+    return scale_weights(g, id, axis, factor, repeat);
 }

@@ -15,5 +15,13 @@ bool pq_can_rescale(const pq_graph *g, const pq_op *op);
 PTQC_MUST_USE ptqc_status pq_rescale(pq_graph *g, pq_op_id op,
                                      const double *factor, const double *shift,
                                      pq_arena *scratch);
+// New weights of the same shape and annotation, f32 in the graph's arena.
+PTQC_MUST_USE ptqc_status pq_replace_weights(pq_graph *g, pq_op_id op,
+                                             const float *w);
+// Weights times factor[i] along the axis of the product's inputs: [inputs]
+// with `repeat` = 1, else input i takes factor[i / repeat].
+PTQC_MUST_USE ptqc_status pq_rescale_inputs(pq_graph *g, pq_op_id op,
+                                            const double *factor,
+                                            int64_t repeat);
 
 #endif

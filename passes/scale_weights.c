@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Chooses the scales of annotated weights (quant/share.c). The bias of an
+// Chooses the scales of annotated weights (quant/share.c), by the importance
+// of their columns where statistics tell it. The bias of an
 // integer product is kept in units of sx * sw[c]: where it would come near
 // the end of int32, the weight scale of that channel grows.
 
 #include <math.h>
 
 #include "ir/weights.h"
+#include "passes/calib/stats.h"
 #include "passes/match.h"
 #include "passes/params.h"
 #include "passes/plan.h"
@@ -43,6 +45,7 @@ least_scales(const pq_graph *g, const pq_op *op, int64_t channels,
 // Parameters of one weight being chosen.
 typedef struct pq_choice {
     const float *least_scale; // [channels], NULL: none
+    const float *importance;  // [inner], NULL: all alike
     pq_scale_search search;
     int64_t group_count; // scales per channel
     float *scales;       // [channels][groups], or one for all
@@ -56,15 +59,43 @@ choose_block(void *user, const pq_weight_block *block)
     pq_weights w = block->weights;
     int64_t first = block->first_channel * c->group_count;
     w.search = c->search;
+    w.importance = c->importance;
     if (c->least_scale != NULL) {
         w.least_scale = c->least_scale + block->first_channel;
     }
     pq_choose_weight_params(&w, c->scales + first, c->zero_points + first);
 }
 
+// Mean squares of the columns of w, by the name of the op or of its weight.
+static ptqc_status
+find_importance(const pq_graph *g, const pq_stats *stats, const pq_op *op,
+                const pq_weights *view, const float **out)
+{
+    const pq_stat *s = NULL;
+    if (stats != NULL) {
+        s = pq_stats_find(stats, pq_op_label(g, op));
+        s = s != NULL
+                ? s
+                : pq_stats_find(stats, pq_graph_value(g, op->inputs[1])->name);
+    }
+    if (s == NULL || s->squares == NULL || op->code != PQ_OP_MATMUL ||
+        view->outer != 1) {
+        return PTQC_OK;
+    }
+    if (s->column_count != view->inner) {
+        return PQ_FAIL(pq_graph_ctx(g), PTQC_E_USAGE,
+                       "statistics: '%.*s' has %lld columns, the weight has "
+                       "%lld: are they of another model?",
+                       PQ_STR_ARG(s->name), (long long)s->column_count,
+                       (long long)view->inner);
+    }
+    *out = s->squares;
+    return PTQC_OK;
+}
+
 static ptqc_status
 choose(pq_graph *g, const pq_op *op, pq_mode mode, pq_scale_search search,
-       pq_arena *scratch)
+       const pq_stats *stats, pq_arena *scratch)
 {
     pq_value_id id = op->inputs[1];
     const pq_constant *w =
@@ -79,6 +110,7 @@ choose(pq_graph *g, const pq_op *op, pq_mode mode, pq_scale_search search,
         pq_arena_array(scratch, (size_t)count, sizeof *c.zero_points);
     PQ_TRY_ALLOC(c.scales);
     PQ_TRY_ALLOC(c.zero_points);
+    PQ_TRY(find_importance(g, stats, op, &view, &c.importance));
     if (mode == PQ_MODE_STATIC) {
         PQ_TRY(least_scales(g, op, view.channels, scratch, &c.least_scale));
     }
@@ -95,12 +127,13 @@ choose(pq_graph *g, const pq_op *op, pq_mode mode, pq_scale_search search,
 }
 
 static ptqc_status
-visit(pq_graph *g, const pq_op *op, pq_mode mode, pq_scale_search search)
+visit(pq_graph *g, const pq_op *op, pq_mode mode, pq_scale_search search,
+      const pq_stats *stats)
 {
     pq_arena local;
     PQ_TRY(pq_check_cancelled(pq_graph_ctx(g)));
     pq_arena_init(&local, pq_graph_ctx(g));
-    ptqc_status st = choose(g, op, mode, search, &local);
+    ptqc_status st = choose(g, op, mode, search, stats, &local);
     pq_arena_deinit(&local);
     return st;
 }
@@ -116,7 +149,7 @@ pq_pass_scale_weights(pq_graph *g, pq_pass_env *env)
         const pq_op *op = pq_graph_op(g, id);
         if (pq_is_product(op->code) && modes[id.index] != PQ_MODE_FLOAT) {
             const pq_settings s = pq_recipe_settings(env->recipe, g, op);
-            PQ_TRY(visit(g, op, modes[id.index], s.scale_search));
+            PQ_TRY(visit(g, op, modes[id.index], s.scale_search, env->stats));
         }
         pq_progress(pq_graph_ctx(g), "scale weights", ++done,
                     pq_graph_live_op_count(g));

@@ -9,7 +9,7 @@
 
 typedef struct pq_yaml_reader {
     ptqc_ctx *ctx;
-    const char *what;
+    const pq_yaml_desc *desc;
     pq_arena *arena;
     pq_yaml *root;                    // NULL: nothing yet
     pq_yaml *open[PQ_YAML_DEPTH_MAX]; // mappings and lists around
@@ -21,7 +21,7 @@ typedef struct pq_yaml_reader {
 static ptqc_status
 fail_at(const pq_yaml_reader *r, const yaml_mark_t *mark, const char *message)
 {
-    return PQ_FAIL(r->ctx, PTQC_E_USAGE, "%s:%zu:%zu: %s", r->what,
+    return PQ_FAIL(r->ctx, r->desc->bad, "%s:%zu:%zu: %s", r->desc->what,
                    mark->line + 1, mark->column + 1, message);
 }
 
@@ -39,9 +39,9 @@ check_key(const pq_yaml_reader *r, const pq_yaml *map, const pq_yaml *key)
     }
     for (const pq_yaml *m = map->first; m != NULL; m = m->next) {
         if (pq_str_equal(m->key, key->text)) {
-            return PQ_FAIL(r->ctx, PTQC_E_USAGE,
+            return PQ_FAIL(r->ctx, r->desc->bad,
                            "%s:%u:%u: key '%.*s' is there already, in line %u",
-                           r->what, key->line, key->column,
+                           r->desc->what, key->line, key->column,
                            PQ_STR_ARG(key->text), m->key_line);
         }
     }
@@ -89,8 +89,8 @@ static ptqc_status
 add(pq_yaml_reader *r, const yaml_mark_t *mark, pq_yaml_kind kind,
     pq_yaml **out)
 {
-    if (r->node_count++ >= PQ_YAML_NODES_MAX) {
-        return fail_at(r, mark, "more than 65536 values");
+    if (r->node_count++ >= r->desc->nodes_max) {
+        return fail_at(r, mark, "too many values");
     }
     pq_yaml *node = pq_arena_alloc(r->arena, sizeof *node);
     PQ_TRY_ALLOC(node);
@@ -192,11 +192,12 @@ static ptqc_status
 fail_of_parser(const pq_yaml_reader *r, const yaml_parser_t *p)
 {
     if (p->error == YAML_MEMORY_ERROR) {
-        return PQ_FAIL(r->ctx, PTQC_E_RESOURCE, "%s: out of memory", r->what);
+        return PQ_FAIL(r->ctx, PTQC_E_RESOURCE, "%s: out of memory",
+                       r->desc->what);
     }
     // Of a byte that is no character libyaml knows the offset alone.
     if (p->error == YAML_READER_ERROR) {
-        return PQ_FAIL(r->ctx, PTQC_E_USAGE, "%s: byte %zu: %s", r->what,
+        return PQ_FAIL(r->ctx, r->desc->bad, "%s: byte %zu: %s", r->desc->what,
                        p->problem_offset, p->problem);
     }
     return fail_at(r, &p->problem_mark,
@@ -220,18 +221,18 @@ read_events(pq_yaml_reader *r, yaml_parser_t *p)
 }
 
 ptqc_status
-pq_yaml_parse(ptqc_ctx *ctx, const char *what, pq_str text, pq_arena *arena,
-              const pq_yaml **out)
+pq_yaml_parse(ptqc_ctx *ctx, const pq_yaml_desc *desc, pq_str text,
+              pq_arena *arena, const pq_yaml **out)
 {
     yaml_parser_t parser;
-    pq_yaml_reader r = {.ctx = ctx, .what = what, .arena = arena};
-    if (text.n > PQ_YAML_BYTES_MAX) {
-        return PQ_FAIL(ctx, PTQC_E_USAGE,
-                       "%s: expected at most %u bytes, found %zu", what,
-                       PQ_YAML_BYTES_MAX, text.n);
+    pq_yaml_reader r = {.ctx = ctx, .desc = desc, .arena = arena};
+    if (text.n > desc->bytes_max) {
+        return PQ_FAIL(ctx, desc->bad,
+                       "%s: expected at most %zu bytes, found %zu", desc->what,
+                       desc->bytes_max, text.n);
     }
     if (!yaml_parser_initialize(&parser)) {
-        return PQ_FAIL(ctx, PTQC_E_RESOURCE, "%s: out of memory", what);
+        return PQ_FAIL(ctx, PTQC_E_RESOURCE, "%s: out of memory", desc->what);
     }
     yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(
@@ -240,7 +241,7 @@ pq_yaml_parse(ptqc_ctx *ctx, const char *what, pq_str text, pq_arena *arena,
     yaml_parser_delete(&parser);
     PQ_TRY(st);
     if (r.root == NULL) {
-        return PQ_FAIL(ctx, PTQC_E_USAGE, "%s:1:1: an empty text", what);
+        return PQ_FAIL(ctx, desc->bad, "%s:1:1: an empty text", desc->what);
     }
     *out = r.root;
     return PTQC_OK;
@@ -252,4 +253,16 @@ pq_yaml_is_null(const pq_yaml *node)
     return node->kind == PQ_YAML_SCALAR && node->is_plain &&
            (node->text.n == 0 || pq_str_equal_z(node->text, "null") ||
             pq_str_equal_z(node->text, "~"));
+}
+
+const pq_yaml *
+pq_yaml_get(const pq_yaml *map, const char *key)
+{
+    for (const pq_yaml *m = map->kind == PQ_YAML_MAP ? map->first : NULL;
+         m != NULL; m = m->next) {
+        if (pq_str_equal_z(m->key, key)) {
+            return m;
+        }
+    }
+    return NULL;
 }

@@ -11,8 +11,6 @@
 #include "base/str.h"
 
 #define PQ_YAML_DEPTH_MAX  16u
-#define PQ_YAML_BYTES_MAX  (1u << 20)
-#define PQ_YAML_NODES_MAX  (1u << 16)
 #define PQ_YAML_MEMBER_MAX 1024u // of one mapping
 
 typedef enum pq_yaml_kind {
@@ -33,12 +31,20 @@ typedef struct pq_yaml {
     struct pq_yaml *next;         // sibling
 } pq_yaml;
 
-// Reads the whole text; `what` names it in errors: "what:line:column: ...".
-// All memory is the arena's. PTQC_E_USAGE: not such a text, or over a limit.
-// *out is never NULL on success: an empty text is an error.
-PTQC_MUST_USE ptqc_status pq_yaml_parse(ptqc_ctx *ctx, const char *what,
+typedef struct pq_yaml_desc {
+    const char *what; // for errors: "what:line:column: ..."
+    ptqc_status bad;  // of texts that are not read
+    size_t bytes_max;
+    uint32_t nodes_max; // keys count, too
+} pq_yaml_desc;
+
+// Reads the whole text. All memory is the arena's. desc->bad: not such a text,
+// or over a limit. *out is never NULL on success: an empty text is an error.
+PTQC_MUST_USE ptqc_status pq_yaml_parse(ptqc_ctx *ctx, const pq_yaml_desc *desc,
                                         pq_str text, pq_arena *arena,
                                         const pq_yaml **out);
+// The member of a mapping; NULL: there is none.
+const pq_yaml *pq_yaml_get(const pq_yaml *map, const char *key);
 // A plain "null", "~" or nothing.
 bool pq_yaml_is_null(const pq_yaml *node);
 

@@ -12,12 +12,13 @@
 #include "quant/quantize.h"
 
 typedef struct pq_adaround_desc {
-    const float *w; // [rows][d] target
+    const char *name; // of the weight, for diagnostics; NULL: "weight"
+    const float *w;   // [rows][d] target, finite
     int64_t rows, d;
     const float *h; // [d][d], the lower triangle is read; any positive factor
     uint32_t iterations; // 0: 1000
-    float lambda;        // 0: .01; of the loss per token
-    float learning_rate; // 0: .01
+    float lambda;        // of the mean loss of a rounded weight; 0: 3
+    float learning_rate; // 0: .03
     pq_scheme scheme;    // integer formats, as in gptq.h
     const float *scales; // [pq_weights_scale_count]
     const int32_t *zero_points;

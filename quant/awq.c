@@ -25,7 +25,8 @@ typedef struct pq_awq {
     const pq_awq_desc *desc;
     float *magnitudes; // owned: [d] of the inputs, tied ones equal; 0: dead
     float *s;          // owned: [d] being tried
-    float *importance; // owned: [d] diagonal of h over s^2
+    float *roots;      // owned: [d] of h's diagonal, over the largest
+    float *importance; // owned: [d] (roots / s)^2
 } pq_awq;
 
 // Rows of a consumer, scaled and rounded.
@@ -119,8 +120,8 @@ loss_of_all(const pq_awq *a, double *out_loss)
     int64_t chunk = CHUNK_ELEMENTS / desc->d + 1;
     *out_loss = 0;
     for (int64_t j = 0; j < desc->d; j++) {
-        float diagonal = desc->h[j * desc->d + j];
-        a->importance[j] = diagonal / (a->s[j] * a->s[j]);
+        float root = a->roots[j] / a->s[j];
+        a->importance[j] = root * root;
     }
     for (size_t i = 0; i < desc->consumer_count; i++) {
         const pq_consumer *c = &desc->consumers[i];
@@ -142,11 +143,16 @@ search(pq_awq *a, float *out_s, pq_awq_report *report)
 {
     int64_t d = a->desc->d;
     uint32_t steps = a->desc->steps > 0 ? a->desc->steps : STEPS;
+    float largest = 0;
     for (int64_t j = 0; j < d; j++) {
         // Rows of h that are not finite tell nothing.
         float diagonal = a->desc->h[j * d + j];
         bool is_live = diagonal > 0 && isfinite(diagonal);
         a->magnitudes[j] = is_live ? sqrtf(diagonal) : 0;
+        largest = fmaxf(largest, a->magnitudes[j]);
+    }
+    for (int64_t j = 0; j < d; j++) { // squares of these are moderate
+        a->roots[j] = largest > 0 ? a->magnitudes[j] / largest : 0;
     }
     pq_tie_magnitudes(&a->desc->tie, d, a->magnitudes);
     for (uint32_t i = 0; i <= steps; i++) {
@@ -178,8 +184,10 @@ pq_awq_search(ptqc_ctx *ctx, const pq_awq_desc *desc, float *out_s,
     PQ_TRY(pq_tie_check(ctx, &desc->tie, desc->d));
     a.magnitudes = pq_alloc_array(ctx, d, sizeof *a.magnitudes);
     a.s = pq_alloc_array(ctx, d, sizeof *a.s);
+    a.roots = pq_alloc_array(ctx, d, sizeof *a.roots);
     a.importance = pq_alloc_array(ctx, d, sizeof *a.importance);
-    if (a.magnitudes != NULL && a.s != NULL && a.importance != NULL) {
+    if (a.magnitudes != NULL && a.s != NULL && a.roots != NULL &&
+        a.importance != NULL) {
         st = search(&a, out_s, &report);
     }
     if (st == PTQC_OK && out_report != NULL) {
@@ -187,6 +195,7 @@ pq_awq_search(ptqc_ctx *ctx, const pq_awq_desc *desc, float *out_s,
     }
     pq_free(ctx, a.magnitudes);
     pq_free(ctx, a.s);
+    pq_free(ctx, a.roots);
     pq_free(ctx, a.importance);
     return st;
 }

@@ -36,9 +36,7 @@ round_column(const pq_column_step *s, int64_t row, int64_t i,
     const pq_factor *f = c->factor;
     const pq_micro *micro = c->space->micro;
     int64_t column = s->first + i;
-    int64_t at = f->order[column] / c->scales->group * c->scales->padded + row;
-    pq_rounding rounding = {c->scales->scales + at, c->scales->zeros + at,
-                            c->scales->min, c->scales->max, 1.0f};
+    pq_rounding rounding = pq_strip_rounding(c->scales, row, f->order[column]);
     _Alignas(64) float t[PQ_LANES];
     memcpy(t, strip->targets + i * PQ_LANES, sizeof t);
     if (f->r != NULL) {
@@ -103,6 +101,9 @@ multiply_errors(const pq_columns *c, int64_t col, int64_t n, int64_t k,
                 int64_t terms)
 {
     int64_t d = c->factor->d;
+    if (c->factor->r == NULL || n == 0) {
+        return;
+    }
     pq_gemm g = {.m = c->rows,
                  .n = n,
                  .k = terms,
@@ -110,9 +111,7 @@ multiply_errors(const pq_columns *c, int64_t col, int64_t n, int64_t k,
                  .b = {c->factor->r + k * d + col, d, 1},
                  .c = c->sums + col,
                  .c_ld = d};
-    if (c->factor->r != NULL && n > 0) {
-        pq_gemm_compute(c->space, &g);
-    }
+    pq_gemm_compute(c->space, &g);
 }
 
 static void

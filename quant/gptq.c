@@ -131,15 +131,35 @@ prepare(pq_gptq *g)
 
 // ---- a chunk --------------------------------------------------------------
 
+static bool
+is_finite(const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static ptqc_status
 make_target(const pq_gptq *g, pq_chunk *c)
 {
     int64_t d = g->factor->d;
     const float *w = g->w + c->first * d;
+    bool is_good = false;
     if (g->desc->cross != NULL) {
         PQ_TRY(pq_target(g->ctx, g->factor, w, c->rows, g->desc->cross,
                          g->desc->blend, c->target));
-    } else {
+        is_good = is_finite(c->target, c->rows * d);
+    }
+    if (g->desc->cross != NULL && !is_good) {
+        pq_say(g->ctx, PTQC_SEVERITY_WARNING,
+               "%s: its asymmetric target is not finite, the weight itself is "
+               "the target",
+               name_of(g->desc));
+    }
+    if (!is_good) {
         memcpy(c->target, w, (size_t)(c->rows * d) * sizeof *c->target);
     }
     for (int64_t i = 0; i < d && g->desc->zeroes_dead; i++) {

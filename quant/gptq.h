@@ -107,7 +107,7 @@ typedef struct pq_gptq_report {
 
 // out_scales, out_zero_points: [pq_weights_scale_count]; out_codes: [rows][d]
 // one byte each, as pq_encode_weights. out_report may be NULL (then losses are
-// not computed). PTQC_E_UNSUPPORTED: formats of floats.
+// not computed). PTQC_E_UNSUPPORTED: other schemes.
 PTQC_MUST_USE ptqc_status pq_gptq_solve(ptqc_ctx *ctx, const pq_factor *factor,
                                         const pq_gptq_desc *desc,
                                         float *out_scales,

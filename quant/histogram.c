@@ -209,6 +209,75 @@ pq_histogram_take(pq_histogram *h, const float *x, size_t n, float min,
     return PTQC_OK;
 }
 
+// ---- adding ---------------------------------------------------------------
+
+static ptqc_status
+copy(const pq_histogram *from, pq_histogram *out)
+{
+    size_t bytes = (size_t)from->count * sizeof *out->bins;
+    *out = *from;
+    out->bins = pq_alloc(from->ctx, bytes);
+    PQ_TRY_ALLOC(out->bins);
+    memcpy(out->bins, from->bins, bytes);
+    return PTQC_OK;
+}
+
+// Bins of one width that both fit into.
+static ptqc_status
+align(pq_histogram *a, pq_histogram *b, int64_t *out_first, int64_t *out_end)
+{
+    for (;;) {
+        while (a->width < b->width) {
+            PQ_TRY(double_width(a));
+        }
+        while (b->width < a->width) {
+            PQ_TRY(double_width(b));
+        }
+        int64_t a_end = a->first + a->count, b_end = b->first + b->count;
+        *out_first = a->first < b->first ? a->first : b->first;
+        *out_end = a_end > b_end ? a_end : b_end;
+        if (*out_end - *out_first <= PQ_HISTOGRAM_BINS) {
+            return PTQC_OK;
+        }
+        PQ_TRY(double_width(a));
+    }
+}
+
+static ptqc_status
+add_bins(pq_histogram *h, pq_histogram *from)
+{
+    int64_t first, end;
+    PQ_TRY(align(h, from, &first, &end));
+    PQ_TRY(set_bins(h, first, end - first));
+    for (int64_t i = 0; i < from->count; i++) {
+        h->bins[from->first - first + i] += from->bins[i];
+    }
+    return PTQC_OK;
+}
+
+ptqc_status
+pq_histogram_add(pq_histogram *h, const pq_histogram *from)
+{
+    pq_histogram own;
+    ptqc_status st = PTQC_OK;
+    if (from->count > 0) {
+        st = copy(from, &own);
+        if (st == PTQC_OK && h->count == 0) { // nothing but zeros was there
+            h->width = own.width;
+            h->first = own.first;
+        }
+        if (st == PTQC_OK) {
+            st = add_bins(h, &own);
+        }
+        pq_free(own.ctx, own.bins);
+    }
+    if (st == PTQC_OK) {
+        h->zeros += from->zeros;
+        h->others += from->others;
+    }
+    return st;
+}
+
 // ---- range ----------------------------------------------------------------
 
 // Comparisons with NaN are false, so NaN never enters; infinities do and are

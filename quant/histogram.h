@@ -31,6 +31,10 @@ void pq_histogram_deinit(pq_histogram *h);
 // the context.
 PTQC_MUST_USE ptqc_status pq_histogram_take(pq_histogram *h, const float *x,
                                             size_t n, float min, float max);
+// Adds all counts of `from`, as if its numbers had come here: the coarser of
+// both widths stays, or becomes coarser where the range needs it.
+PTQC_MUST_USE ptqc_status pq_histogram_add(pq_histogram *h,
+                                           const pq_histogram *from);
 // Range of the finite numbers, 0 included; -> how many are not finite.
 uint64_t pq_finite_range(const float *x, size_t n, float *out_min,
                          float *out_max);

@@ -4,9 +4,10 @@
 
 #include "quant/observer.h"
 
-void
+ptqc_status
 pq_observe_minmax(const pq_observer *o, float *out_min, float *out_max)
 {
     *out_min = o->min;
     *out_max = o->max;
+    return PTQC_OK;
 }

@@ -18,8 +18,8 @@ typedef struct pq_range_search {
     float min, max; // of the least error
 } pq_range_search;
 
-static double
-error_of(const pq_observer *o, float min, float max)
+double
+pq_observer_error(const pq_observer *o, float min, float max)
 {
     const pq_histogram *h = &o->histogram;
     pq_params p =
@@ -43,7 +43,7 @@ error_of(const pq_observer *o, float min, float max)
 static void
 try_range(pq_range_search *s, float min, float max)
 {
-    double error = error_of(s->o, min, max);
+    double error = pq_observer_error(s->o, min, max);
     if (error < s->least) {
         s->least = error;
         s->min = min;
@@ -51,7 +51,7 @@ try_range(pq_range_search *s, float min, float max)
     }
 }
 
-void
+ptqc_status
 pq_observe_mse(const pq_observer *o, float *out_min, float *out_max)
 {
     pq_range_search s = {o, HUGE_VAL, o->min, o->max};
@@ -68,4 +68,5 @@ pq_observe_mse(const pq_observer *o, float *out_min, float *out_max)
     }
     *out_min = s.min;
     *out_max = s.max;
+    return PTQC_OK;
 }

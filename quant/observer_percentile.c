@@ -43,21 +43,22 @@ end_of_magnitude(const pq_histogram *h, double out)
     return (double)k * (double)h->width;
 }
 
-void
+ptqc_status
 pq_observe_percentile(const pq_observer *o, float *out_min, float *out_max)
 {
     const pq_histogram *h = &o->histogram;
     double total = (double)(h->zeros + h->others);
     double out = total * (1 - o->desc.percentile / 100);
     if (h->count == 0) {
-        return;
+        return PTQC_OK;
     }
     if (o->desc.symmetric) {
         double end = end_of_magnitude(h, out);
         *out_max = (float)end;
         *out_min = (float)-end;
-        return;
+        return PTQC_OK;
     }
     *out_min = (float)fmin(end_of(h, 1, out / 2), 0);
     *out_max = (float)fmax(end_of(h, -1, out / 2), 0);
+    return PTQC_OK;
 }

@@ -17,7 +17,7 @@
 #include "quant/linalg/strips.h"
 #include "quant/rows.h"
 
-// A move needs a distance to the old code of more than half a step by this.
+// A move must be nearer by this share of the scale.
 #define MARGIN 0x1p-10f
 
 typedef struct pq_polish {
@@ -54,8 +54,9 @@ take_better(const pq_polish *p, const pq_rounding *rounding, const float *t,
     int64_t count = 0;
     for (int l = 0; l < PQ_LANES; l++) {
         float distance = fabsf(t[l] - (w[l] - errors[l]));
-        float half = fabsf(rounding->scales[l]) * (0.5f + MARGIN);
-        bool is_better = distance > half && l < lanes;
+        float nearest = fabsf(t[l] - (w[l] - moved_errors[l]));
+        float margin = fabsf(rounding->scales[l]) * MARGIN;
+        bool is_better = distance > nearest + margin && l < lanes;
         uint8_t *code = p->codes + (row + l) * p->desc->d + column;
         changes[l] = 0;
         if (is_better && *code != moved[l]) {
@@ -81,9 +82,7 @@ polish_column(const pq_polish *p, int64_t row, int lanes, int64_t i,
     float inverse = diagonal > 0 ? 1.0f / diagonal : 0.0f;
     float *sums = strip->sums + i * PQ_LANES;
     float *errors = strip->errors + i * PQ_LANES;
-    int64_t at = column / p->scales.group * p->scales.padded + row;
-    pq_rounding rounding = {p->scales.scales + at, p->scales.zeros + at,
-                            p->scales.min, p->scales.max, 1.0f};
+    pq_rounding rounding = pq_strip_rounding(&p->scales, row, column);
     _Alignas(64) float w[PQ_LANES] = {0};
     _Alignas(64) float t[PQ_LANES];
     for (int l = 0; l < lanes; l++) {

@@ -15,7 +15,7 @@ typedef struct pq_polish_desc {
     const float *h;      // [d][d], the lower triangle is read
     double damping;      // added to the diagonal of h, in units of h
     uint32_t sweeps;     // at most; ends when nothing moves
-    pq_scheme scheme;    // integer formats, as in gptq.h
+    pq_scheme scheme;    // as in gptq.h
     const float *scales; // [pq_weights_scale_count]
     const int32_t *zero_points;
 } pq_polish_desc;

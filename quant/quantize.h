@@ -45,7 +45,8 @@ typedef struct pq_weights {
     // [channels] least scales, or NULL: a scale is never below these.
     const float *least_scale;
     // [inner] or NULL: factors of the squared errors that choose scales, one
-    // per position of inner (the diagonal of a Gram matrix, an imatrix).
+    // per position of inner (the diagonal of a Gram matrix, an imatrix), below
+    // 1e30.
     const float *importance;
 } pq_weights;
 

@@ -5,10 +5,10 @@
 
 #include "quant/rows.h"
 
+#include "base/narrow.h"
 #include "base/threads.h"
 #include "quant/format.h"
 #include "quant/linalg.h"
-#include "quant/linalg/micro.h"
 #include "quant/share.h"
 
 #define GRAIN 4 // rows at a time, at least
@@ -47,16 +47,14 @@ ptqc_status
 pq_rows_check(ptqc_ctx *ctx, const char *name, const pq_scheme *scheme)
 {
     const pq_format *f = pq_format_find(scheme->format, scheme->bits);
-    bool is_integer = scheme->format == PTQC_I8 || scheme->format == PTQC_U8 ||
-                      scheme->format == PTQC_I4 || scheme->format == PTQC_U4;
     bool is_shaped = scheme->granularity == PQ_GRAN_TENSOR ||
                      scheme->granularity == PQ_GRAN_CHANNEL ||
                      scheme->granularity == PQ_GRAN_GROUP;
-    if (f == NULL || !is_integer || !is_shaped) {
+    if (f == NULL || f->bits > 8 || !is_shaped) {
         return PQ_FAIL(ctx, PTQC_E_UNSUPPORTED,
-                       "%s: codes can be chosen by their outputs' error for "
-                       "integers of 2 to 8 bits with a scale per tensor, "
-                       "channel or group only",
+                       "%s: codes can be chosen by their outputs' error when "
+                       "they have 2 to 8 bits, with a scale per tensor, "
+                       "channel or group",
                        name);
     }
     return PTQC_OK;
@@ -220,7 +218,8 @@ pq_strip_scales_init(pq_strip_scales *out, ptqc_ctx *ctx, const pq_weights *ws,
                                        PQ_LANES * PQ_LANES,
                              .group = pq_rows_group(ws),
                              .min = (float)min,
-                             .max = (float)max};
+                             .max = (float)max,
+                             .narrow = pq_narrow_of(ws->scheme.format)};
     size_t row_bytes = (size_t)out->padded * sizeof(float);
     out->scales = pq_alloc_array(ctx, (size_t)groups, row_bytes);
     PQ_TRY_ALLOC(out->scales);
@@ -236,6 +235,18 @@ pq_strip_scales_init(pq_strip_scales *out, ptqc_ctx *ctx, const pq_weights *ws,
         }
     }
     return PTQC_OK;
+}
+
+pq_rounding
+pq_strip_rounding(const pq_strip_scales *s, int64_t row, int64_t column)
+{
+    int64_t at = column / s->group * s->padded + row;
+    return (pq_rounding){.scales = s->scales + at,
+                         .zeros = s->zeros + at,
+                         .min = s->min,
+                         .max = s->max,
+                         .root = 1.0f,
+                         .narrow = s->narrow};
 }
 
 void

@@ -5,6 +5,7 @@
 #ifndef PTQC_QUANT_ROWS_H
 #define PTQC_QUANT_ROWS_H
 
+#include "quant/linalg/micro.h"
 #include "quant/quantize.h"
 
 // A weight of rows: axis and numbers of the view filled in.
@@ -13,8 +14,8 @@ pq_weights pq_rows_view(const float *w, int64_t rows, int64_t d,
 // Columns per scale, and scales per row (TENSOR: 1, which all rows share).
 int64_t pq_rows_group(const pq_weights *weights);
 int64_t pq_rows_group_count(const pq_weights *weights);
-// PTQC_E_UNSUPPORTED (said, with `name`) unless codes are integers of 2 to 8
-// bits, symmetric or not, one scale per tensor, row or group of a row.
+// PTQC_E_UNSUPPORTED (said, with `name`) unless codes have 2 to 8 bits, one
+// scale per tensor, row or group of a row.
 PTQC_MUST_USE ptqc_status pq_rows_check(ptqc_ctx *ctx, const char *name,
                                         const pq_scheme *scheme);
 
@@ -45,8 +46,9 @@ PTQC_MUST_USE ptqc_status pq_rows_loss(ptqc_ctx *ctx, const pq_weights *weights,
 typedef struct pq_strip_scales {
     float *scales, *zeros; // owned
     int64_t padded;
-    int64_t group;  // columns per scale
-    float min, max; // codes
+    int64_t group;                  // columns per scale
+    float min, max;                 // codes of integers
+    const struct pq_narrow *narrow; // NULL: integers
 } pq_strip_scales;
 
 PTQC_MUST_USE ptqc_status pq_strip_scales_init(pq_strip_scales *out,
@@ -54,6 +56,9 @@ PTQC_MUST_USE ptqc_status pq_strip_scales_init(pq_strip_scales *out,
                                                const pq_weights *weights,
                                                const float *scales,
                                                const int32_t *zero_points);
+// How column `column` of the strip that begins at row `row` becomes codes.
+pq_rounding pq_strip_rounding(const pq_strip_scales *scales, int64_t row,
+                              int64_t column);
 void pq_strip_scales_deinit(pq_strip_scales *scales, ptqc_ctx *ctx);
 
 #endif

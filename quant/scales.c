@@ -6,6 +6,8 @@
 
 #include <math.h>
 
+#include "base/mathfn.h"
+
 ptqc_status
 pq_tie_check(ptqc_ctx *ctx, const pq_tie *tie, int64_t d)
 {
@@ -47,23 +49,22 @@ pq_scales_of_magnitudes(const float *magnitudes, int64_t d, float exponent,
                         float *out_s)
 {
     // Logarithms: neither powers nor their product leave the range of floats.
-    double least = HUGE_VAL;
-    double largest = -HUGE_VAL;
+    float least = HUGE_VALF;
+    float largest = -HUGE_VALF;
     for (int64_t j = 0; j < d; j++) {
         if (magnitudes[j] > 0) {
-            double s = (double)exponent * log((double)magnitudes[j]);
-            least = fmin(least, s);
-            largest = fmax(largest, s);
+            float s = exponent * pq_logf(magnitudes[j]);
+            least = fminf(least, s);
+            largest = fmaxf(largest, s);
         }
     }
-    double limit = log((double)PQ_CHANNEL_SCALE_MAX);
+    float limit = pq_logf(PQ_CHANNEL_SCALE_MAX);
     for (int64_t j = 0; j < d; j++) {
-        double s = 0;
+        float s = 0;
         if (magnitudes[j] > 0) {
-            s = (double)exponent * log((double)magnitudes[j]) -
-                (least + largest) / 2;
-            s = fmin(fmax(s, -limit), limit);
+            s = exponent * pq_logf(magnitudes[j]) - (least + largest) / 2;
+            s = fminf(fmaxf(s, -limit), limit);
         }
-        out_s[j] = (float)exp(s);
+        out_s[j] = pq_expf(s);
     }
 }

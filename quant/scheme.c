@@ -62,11 +62,16 @@ static const pq_scheme_word pq_scheme_words[] = {
     {.text = "w4a4"},
     {.text = "nvfp4"},
 };
+// w4a8:static. The integer products of static activations have kernels for
+// bytes, so that the codes lie in those.
+static const pq_scheme_word pq_static_w4a8 = {"w4a8",  PTQC_I8, PTQC_U8, 4,
+                                              PTQC_U8, 0,       false,   NONE};
 #undef NONE
 #define WORDS (sizeof pq_scheme_words / sizeof *pq_scheme_words)
 
 static const char pq_scheme_help[] =
-    "expected w8a8, w8a8:dyn, w4a8:dyn, w2a16 to w8a16, fp8, fp8:e5m2, mxfp4 "
+    "expected w8a8, w8a8:dyn, w4a8:dyn, w4a8:static, w2a16 to w8a16, fp8, "
+    "fp8:e5m2, mxfp4 "
     "or nf4, with :gN (group), :ch, :t, :sym, :asym, "
     ":scale=f32|f16|bf16|e8m0";
 
@@ -97,8 +102,9 @@ const char *
 pq_scheme_word_at(uint32_t i)
 {
     static const char *const words[] = {
-        "w8a8",  "w8a8:dyn", "w4a8:dyn", "w8a16", "w7a16",    "w6a16", "w5a16",
-        "w4a16", "w3a16",    "w2a16",    "fp8",   "fp8:e5m2", "mxfp4", "nf4"};
+        "w8a8",  "w8a8:dyn", "w4a8:dyn", "w4a8:static", "w8a16",
+        "w7a16", "w6a16",    "w5a16",    "w4a16",       "w3a16",
+        "w2a16", "fp8",      "fp8:e5m2", "mxfp4",       "nf4"};
     return i < sizeof words / sizeof *words ? words[i] : NULL;
 }
 
@@ -117,7 +123,7 @@ find_word(pq_str text)
 typedef struct pq_suffixes {
     pq_granularity granularity;
     uint64_t group;
-    bool dynamic, asymmetric, has_symmetry;
+    bool dynamic, is_static, asymmetric, has_symmetry;
     ptqc_dtype float_format; // of fp8; NONE: not said
     ptqc_dtype scale;        // NONE: not said
 } pq_suffixes;
@@ -158,6 +164,11 @@ read_suffix(pq_str part, bool is_fp8, pq_suffixes *s)
     if (pq_str_equal_z(part, "dyn")) {
         bool is_first = !s->dynamic;
         s->dynamic = true;
+        return is_first;
+    }
+    if (pq_str_equal_z(part, "static")) {
+        bool is_first = !s->is_static;
+        s->is_static = true;
         return is_first;
     }
     if (part.n > 1 && part.p[0] == 'g') {
@@ -226,6 +237,9 @@ conflict(const pq_scheme_word *word, const pq_suffixes *s)
     if (s->dynamic && !has_codes) {
         return "its activations stay float (:dyn)";
     }
+    if (s->is_static && s->dynamic) {
+        return "activations are :static or :dyn";
+    }
     if (has_codes && !word->dynamic && !s->dynamic &&
         s->granularity == PQ_GRAN_GROUP) {
         return "static 8-bit activations need one weight scale per tensor "
@@ -269,6 +283,14 @@ pq_scheme_parse(ptqc_ctx *ctx, pq_str text, pq_scheme_request *out)
                        "scheme '%.*s': no backend executes it yet; %s",
                        PQ_STR_ARG(text), pq_scheme_help);
     }
+    if (s.is_static && pq_str_equal_z(head, "w4a8")) {
+        word = &pq_static_w4a8;
+    } else if (s.is_static) {
+        return PQ_FAIL(ctx, PTQC_E_UNSUPPORTED,
+                       "scheme '%.*s': :static is of w4a8 (w8a8 is static "
+                       "with samples)",
+                       PQ_STR_ARG(text));
+    }
     const char *why = conflict(word, &s);
     if (why != NULL) {
         return PQ_FAIL(ctx, PTQC_E_UNSUPPORTED, "scheme '%.*s': %s",
@@ -296,7 +318,10 @@ print_word(const pq_scheme_request *r, pq_strbuf *out)
     bool is_float = r->activations.format == PTQC_DTYPE_NONE;
     pq_strbuf_addf(out, "w%ua%s", pq_format_find(w->format, w->bits)->bits,
                    is_float ? "16" : "8");
-    pq_strbuf_add_z(out, r->activations.dynamic ? ":dyn" : "");
+    bool is_static = !is_float && !r->activations.dynamic && w->bits != 0;
+    pq_strbuf_add_z(out, r->activations.dynamic ? ":dyn"
+                         : is_static            ? ":static"
+                                                : "");
 }
 
 void

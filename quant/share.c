@@ -89,27 +89,19 @@ pq_share_encode(const pq_share *s, const pq_scheme *scheme, pq_params p,
     }
 }
 
-static bool
-is_integer(const pq_format *f)
-{
-    return f->dtype != PTQC_F8E4M3 && f->dtype != PTQC_F8E5M2;
-}
-
 void
 pq_share_decode(const pq_scheme *scheme, pq_params p, const uint8_t *codes,
                 int64_t n, float *out)
 {
     const pq_format *f = pq_format_find(scheme->format, scheme->bits);
-    for (int64_t i = 0; i < n && f->dtype == PTQC_F8E4M3; i++) {
-        out[i] = pq_e4m3_to_f32(codes[i]) * p.scale;
-    }
-    for (int64_t i = 0; i < n && f->dtype == PTQC_F8E5M2; i++) {
-        out[i] = pq_e5m2_to_f32(codes[i]) * p.scale;
+    const pq_narrow *narrow = pq_narrow_of(f->dtype);
+    for (int64_t i = 0; i < n && narrow != NULL; i++) {
+        out[i] = narrow->to_f32(codes[i]) * p.scale;
     }
     // Integers, in two's complement when signed.
     int32_t sign = f->min < 0 ? 0x80 : 0;
     int32_t zero = p.zero_point + sign;
-    for (int64_t i = 0; i < n && is_integer(f); i++) {
+    for (int64_t i = 0; i < n && narrow == NULL; i++) {
         out[i] = (float)((codes[i] ^ sign) - zero) * p.scale;
     }
 }
@@ -194,7 +186,7 @@ squared_error(const pq_scale_choice *choice, pq_params p)
 {
     const pq_share *s = choice->share;
     pq_coder c = coder_of(choice->scheme, p);
-    if (is_integer(c.format)) {
+    if (c.narrow == NULL) {
         return integer_error(choice, &c);
     }
     double scale = (double)p.scale;
@@ -328,7 +320,7 @@ pq_share_params_shrunk(const pq_share *s, const pq_scheme *scheme, float shrink)
     range_of(s, &min, &max);
     pq_params p = params_of(scheme, f, min * shrink, max * shrink);
     pq_scale_choice choice = {s, scheme, p, HUGE_VAL, pq_micro_best()};
-    if (scheme->symmetric && f->bits < 8 && (min < 0 || max > 0)) {
+    if (has_full_range(scheme, f) && (min < 0 || max > 0)) {
         try_range(&choice, f, min * shrink, max * shrink);
     }
     return choice.best;

@@ -13,7 +13,7 @@
 #include "quant/rows.h"
 #include "quant/scales.h"
 
-#define LEAST 1e-5
+#define LEAST 1e-5f
 #define STEPS 10 // alphas .1, .2, ... 1
 
 // ---- scales ---------------------------------------------------------------
@@ -70,11 +70,11 @@ static void
 scales_of(const pq_smooth_maxima *m, int64_t d, float alpha, float *out_s)
 {
     for (int64_t j = 0; j < d; j++) {
-        double x = fmax((double)m->x[j], LEAST);
-        double w = fmax((double)m->w[j], LEAST);
-        double s = pow(x, (double)alpha) / pow(w, 1 - (double)alpha);
+        float x = fmaxf(m->x[j], LEAST);
+        float w = fmaxf(m->w[j], LEAST);
+        float s = pq_powf(x, alpha) / pq_powf(w, 1 - alpha);
         bool is_live = m->x[j] > 0 && m->w[j] > 0;
-        out_s[j] = is_live ? (float)fmax(s, LEAST) : 1;
+        out_s[j] = is_live ? fmaxf(s, LEAST) : 1;
     }
 }
 

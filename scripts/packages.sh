@@ -5,8 +5,8 @@
 # What a build needs; what the tests need besides.
 build_packages="build-essential cmake ninja-build pkg-config llvm-19-dev
   libzstd-dev zlib1g-dev libjansson-dev libxxhash-dev libssl-dev libpng-dev
-  libjpeg62-turbo-dev libutf8proc-dev libpcre2-dev libyaml-dev libvulkan-dev
-  libshaderc-dev glslang-dev spirv-tools"
+  libjpeg62-turbo-dev libutf8proc-dev libpcre2-dev libyaml-dev
+  libvulkan-dev libshaderc-dev glslang-dev spirv-tools"
 test_packages="clang-19 libclang-rt-19-dev clang-format-19 libcmocka-dev
   universal-ctags qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
   python3 mesa-vulkan-drivers vulkan-validationlayers glslang-tools"

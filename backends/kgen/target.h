@@ -15,7 +15,7 @@
 //   V i8 or u8 weights, one scale or one per channel, any zero points
 //   W unsigned, S signed (zero point 0) weight codes of 8 or 4 bits, any
 //   granularity
-//   E weights that are floats of 8 bits, N of 4 bits, any granularity
+//   E weights that are floats of 8 bits, N numbers of 4 bits, any granularity
 //   P plain i8, u8    K plain i8    - nothing
 //   C weight codes of 8 or 4 bits, one scale or one per channel, any zero
 //   points

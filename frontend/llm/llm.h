@@ -113,6 +113,10 @@ typedef struct pq_llm_architecture {
 // NULL when the table has none.
 const pq_llm_architecture *pq_llm_architecture_find(pq_llm_naming naming,
                                                     pq_str name);
+// The name that the graph's op has whose weight a file calls so, in either
+// naming: "layers.0.q" of "blk.0.attn_q.weight". false: none is known; else
+// the text is in `out`, cut to the room.
+bool pq_llm_op_name(pq_str tensor, char *out, size_t room);
 // "llama, qwen2", for messages; borrowed from the model.
 PTQC_MUST_USE ptqc_status pq_llm_architecture_names(pq_model *model,
                                                     pq_llm_naming naming,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Tensors by their role: names in both formats, shapes that must hold.
+#include <stdio.h>
 #include <string.h>
 
 #include "frontend/llm/builder.h"
@@ -54,6 +55,48 @@ ptqc_status
 pq_llm_own_name(pq_llm_builder *b, pq_llm_role role, pq_str *out)
 {
     return make_name(b, names[role].own, "", out);
+}
+
+// Whether the text is the pattern with a number for %u, and ".weight".
+static bool
+matches(const char *pattern, pq_str text, pq_str *out_number)
+{
+    pq_str head, rest;
+    bool has_layer = pq_str_split(pq_str_of(pattern), '%', &head, &rest);
+    *out_number = (pq_str){0};
+    if (!pq_str_ends(text, ".weight")) {
+        return false;
+    }
+    text.n -= strlen(".weight");
+    if (!has_layer) {
+        return pq_str_equal(text, head);
+    }
+    rest = (pq_str){rest.p + 1, rest.n - 1}; // behind the u
+    if (text.n < head.n + 1 + rest.n || memcmp(text.p, head.p, head.n) != 0 ||
+        memcmp(text.p + text.n - rest.n, rest.p, rest.n) != 0) {
+        return false;
+    }
+    uint64_t number;
+    *out_number = (pq_str){text.p + head.n, text.n - head.n - rest.n};
+    return pq_str_to_u64(*out_number, &number);
+}
+
+bool
+pq_llm_op_name(pq_str tensor, char *out, size_t room)
+{
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        pq_str number, head, rest;
+        if (!matches(names[i].gguf, tensor, &number) &&
+            !matches(names[i].hugging_face, tensor, &number)) {
+            continue;
+        }
+        bool has_layer =
+            pq_str_split(pq_str_of(names[i].own), '%', &head, &rest);
+        (void)snprintf(out, room, "%.*s%.*s%s", PQ_STR_ARG(head),
+                       PQ_STR_ARG(number), has_layer ? rest.p + 1 : "");
+        return true;
+    }
+    return false;
 }
 
 ptqc_status

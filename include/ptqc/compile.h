@@ -27,6 +27,9 @@ typedef enum ptqc_observer_kind {
     PTQC_OBSERVER_MINMAX,
     PTQC_OBSERVER_PERCENTILE,
     PTQC_OBSERVER_MSE,
+    PTQC_OBSERVER_AVERAGE, // moving average of samples' ranges
+    PTQC_OBSERVER_ENTROPY, // least divergence of the distributions
+    PTQC_OBSERVER_OCTAV,   // least squared error by its fixed point
 } ptqc_observer_kind;
 
 // How scales of weights are chosen.
@@ -54,7 +57,12 @@ typedef struct ptqc_compile_desc {
     ptqc_observer_kind observer;
     double percentile; // default 99.99
     ptqc_scale_search scale_search;
-    ptqc_sample_fn samples; // needed for static activations
+    const char *equalize;    // cross-layer equalization: "auto" (default; where
+                             // weights have one scale per tensor), "on", "off"
+    const char *absorb_bias; // high biases into the next layer: "on", "off"
+    const char *bias_correction; // "sequential" (default), "empirical",
+                                 // "analytic", "off"
+    ptqc_sample_fn samples;      // needed for static activations
     void *samples_user;
     uint64_t sample_count;   // that there are; 0: not known
     uint64_t sample_limit;   // that are used; default: all
@@ -68,6 +76,10 @@ typedef struct ptqc_compile_desc {
                     // "f32", "int8"; NULL: the model's own, f16
     ptqc_backend_dirs backends;
     uint64_t seed;
+    // Files of statistics (docs/statistics.md): ranges of static activations
+    // come from `stats` instead of samples; what samples show is written to
+    // `stats_out`, which may be replaced. NULL: none.
+    const char *stats, *stats_out;
     // Folder (made when missing) for scratch files and checkpoints of methods
     // that take long; NULL: all stays in memory. A compile that was
     // interrupted goes on where its checkpoints end when everything is equal
@@ -89,6 +101,27 @@ typedef struct ptqc_compile_desc {
 // contradict each other.
 PTQC_API PTQC_MUST_USE ptqc_status
 ptqc_compile_check_desc(ptqc_ctx *ctx, const ptqc_compile_desc *desc);
+
+// ---- statistics -----------------------------------------------------------
+
+// What statistics know of one name.
+typedef struct ptqc_stat {
+    const char *name;            // borrowed
+    double min, max;             // of what was seen; NaN: no activation
+    double range_min, range_max; // said by hand; NaN: not
+    uint64_t count;              // numbers seen
+    uint64_t columns;            // with mean squares (importance); 0: none
+    double rows;                 // that those are over
+} ptqc_stat;
+typedef void (*ptqc_stat_fn)(void *user, const ptqc_stat *stat);
+
+// Reads files of statistics (ours; llama.cpp's imatrix, .dat and GGUF), merges
+// them, tells each name, and writes the result to `output` (NULL: nowhere),
+// which may be replaced when flags has PTQC_COMPILE_REPLACE. PTQC_E_INPUT:
+// malformed, or they do not fit together.
+PTQC_API PTQC_MUST_USE ptqc_status ptqc_stats_merge(
+    ptqc_ctx *ctx, const char *const *paths, uint32_t path_count,
+    const char *output, uint32_t flags, ptqc_stat_fn fn, void *user);
 
 // One tensor of an ONNX test data set ("input_0.pb"). name: its name, cut to
 // the room (NULL with room 0). out->data is freed with ptqc_buffer_free.

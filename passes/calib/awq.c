@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 
+#include "base/dtype.h"
 #include "passes/calib/matrix.h"
 #include "passes/calib/migrate.h"
 #include "passes/calib/moments.h"
@@ -25,18 +26,31 @@ typedef struct pq_awq_pass {
     pq_graph *g;
     pq_pass_env *env;
     pq_migration migration;
+    pq_checkpoint checkpoint;
     pq_sinks sinks;
     // of the group at hand
     pq_moments moments;
     pq_tie tie;
-    bool has_home;
+    bool is_searched;
 } pq_awq_pass;
 
 static bool
 wants(void *user, const pq_op *op)
 {
     const pq_awq_pass *p = user;
-    return pq_is_matrix_product(p->g, op);
+    return pq_is_matrix_product(p->g, op) &&
+           !pq_dtype_is_float(
+               pq_annotation(p->g, op->inputs[1])->scheme.format);
+}
+
+static void
+tell(const pq_awq_pass *p, const pq_stream_group *group, const char *text)
+{
+    if (p->env->note != NULL) {
+        p->env->note(p->env->note_user,
+                     pq_op_label(p->g, pq_graph_op(p->g, group->ops[0])), "awq",
+                     text);
+    }
 }
 
 static ptqc_status
@@ -44,12 +58,22 @@ begin(void *user, const pq_stream_group *group, bool *out_shows)
 {
     pq_awq_pass *p = user;
     pq_matrix_size size;
-    p->has_home = pq_migration_find(&p->migration, group, &p->tie);
-    *out_shows = p->has_home;
+    const char *note;
+    *out_shows = p->is_searched = false;
+    if (!pq_migration_find(&p->migration, group, &p->tie)) {
+        tell(p, group, "nothing before it takes scales");
+        return PTQC_OK;
+    }
+    ptqc_status st =
+        pq_migration_read(&p->migration, &p->checkpoint, group, &note);
+    if (st != PTQC_NO) {
+        PQ_TRY(st);
+        tell(p, group, note);
+        return PTQC_OK;
+    }
+    *out_shows = p->is_searched = true;
     PQ_TRY(pq_matrix_measure(p->g, pq_graph_op(p->g, group->ops[0]), &size));
-    return p->has_home
-               ? pq_moments_init(pq_graph_ctx(p->g), size.cols, &p->moments)
-               : PTQC_OK;
+    return pq_moments_init(pq_graph_ctx(p->g), size.cols, &p->moments);
 }
 
 static ptqc_status
@@ -70,22 +94,6 @@ take(void *user, uint64_t sample, const pq_tensor *x)
     PQ_TRY(pq_sinks_weigh(&p->sinks, sample, x->p, n, m->d, &w));
     return pq_moments_add(pq_graph_ctx(p->g), m, x->p, n, w.weights,
                           w.outliers);
-}
-
-static void
-tell(const pq_awq_pass *p, const pq_stream_group *group, const pq_awq_report *r)
-{
-    char text[96];
-    if (p->env->note == NULL) {
-        return;
-    }
-    (void)snprintf(text, sizeof text,
-                   "inputs scaled by rms^%.2f: output error %.3f of rounding's",
-                   (double)r->exponent,
-                   r->identity_loss > 0 ? r->loss / r->identity_loss : 1);
-    p->env->note(p->env->note_user,
-                 pq_op_label(p->g, pq_graph_op(p->g, group->ops[0])), "awq",
-                 text);
 }
 
 static ptqc_status
@@ -114,8 +122,14 @@ search(pq_awq_pass *p, const pq_stream_group *group, pq_arena *local)
         .steps = EXPONENT_STEPS,
         .tie = p->tie};
     PQ_TRY(pq_awq_search(pq_graph_ctx(p->g), &desc, s, &report));
-    tell(p, group, &report);
-    return pq_migration_add(&p->migration, group, s);
+    char text[96];
+    (void)snprintf(text, sizeof text,
+                   "inputs scaled by rms^%.2f: output error %.3f of rounding's",
+                   (double)report.exponent,
+                   report.identity_loss > 0 ? report.loss / report.identity_loss
+                                            : 1);
+    tell(p, group, text);
+    return pq_migration_keep(&p->migration, &p->checkpoint, group, s, text);
 }
 
 static ptqc_status
@@ -123,7 +137,7 @@ end(void *user, const pq_stream_group *group)
 {
     pq_awq_pass *p = user;
     pq_arena local;
-    if (!p->has_home) {
+    if (!p->is_searched) {
         return PTQC_OK;
     }
     pq_arena_init(&local, pq_graph_ctx(p->g));
@@ -146,6 +160,7 @@ pq_pass_awq(pq_graph *g, pq_pass_env *env)
                                      .end = end};
     PQ_TRY(pq_method_of(g, env, &method));
     PQ_TRY(pq_migration_init(&p.migration, g, env->scratch));
+    p.checkpoint = pq_checkpoint_of(pq_graph_ctx(g), env, "awq");
     pq_sinks_init(&p.sinks, pq_graph_ctx(g), method.sink);
     ptqc_status st = pq_stream_run(g, env, "awq", &client);
     pq_moments_deinit(pq_graph_ctx(g), &p.moments);

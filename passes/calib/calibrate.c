@@ -6,8 +6,10 @@
 // annotations, whose value ids are the same. What observers count does not
 // depend on the number of threads.
 
+#include "passes/calib/columns.h"
 #include "passes/calib/samples.h"
 #include "passes/calib/sanity.h"
+#include "passes/calib/stats.h"
 #include "passes/match.h"
 #include "passes/params.h"
 #include "passes/plan.h"
@@ -20,7 +22,8 @@ typedef struct pq_calibration {
     pq_observer *observers; // [count], owned
     pq_sanity *sanity;      // [count]
     uint32_t count;
-    uint32_t *slot_of; // [values] index into watched + 1; 0 = not watched
+    uint32_t *slot_of;  // [values] index into watched + 1; 0 = not watched
+    pq_columns columns; // when statistics are kept
 } pq_calibration;
 
 static ptqc_status
@@ -65,7 +68,9 @@ make_observers(pq_calibration *c)
         const pq_observer_desc desc = {.kind = settings.observer,
                                        .percentile = settings.percentile,
                                        .format = s->format,
-                                       .symmetric = s->symmetric};
+                                       .symmetric = s->symmetric,
+                                       .keeps_histogram =
+                                           c->env->stats_out != NULL};
         pq_observer_init(&c->observers[i], ctx, &desc);
     }
     return PTQC_OK;
@@ -76,12 +81,29 @@ observe(void *user, pq_value_id v, const pq_tensor *t)
 {
     pq_calibration *c = user;
     uint32_t slot = c->slot_of[v.index];
+    if (c->env->stats_out != NULL) {
+        (void)pq_columns_take(&c->columns, v, t);
+    }
     if (slot == 0 || t->dtype != PTQC_F32) {
         return PTQC_OK;
     }
     pq_sanity_take(&c->sanity[slot - 1], t);
     return pq_observer_take(&c->observers[slot - 1], t->p,
                             t->bytes / sizeof(float));
+}
+
+static ptqc_status
+range_of(const pq_calibration *c, uint32_t i, float *out_min, float *out_max)
+{
+    pq_str name = pq_graph_value(c->g, c->watched[i])->name;
+    const pq_stat *stat =
+        c->env->stats != NULL ? pq_stats_find(c->env->stats, name) : NULL;
+    if (stat != NULL && stat->has_range) { // said by hand
+        *out_min = stat->range_min;
+        *out_max = stat->range_max;
+        return PTQC_OK;
+    }
+    return pq_observer_range(&c->observers[i], out_min, out_max);
 }
 
 static ptqc_status
@@ -96,11 +118,55 @@ annotate(pq_calibration *c, uint32_t i)
                "its range",
                PQ_STR_ARG(v->name), (unsigned long long)o->refused);
     }
-    pq_observer_range(o, &min, &max);
-    pq_sanity_report(&c->sanity[i], c->env, v->name, o, min, max);
+    PQ_TRY(range_of(c, i, &min, &max));
+    if (c->env->stats == NULL) {
+        pq_sanity_report(&c->sanity[i], c->env, v->name, o, min, max);
+    }
+    if (c->env->stats_out != NULL) {
+        PQ_TRY(pq_stats_keep(c->env->stats_out, v->name, o));
+    }
     pq_params p =
         pq_params_of_range(min, max, o->desc.format, o->desc.symmetric);
     return pq_annotate_params(c->g, c->watched[i], p);
+}
+
+// Everything that is looked at: values to be codes, then columns.
+static ptqc_status
+run_samples(pq_calibration *c)
+{
+    uint32_t n = c->count;
+    pq_value_id *all = pq_arena_array(
+        c->env->scratch, (size_t)n + c->columns.count + 1, sizeof *all);
+    PQ_TRY_ALLOC(all);
+    for (uint32_t i = 0; i < n; i++) {
+        all[i] = c->watched[i];
+    }
+    for (uint32_t i = 0; i < c->columns.count; i++) {
+        if (c->slot_of[c->columns.watched[i].index] == 0) {
+            all[n++] = c->columns.watched[i];
+        }
+    }
+    return pq_run_samples(c->g, c->env, "calibrate", all, n, observe, c);
+}
+
+static ptqc_status
+collect(pq_calibration *c)
+{
+    const pq_pass_env *env = c->env;
+    for (uint32_t i = 0; env->stats != NULL && i < c->count; i++) {
+        pq_str name = pq_graph_value(c->g, c->watched[i])->name;
+        PQ_TRY(pq_stats_restore(env->stats, name, &c->observers[i]));
+    }
+    if (env->stats != NULL) {
+        return PTQC_OK;
+    }
+    PQ_TRY(run_samples(c));
+    if (env->stats_out == NULL) {
+        return PTQC_OK;
+    }
+    env->stats_out->sample_count +=
+        c->count > 0 ? c->sanity[0].sample_count : c->columns.sample_count;
+    return pq_columns_keep(&c->columns, c->g, env->stats_out);
 }
 
 ptqc_status
@@ -109,11 +175,14 @@ pq_pass_calibrate(pq_graph *g, pq_pass_env *env)
     pq_calibration c = {.g = g, .env = env};
     ptqc_status st = PTQC_OK;
     PQ_TRY(find_watched(&c));
-    if (c.count == 0) {
+    if (env->stats_out != NULL) {
+        PQ_TRY(pq_columns_init(&c.columns, g, env->scratch));
+    }
+    if (c.count + c.columns.count == 0) {
         return PTQC_OK;
     }
     PQ_TRY(make_observers(&c));
-    st = pq_run_samples(g, env, "calibrate", c.watched, c.count, observe, &c);
+    st = collect(&c);
     for (uint32_t i = 0; i < c.count && st == PTQC_OK; i++) {
         st = annotate(&c, i);
     }

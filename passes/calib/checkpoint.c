@@ -6,8 +6,8 @@
 //   8   u32 version, u32 number of weights
 //   16  [32] fingerprint
 //   48  u64 XXH3 of the table that follows
-//   56  per weight: u64 scales, u64 code bytes, u64 note bytes, [4] u64 XXH3
-//       of its parts
+//   56  per weight: u64 scales, u64 zero points, u64 code bytes, u64 note
+//       bytes, [4] u64 XXH3 of these parts
 //   ..  per weight, each part on a multiple of 64: f32 scales, i32 zero
 //       points, packed codes, note
 #include "passes/calib/checkpoint.h"
@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/checked.h"
+#include "passes/pass.h"
 
 #define UNIT_VERSION 1u
 #define UNIT_ALIGN   64u
@@ -30,13 +30,24 @@ typedef struct unit_header {
 } unit_header;
 
 typedef struct unit_entry {
-    uint64_t scale_count, code_bytes, note_bytes;
+    uint64_t scale_count, zero_count, code_bytes, note_bytes;
     uint64_t hashes[4];
 } unit_entry;
 
 _Static_assert(sizeof(unit_header) == 56, "as drawn");
 
 static const char unit_magic[8] = {'P', 'T', 'Q', 'C', 'U', 'N', 'I', 'T'};
+
+pq_checkpoint
+pq_checkpoint_of(ptqc_ctx *ctx, const pq_pass_env *env, const char *pass)
+{
+    pq_checkpoint c = {.ctx = ctx, .pass = pass};
+    if (env->work_dir != NULL && env->fingerprint != NULL) {
+        c.dir = env->work_dir;
+        c.fingerprint = *env->fingerprint;
+    }
+    return c;
+}
 
 static ptqc_status
 unit_path(const pq_checkpoint *c, uint32_t index, char *out, size_t room)
@@ -51,7 +62,7 @@ static void
 hash_parts(const pq_unit_weight *w, uint64_t out[4])
 {
     out[0] = pq_hash64(w->scales, w->scale_count * sizeof *w->scales);
-    out[1] = pq_hash64(w->zero_points, w->scale_count * sizeof *w->zero_points);
+    out[1] = pq_hash64(w->zero_points, w->zero_count * sizeof *w->zero_points);
     out[2] = pq_hash64(w->codes, w->code_bytes);
     out[3] = pq_hash64(w->note.p, w->note.n);
 }
@@ -79,8 +90,7 @@ take_weight(const pq_map *map, const unit_entry *e, size_t *at,
 {
     uint64_t hashes[4];
     w->scales = take_part(map, at, e->scale_count * sizeof *w->scales);
-    w->zero_points =
-        take_part(map, at, e->scale_count * sizeof *w->zero_points);
+    w->zero_points = take_part(map, at, e->zero_count * sizeof *w->zero_points);
     w->codes = take_part(map, at, e->code_bytes);
     w->note = (pq_str){take_part(map, at, e->note_bytes), e->note_bytes};
     if (w->scales == NULL || w->zero_points == NULL || w->codes == NULL ||
@@ -123,6 +133,7 @@ take_all(const pq_checkpoint *c, const pq_map *map, pq_unit_weight *weights,
         unit_entry e;
         memcpy(&e, table + i * sizeof e, sizeof e);
         if (e.scale_count != weights[i].scale_count ||
+            e.zero_count != weights[i].zero_count ||
             e.code_bytes != weights[i].code_bytes) {
             return UNIT_IS_FOREIGN;
         }
@@ -207,6 +218,7 @@ write_unit(const pq_checkpoint *c, pq_writer *w, const pq_unit_weight *weights,
     PQ_TRY_ALLOC(table);
     for (uint32_t i = 0; i < count; i++) {
         table[i] = (unit_entry){.scale_count = weights[i].scale_count,
+                                .zero_count = weights[i].zero_count,
                                 .code_bytes = weights[i].code_bytes,
                                 .note_bytes = weights[i].note.n};
         hash_parts(&weights[i], table[i].hashes);
@@ -217,7 +229,7 @@ write_unit(const pq_checkpoint *c, pq_writer *w, const pq_unit_weight *weights,
         const pq_unit_weight *u = &weights[i];
         PQ_TRY(write_part(w, u->scales, u->scale_count * sizeof *u->scales));
         PQ_TRY(write_part(w, u->zero_points,
-                          u->scale_count * sizeof *u->zero_points));
+                          u->zero_count * sizeof *u->zero_points));
         PQ_TRY(write_part(w, u->codes, u->code_bytes));
         PQ_TRY(write_part(w, u->note.p, u->note.n));
     }

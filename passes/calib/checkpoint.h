@@ -12,9 +12,9 @@
 #include "base/str.h"
 
 typedef struct pq_unit_weight {
-    size_t scale_count, code_bytes;
+    size_t scale_count, zero_count, code_bytes;
     const float *scales;        // [scale_count]
-    const int32_t *zero_points; // [scale_count]
+    const int32_t *zero_points; // [zero_count]
     const void *codes;          // packed, as the graph's constants
     pq_str note;                // for the report
 } pq_unit_weight;
@@ -25,6 +25,11 @@ typedef struct pq_checkpoint {
     const char *pass;      // name of the files: "gptq"
     pq_sha256 fingerprint; // of everything that decides the results
 } pq_checkpoint;
+
+struct pq_pass_env;
+// Of a compile's environment; dir NULL: it has none.
+pq_checkpoint pq_checkpoint_of(ptqc_ctx *ctx, const struct pq_pass_env *env,
+                               const char *pass);
 
 // In: the counts that each weight must have. Out: the rest, pointing into
 // *out_map, which the caller closes. PTQC_NO: there is no such unit, or it is

@@ -1,127 +1,109 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Bias correction: rounding the weights moves the mean of every output
-// channel by sum over k of (w'[k] - w[k]) * E[x_k]; the bias takes that back.
-// E[x] is measured per input channel on the samples, by the float graph (the
-// empirical E[x] in the analytic formula of Nagel et al., Data-Free
-// Quantization, 2019, section 4.2). At padded borders a tap counts for the
-// share of the output positions where it lies inside. w' is w rounded by the
-// scales of the annotation.
+// Bias correction (Nagel et al., Data-Free Quantization, 2019, section 4.2):
+// quantizing moves the mean of every output channel of a product, and the bias
+// takes that back, b -= sum over k of (w'[k] E[x'_k] - w[k] E[x_k]), where w'
+// is w rounded by the scales of the annotation, x the product's input and x'
+// what the quantized model gives it. At padded borders a tap counts for the
+// share of the output positions where it lies inside. How E is known:
+//
+//   empirical   x' = x, both as the float graph has them on the samples
+//   analytic    x' = x, by the mean and deviation of the batch norm before it
+//               (channel_facts.h); without these, measured
+//   sequential  empirical first; then, product by product in the order of the
+//               graph, x' as the products before it leave it, which are
+//               corrected already: what rounding and a shift before a ReLU or
+//               a clip make of the mean behind it is taken back as well. One
+//               run up to each product; correcting several in one run is not
+//               the same: the later ones would take back once more what the
+//               earlier ones did, and in residual networks that grows from
+//               block to block.
 
 #include <math.h>
 
-#include "base/dtype.h"
-#include "passes/calib/samples.h"
-#include "passes/match.h"
-#include "passes/params.h"
+#include "passes/calib/channel_stats.h"
+#include "passes/calib/simulate.h"
+#include "passes/links.h"
 #include "passes/plan.h"
 #include "passes/registry.h"
 #include "passes/rescale.h"
-#include "passes/weights.h"
-#include "quant/pack.h"
 
-// Sums of one value over everything but its channel axis.
-typedef struct pq_channel_sums {
-    uint32_t axis; // that products contract
-    int64_t channels;
-    double *sum;  // [channels]
-    double count; // numbers per channel
-} pq_channel_sums;
+#define RUNS          1280 // of one sample each, shared out among the products ...
+#define LEAST_SAMPLES 8    // ... but each sees so many, and none more than ...
+#define MOST_SAMPLES  64
+
+// A product whose bias is corrected.
+typedef struct pq_target {
+    pq_op_id op;
+    uint32_t axis;        // of x: its input channels
+    int64_t outs, inputs; // inputs per output channel
+    double *before;       // [outs] sum of w E[x], bias as it came
+    double *shift;        // [outs] taken back so far
+} pq_target;
 
 typedef struct pq_correction {
     pq_graph *g;
     pq_pass_env *env;
-    const pq_mode *modes;
-    pq_value_id *watched;  // [count]
-    pq_channel_sums *sums; // [count]
+    pq_target *targets; // [count] in the order of the graph
     uint32_t count;
-    uint32_t *slot_of; // [values] index + 1
 } pq_correction;
 
+// ---- targets --------------------------------------------------------------
+
 static bool
-is_corrected(const pq_correction *c, pq_op_id id)
+is_corrected(const pq_graph *g, const pq_op *op, pq_mode mode)
 {
-    const pq_op *op = pq_graph_op(c->g, id);
     pq_value_id bias = pq_op_input(op, 2);
     uint32_t w_axis, y_axis;
     bool is_linear =
         op->code == PQ_OP_CONV ||
         (op->code == PQ_OP_MATMUL && pq_op_i64(op, PQ_ATTR_TRANS_A, 0) == 0);
-    return is_linear && c->modes[id.index] == PQ_MODE_STATIC &&
-           pq_channel_axes(c->g, op, &w_axis, &y_axis) && w_axis == 0 &&
-           pq_channel_count(c->g, op) > 0 &&
-           (pq_value_is_none(bias) || pq_is_float_constant(c->g, bias));
+    return is_linear && mode == PQ_MODE_STATIC &&
+           pq_channel_axes(g, op, &w_axis, &y_axis) && w_axis == 0 &&
+           pq_channel_count(g, op) > 0 &&
+           (pq_value_is_none(bias) || pq_is_float_constant(g, bias));
 }
 
 static ptqc_status
-watch(pq_correction *c, const pq_op *op)
+add_target(pq_correction *c, pq_op_id id)
 {
-    pq_value_id x = op->inputs[0];
-    uint32_t rank = pq_graph_value(c->g, x)->type.rank;
-    uint32_t axis = op->code == PQ_OP_CONV ? 1 : rank - 1;
-    int64_t channels = pq_static_dim(c->g, x, axis);
-    uint32_t slot = c->slot_of[x.index];
-    if (channels < 1 || (slot != 0 && c->sums[slot - 1].axis != axis)) {
-        return PTQC_OK; // read in two ways: the first one counts
-    }
-    if (slot != 0) {
+    const pq_op *op = pq_graph_op(c->g, id);
+    pq_target t = {.op = id,
+                   .axis = pq_input_axis(c->g, op),
+                   .outs = pq_channel_count(c->g, op)};
+    int64_t channels = pq_static_dim(c->g, op->inputs[0], t.axis);
+    int64_t groups = pq_op_i64(op, PQ_ATTR_GROUP, 1);
+    if (channels < 1 || channels % groups != 0 || t.outs % groups != 0) {
         return PTQC_OK;
     }
-    pq_channel_sums *s = &c->sums[c->count];
-    *s = (pq_channel_sums){.axis = axis, .channels = channels};
-    s->sum = pq_arena_array(c->env->scratch, (size_t)channels, sizeof *s->sum);
-    PQ_TRY_ALLOC(s->sum);
-    c->watched[c->count++] = x;
-    c->slot_of[x.index] = c->count;
+    t.inputs = channels / groups;
+    t.before =
+        pq_arena_array(c->env->scratch, (size_t)t.outs, sizeof *t.before);
+    t.shift = pq_arena_array(c->env->scratch, (size_t)t.outs, sizeof *t.shift);
+    PQ_TRY_ALLOC(t.before);
+    PQ_TRY_ALLOC(t.shift);
+    c->targets[c->count++] = t;
     return PTQC_OK;
 }
 
 static ptqc_status
-find_watched(pq_correction *c)
+find_targets(pq_correction *c)
 {
-    uint32_t values = pq_graph_value_count(c->g);
-    c->slot_of = pq_arena_array(c->env->scratch, values, sizeof *c->slot_of);
-    c->watched = pq_arena_array(c->env->scratch, values, sizeof *c->watched);
-    c->sums = pq_arena_array(c->env->scratch, values, sizeof *c->sums);
-    PQ_TRY_ALLOC(c->slot_of);
-    PQ_TRY_ALLOC(c->watched);
-    PQ_TRY_ALLOC(c->sums);
+    pq_mode *modes;
+    PQ_TRY(pq_plan_modes(c->g, c->env->recipe, c->env->scratch, &modes));
+    c->targets = pq_arena_array(c->env->scratch, pq_graph_op_count(c->g),
+                                sizeof *c->targets);
+    PQ_TRY_ALLOC(c->targets);
     PQ_FOR_EACH_OP(c->g, id)
     {
-        if (is_corrected(c, id)) {
-            PQ_TRY(watch(c, pq_graph_op(c->g, id)));
+        if (is_corrected(c->g, pq_graph_op(c->g, id), modes[id.index])) {
+            PQ_TRY(add_target(c, id));
         }
     }
     return PTQC_OK;
 }
 
-static ptqc_status
-observe(void *user, pq_value_id v, const pq_tensor *t)
-{
-    pq_correction *c = user;
-    pq_channel_sums *s = &c->sums[c->slot_of[v.index] - 1];
-    const float *x = t->p;
-    int64_t inner = 1;
-    if (t->dtype != PTQC_F32 || s->axis >= t->rank ||
-        t->dims[s->axis] != s->channels) {
-        return PTQC_OK;
-    }
-    for (uint32_t i = s->axis + 1; i < t->rank; i++) {
-        inner *= t->dims[i];
-    }
-    int64_t rows = (int64_t)(t->bytes / sizeof *x) / (inner > 0 ? inner : 1);
-    for (int64_t r = 0; r < rows; r++) {
-        double sum = 0;
-        for (int64_t i = 0; i < inner; i++) {
-            sum += (double)x[r * inner + i];
-        }
-        s->sum[r % s->channels] += sum;
-    }
-    s->count += (double)(rows / s->channels * inner);
-    return PTQC_OK;
-}
-
-// ---- the correction -------------------------------------------------------
+// ---- products of weights and means ----------------------------------------
 
 // Share of the output positions along spatial axis `a` where kernel tap
 // `tap` reads inside x; 1 when sizes are symbolic.
@@ -146,11 +128,11 @@ share_inside(const pq_graph *g, const pq_op *op, uint32_t a, int64_t tap)
 
 // share[tap] over the kernel, row-major.
 static ptqc_status
-tap_shares(const pq_graph *g, const pq_op *op, int64_t taps, pq_arena *scratch,
+tap_shares(const pq_graph *g, const pq_op *op, int64_t taps, pq_arena *arena,
            double **out)
 {
     const pq_type *w = &pq_graph_value(g, op->inputs[1])->type;
-    double *share = pq_arena_array(scratch, (size_t)taps, sizeof *share);
+    double *share = pq_arena_array(arena, (size_t)taps, sizeof *share);
     PQ_TRY_ALLOC(share);
     for (int64_t t = 0; t < taps; t++) {
         int64_t rest = t;
@@ -165,125 +147,179 @@ tap_shares(const pq_graph *g, const pq_op *op, int64_t taps, pq_arena *scratch,
     return PTQC_OK;
 }
 
-// Codes of the weight, one byte each: those that a solver chose, else rounded.
+// out[outs]: sum over k of w[k] E[x_k]; mean: of every channel of x.
 static ptqc_status
-make_codes(const pq_graph *g, const pq_quant *q, const pq_weights *ws,
-           const float *scales, const int32_t *zeros, uint8_t *out)
+mean_outputs(const pq_correction *c, const pq_target *t, const float *w,
+             int64_t count, const double *mean, pq_arena *arena, double *out)
 {
-    const pq_constant *c = pq_graph_constant(g, q->codes);
-    if (c == NULL) {
-        pq_encode_weights(ws, scales, zeros, out);
-        return PTQC_OK;
-    }
-    size_t row = (size_t)c->dims[c->rank - 1];
-    size_t count = (size_t)(ws->outer * ws->channels * ws->inner);
-    unsigned bits = pq_dtype_bits(c->dtype);
-    const uint8_t *packed = pq_graph_constant_bytes(g, q->codes);
-    PQ_TRY_ALLOC(packed);
-    for (size_t i = 0; i < count; i += row) {
-        pq_unpack_row(packed, row, bits, pq_dtype_is_signed(c->dtype), out + i);
-        packed += pq_packed_bytes(row, bits);
-    }
-    return PTQC_OK;
-}
-
-// w' - w, [channels][inputs * taps].
-static ptqc_status
-weight_errors(const pq_correction *c, pq_value_id w, pq_arena *scratch,
-              float **out, pq_weights *out_ws)
-{
-    const pq_quant *q = pq_annotation(c->g, w);
-    PQ_TRY(pq_weights_of(c->g, w, scratch, out_ws));
-    int64_t n = pq_weights_scale_count(out_ws);
-    int64_t count = out_ws->outer * out_ws->channels * out_ws->inner;
-    float *scales = pq_arena_array(scratch, (size_t)n, sizeof *scales);
-    int32_t *zeros = pq_arena_array(scratch, (size_t)n, sizeof *zeros);
-    uint8_t *codes = pq_arena_alloc(scratch, (size_t)count);
-    float *errors = pq_arena_array(scratch, (size_t)count, sizeof *errors);
-    PQ_TRY_ALLOC(scales);
-    PQ_TRY_ALLOC(zeros);
-    PQ_TRY_ALLOC(codes);
-    PQ_TRY_ALLOC(errors);
-    for (int64_t i = 0; i < n; i++) {
-        pq_params p = pq_params_at(c->g, q, i);
-        scales[i] = p.scale;
-        zeros[i] = p.zero_point;
-    }
-    PQ_TRY(make_codes(c->g, q, out_ws, scales, zeros, codes));
-    bool is_signed = out_ws->scheme.format == PTQC_I8;
-    for (int64_t i = 0; i < count; i++) {
-        int64_t s = n == 1 ? 0 : i / out_ws->inner % n;
-        int32_t code = is_signed ? (int8_t)codes[i] : codes[i];
-        errors[i] = scales[s] * (float)(code - zeros[s]) - out_ws->w[i];
-    }
-    *out = errors;
-    return PTQC_OK;
-}
-
-static ptqc_status
-correct(pq_correction *c, pq_op_id id, pq_arena *scratch)
-{
-    pq_graph *g = c->g;
-    const pq_op *op = pq_graph_op(g, id);
-    uint32_t slot = c->slot_of[op->inputs[0].index];
-    pq_weights ws;
-    float *errors;
-    double *share;
-    if (slot == 0 || !(c->sums[slot - 1].count > 0)) {
-        return PTQC_OK;
-    }
-    const pq_channel_sums *sums = &c->sums[slot - 1];
-    PQ_TRY(weight_errors(c, op->inputs[1], scratch, &errors, &ws));
-    int64_t n = pq_channel_count(g, op);
-    int64_t inner = ws.outer * ws.channels * ws.inner / n;
+    const pq_op *op = pq_graph_op(c->g, t->op);
+    int64_t inner = count / t->outs;
+    int64_t taps = inner / t->inputs;
     int64_t groups = pq_op_i64(op, PQ_ATTR_GROUP, 1);
-    int64_t inputs = sums->channels / groups; // per output channel
-    if (inputs < 1 || inner % inputs != 0 || n % groups != 0) {
-        return PTQC_OK;
-    }
-    int64_t taps = inner / inputs;
-    PQ_TRY(tap_shares(g, op, taps, scratch, &share));
-    double *shift = pq_arena_array(scratch, (size_t)n, sizeof *shift);
-    PQ_TRY_ALLOC(shift);
-    for (int64_t y = 0; y < n; y++) {
-        const double *mean = sums->sum + y / (n / groups) * inputs;
+    double *share;
+    PQ_TRY(tap_shares(c->g, op, taps, arena, &share));
+    for (int64_t y = 0; y < t->outs; y++) {
+        const double *m = mean + y / (t->outs / groups) * t->inputs;
+        out[y] = 0;
         for (int64_t k = 0; k < inner; k++) {
-            shift[y] -= (double)errors[y * inner + k] * mean[k / taps] *
-                        share[k % taps] / sums->count;
+            out[y] += (double)w[y * inner + k] * m[k / taps] * share[k % taps];
         }
     }
-    return pq_rescale(g, id, NULL, shift, scratch);
+    return PTQC_OK;
 }
 
-// Copies of one weight at a time.
+// Takes back what is not taken back yet; in an arena of its own.
 static ptqc_status
-visit(pq_correction *c, pq_op_id id)
+correct(const pq_correction *c, pq_target *t, const double *mean,
+        const double *rounded_mean, pq_arena *arena)
+{
+    pq_value_id source = pq_graph_op(c->g, t->op)->inputs[1];
+    float *rounded;
+    const float *w;
+    int64_t count;
+    double *after = pq_arena_array(arena, (size_t)t->outs, sizeof *after);
+    PQ_TRY_ALLOC(after);
+    PQ_TRY(pq_rounded_weights(c->g, source, arena, &rounded, &w, &count));
+    if (mean != NULL) {
+        PQ_TRY(mean_outputs(c, t, w, count, mean, arena, t->before));
+    }
+    PQ_TRY(mean_outputs(c, t, rounded, count, rounded_mean, arena, after));
+    for (int64_t y = 0; y < t->outs; y++) {
+        double shift = t->before[y] - after[y];
+        after[y] = shift - t->shift[y];
+        t->shift[y] = shift;
+    }
+    return pq_rescale(c->g, t->op, NULL, after, arena);
+}
+
+static ptqc_status
+correct_by(const pq_correction *c, pq_target *t, const double *mean,
+           const double *rounded_mean)
 {
     pq_arena local;
     pq_arena_init(&local, pq_graph_ctx(c->g));
-    ptqc_status st = correct(c, id, &local);
+    ptqc_status st = correct(c, t, mean, rounded_mean, &local);
     pq_arena_deinit(&local);
     return st;
+}
+
+// NULL: nothing was seen (or out of memory).
+static const double *
+means_of(const pq_channel_stats *s, pq_arena *arena)
+{
+    double *mean =
+        s != NULL ? pq_arena_array(arena, (size_t)s->channels, sizeof *mean)
+                  : NULL;
+    for (int64_t i = 0; mean != NULL && i < s->channels; i++) {
+        mean[i] = s->sum[i] / s->count;
+    }
+    return mean;
+}
+
+// ---- the three ways -------------------------------------------------------
+
+static ptqc_status
+correct_empirically(pq_correction *c, const pq_pass_env *env)
+{
+    pq_channel_stats_set set;
+    pq_graph *g = c->g;
+    PQ_TRY(pq_channel_stats_set_init(&set, g, env->scratch));
+    for (uint32_t i = 0; i < c->count; i++) {
+        pq_target *t = &c->targets[i];
+        PQ_TRY(pq_channel_stats_set_add(
+            &set, g, pq_graph_op(g, t->op)->inputs[0], t->axis, env->scratch));
+    }
+    PQ_TRY(pq_channel_stats_measure(&set, g, env, "correct bias"));
+    for (uint32_t i = 0; i < c->count; i++) {
+        pq_target *t = &c->targets[i];
+        pq_value_id x = pq_graph_op(g, t->op)->inputs[0];
+        const double *mean =
+            means_of(pq_channel_stats_find(&set, x, t->axis), env->scratch);
+        if (mean != NULL) {
+            PQ_TRY(correct_by(c, t, mean, mean));
+        }
+    }
+    return PTQC_OK;
+}
+
+static ptqc_status
+correct_one(const pq_correction *c, const pq_pass_env *env, pq_target *t,
+            pq_graph *sim)
+{
+    pq_channel_stats_set set;
+    pq_value_id x = pq_graph_op(sim, t->op)->inputs[0];
+    PQ_TRY(pq_keep_only(sim, &x, 1));
+    PQ_TRY(pq_channel_stats_set_init(&set, sim, env->scratch));
+    PQ_TRY(pq_channel_stats_set_add(&set, sim, x, t->axis, env->scratch));
+    PQ_TRY(pq_channel_stats_measure_as_is(&set, sim, env, "correct bias"));
+    const double *mean =
+        means_of(pq_channel_stats_find(&set, x, t->axis), env->scratch);
+    return mean != NULL ? correct_by(c, t, NULL, mean) : PTQC_OK;
+}
+
+// What a run needs is forgotten after it.
+static ptqc_status
+visit(const pq_correction *c, const pq_pass_env *env, pq_target *t)
+{
+    pq_arena local;
+    pq_pass_env inner = *env;
+    pq_graph *sim = NULL;
+    pq_arena_init(&local, pq_graph_ctx(c->g));
+    inner.scratch = &local;
+    ptqc_status st = pq_simulate(c->g, &inner, &sim);
+    if (st == PTQC_OK) {
+        st = correct_one(c, &inner, t, sim);
+    }
+    pq_graph_destroy(sim);
+    pq_arena_deinit(&local);
+    return st;
+}
+
+static uint64_t
+samples_for(uint32_t count, uint64_t limit)
+{
+    uint64_t n = RUNS / count;
+    n = n < LEAST_SAMPLES ? LEAST_SAMPLES : n;
+    n = n > MOST_SAMPLES ? MOST_SAMPLES : n;
+    return limit > 0 && limit < n ? limit : n;
+}
+
+static ptqc_status
+correct_in_sequence(pq_correction *c, pq_pass_env *env)
+{
+    pq_pass_env fewer = *env;
+    pq_samples some;
+    if (env->samples != NULL) {
+        // Float and quantized means of the same samples: what differs between
+        // samples cancels out.
+        some = *env->samples;
+        some.limit = samples_for(c->count, some.limit);
+        fewer.samples = &some;
+    }
+    PQ_TRY(correct_empirically(c, &fewer));
+    for (uint32_t i = 0; i < c->count; i++) {
+        PQ_TRY(visit(c, &fewer, &c->targets[i]));
+    }
+    return PTQC_OK;
 }
 
 ptqc_status
 pq_pass_correct_bias(pq_graph *g, pq_pass_env *env)
 {
     pq_correction c = {.g = g, .env = env};
-    pq_mode *modes;
-    PQ_TRY(pq_plan_modes(g, env->recipe, env->scratch, &modes));
-    c.modes = modes;
-    PQ_TRY(find_watched(&c));
+    if (env->recipe->bias_correction == PQ_BIAS_OFF) {
+        return PTQC_OK;
+    }
+    PQ_TRY(find_targets(&c));
     if (c.count == 0) {
         return PTQC_OK;
     }
-    PQ_TRY(pq_run_samples(g, env, "correct bias", c.watched, c.count, observe,
-                          &c));
-    PQ_FOR_EACH_OP(g, id)
-    {
-        if (is_corrected(&c, id)) {
-            PQ_TRY(visit(&c, id));
-        }
+    if (env->samples == NULL) { // ranges came from statistics
+        pq_say(pq_graph_ctx(g), PTQC_SEVERITY_WARNING,
+               "biases are not corrected: that takes samples");
+        return PTQC_OK;
     }
-    return PTQC_OK;
+    return env->recipe->bias_correction == PQ_BIAS_SEQUENTIAL
+               ? correct_in_sequence(&c, env)
+               : correct_empirically(&c, env);
 }

@@ -45,7 +45,10 @@ static bool
 wants(void *user, const pq_op *op)
 {
     const pq_gptq_pass *p = user;
-    return pq_is_matrix_product(p->g, op) &&
+    const pq_settings s = pq_recipe_settings(p->env->recipe, p->g, op);
+    pq_method method;
+    return pq_method_parse(s.method, &method) && method.does_gptq &&
+           pq_is_matrix_product(p->g, op) &&
            !pq_dtype_is_float(
                pq_annotation(p->g, op->inputs[1])->scheme.format);
 }
@@ -109,7 +112,7 @@ solve(pq_gptq_pass *p, pq_op_id id, const pq_factor *factor,
         .rows = size.rows,
         .h = p->moments.h,
         .scheme = pq_matrix_scheme(p->g, op),
-        .search = p->env->recipe->scale_search,
+        .search = pq_recipe_settings(p->env->recipe, p->g, op).scale_search,
         .polish_sweeps = p->method.polish,
     };
     PQ_TRY_ALLOC(desc.name);
@@ -256,6 +259,7 @@ begin(void *user, const pq_stream_group *group, bool *out_shows)
         const pq_op *op = pq_graph_op(p->g, group->ops[i]);
         PQ_TRY(pq_matrix_measure(p->g, op, &size));
         p->units[i].scale_count = size.scale_count;
+        p->units[i].zero_count = size.scale_count;
         p->units[i].code_bytes = size.code_bytes;
     }
     ptqc_status st =
@@ -317,12 +321,7 @@ pq_pass_gptq(pq_graph *g, pq_pass_env *env)
     PQ_TRY(pq_method_of(g, env, &p.method));
     PQ_TRY(pq_plan_modes(g, env->recipe, env->scratch, &modes));
     p.modes = modes;
-    if (env->work_dir != NULL && env->fingerprint != NULL) {
-        p.checkpoint = (pq_checkpoint){.ctx = ctx,
-                                       .dir = env->work_dir,
-                                       .pass = "gptq",
-                                       .fingerprint = *env->fingerprint};
-    }
+    p.checkpoint = pq_checkpoint_of(ctx, env, "gptq");
     pq_sinks_init(&p.sinks, ctx, p.method.sink);
     pq_arena_init(&p.arena, ctx);
     ptqc_status st = pq_stream_run(g, env, "gptq", &client);

@@ -175,6 +175,14 @@ pq_migration_find(const pq_migration *m, const pq_stream_group *group,
     return found;
 }
 
+bool
+pq_migration_is_norm(const pq_migration *m, const pq_stream_group *group)
+{
+    pq_scale_home home;
+    return find_home(m->g, group, &home) &&
+           !pq_is_product(pq_graph_op(m->g, home.op)->code);
+}
+
 // Channel of the home that input channel i comes from.
 static int64_t
 home_channel(const pq_tie *tie, int64_t i)
@@ -203,6 +211,35 @@ pq_migration_add(pq_migration *m, const pq_stream_group *group, const float *s)
         m->columns[group->ops[i].index] = columns;
     }
     return PTQC_OK;
+}
+
+ptqc_status
+pq_migration_read(pq_migration *m, const pq_checkpoint *c,
+                  const pq_stream_group *group, const char **out_note)
+{
+    pq_unit_weight unit = {.scale_count = (size_t)width_of(m->g, group)};
+    pq_map map;
+    if (c->dir == NULL) {
+        return PTQC_NO;
+    }
+    PQ_TRY(pq_unit_read(c, group->index, &unit, 1, &map));
+    *out_note = pq_arena_strndup(m->arena, unit.note.p, unit.note.n);
+    ptqc_status st = *out_note != NULL ? pq_migration_add(m, group, unit.scales)
+                                       : PTQC_E_RESOURCE;
+    pq_map_close(&map);
+    return st;
+}
+
+ptqc_status
+pq_migration_keep(pq_migration *m, const pq_checkpoint *c,
+                  const pq_stream_group *group, const float *s,
+                  const char *note)
+{
+    const pq_unit_weight unit = {.scale_count = (size_t)width_of(m->g, group),
+                                 .scales = s,
+                                 .note = pq_str_of(note)};
+    PQ_TRY(pq_migration_add(m, group, s));
+    return c->dir != NULL ? pq_unit_write(c, group->index, &unit, 1) : PTQC_OK;
 }
 
 // ---- applying -------------------------------------------------------------

@@ -16,14 +16,15 @@
 #ifndef PTQC_PASSES_CALIB_MIGRATE_H
 #define PTQC_PASSES_CALIB_MIGRATE_H
 
+#include "passes/calib/checkpoint.h"
 #include "passes/calib/stream.h"
 #include "quant/awq.h"
 
 typedef struct pq_migration {
-    pq_graph *g;       // borrowed
-    pq_arena *arena;   // borrowed
-    double **columns;  // [ops] factors of a product's columns, NULL: none
-    double **rows;     // [ops] factors of a product's rows, or of a norm
+    pq_graph *g;      // borrowed
+    pq_arena *arena;  // borrowed
+    double **columns; // [ops] factors of a product's columns, NULL: none
+    double **rows;    // [ops] factors of a product's rows, or of a norm
 } pq_migration;
 
 PTQC_MUST_USE ptqc_status pq_migration_init(pq_migration *m, pq_graph *g,
@@ -32,10 +33,23 @@ PTQC_MUST_USE ptqc_status pq_migration_init(pq_migration *m, pq_graph *g,
 // have the same.
 bool pq_migration_find(const pq_migration *m, const pq_stream_group *group,
                        pq_tie *out_tie);
+// Whether it is a norm that divides it.
+bool pq_migration_is_norm(const pq_migration *m, const pq_stream_group *group);
 // s [width of the group], positive. The group has a home.
 PTQC_MUST_USE ptqc_status pq_migration_add(pq_migration *m,
                                            const pq_stream_group *group,
                                            const float *s);
+// The scales of the group from a checkpoint, added, with the note for the
+// report (in the arena); PTQC_NO: not there.
+PTQC_MUST_USE ptqc_status pq_migration_read(pq_migration *m,
+                                            const pq_checkpoint *c,
+                                            const pq_stream_group *group,
+                                            const char **out_note);
+// Adds them and keeps them in the checkpoint, if there is one.
+PTQC_MUST_USE ptqc_status pq_migration_keep(pq_migration *m,
+                                            const pq_checkpoint *c,
+                                            const pq_stream_group *group,
+                                            const float *s, const char *note);
 // dir as pq_scratch_open: where scaled weights go. Computes in f64 and rounds
 // to f32 once.
 PTQC_MUST_USE ptqc_status pq_migration_apply(pq_migration *m, const char *dir);

@@ -44,11 +44,13 @@ pq_moments_deinit(ptqc_ctx *ctx, pq_moments *m)
 static bool
 is_finite_row(const float *x, int64_t d)
 {
-    float sum = 0; // of zeros, else NaN
+    uint32_t found = 0; // all exponent bits set: infinity or NaN
     for (int64_t i = 0; i < d; i++) {
-        sum += x[i] * 0;
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        found |= (bits & 0x7f800000u) == 0x7f800000u;
     }
-    return !isnan(sum);
+    return found == 0;
 }
 
 ptqc_status

@@ -9,8 +9,8 @@
 
 typedef struct pq_moments {
     int64_t d;
-    float *h;      // owned: [d][d] sum of weight * x x', lower triangle
-    float *absmax; // owned: [d] largest |x|, without outliers
+    float *h;             // owned: [d][d] sum of weight * x x', lower triangle
+    float *absmax;        // owned: [d] largest |x|, without outliers
     uint64_t token_count; // that h is made of
     uint64_t bad_count;   // tokens with infinities or NaN, left out
 } pq_moments;

@@ -80,15 +80,13 @@ pq_clone_float(pq_graph *g, pq_graph **out)
 }
 
 ptqc_status
-pq_run_samples(pq_graph *g, const pq_pass_env *env, const char *phase,
-               const pq_value_id *watched, uint32_t count,
-               pq_observe_fn observe, void *user)
+pq_run_graph(pq_graph *g, const pq_pass_env *env, const char *phase,
+             const pq_value_id *watched, uint32_t count, pq_observe_fn observe,
+             void *user)
 {
     pq_sampling s = {
         .g = g, .env = env, .phase = phase, .observe = observe, .user = user};
-    pq_graph *clone = NULL;
     pq_runner *runner = NULL;
-    ptqc_status st = PTQC_OK;
     if (env->samples == NULL || env->make_runner == NULL) {
         return PQ_FAIL(pq_graph_ctx(g), PTQC_E_USAGE,
                        "static activations need calibration samples");
@@ -99,13 +97,21 @@ pq_run_samples(pq_graph *g, const pq_pass_env *env, const char *phase,
     for (uint32_t i = 0; i < count; i++) {
         s.is_watched[watched[i].index] = true;
     }
-    PQ_TRY_OR(done, pq_clone_float(g, &clone));
-    PQ_TRY_OR(done, env->make_runner(env->runner_user, clone, watched, count,
-                                     &runner));
-    st = run_all(&s, runner);
-done:
-    if (runner != NULL) {
-        runner->destroy(runner);
+    PQ_TRY(env->make_runner(env->runner_user, g, watched, count, &runner));
+    ptqc_status st = run_all(&s, runner);
+    runner->destroy(runner);
+    return st;
+}
+
+ptqc_status
+pq_run_samples(pq_graph *g, const pq_pass_env *env, const char *phase,
+               const pq_value_id *watched, uint32_t count,
+               pq_observe_fn observe, void *user)
+{
+    pq_graph *clone = NULL;
+    ptqc_status st = pq_clone_float(g, &clone);
+    if (st == PTQC_OK) {
+        st = pq_run_graph(clone, env, phase, watched, count, observe, user);
     }
     pq_graph_destroy(clone);
     return st;

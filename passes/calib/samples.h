@@ -19,4 +19,11 @@ PTQC_MUST_USE ptqc_status pq_run_samples(pq_graph *g, const pq_pass_env *env,
 // also after a failure.
 PTQC_MUST_USE ptqc_status pq_clone_float(pq_graph *g, pq_graph **out);
 
+// The same with a graph that runs as it is; ids are its own.
+PTQC_MUST_USE ptqc_status pq_run_graph(pq_graph *g, const pq_pass_env *env,
+                                       const char *phase,
+                                       const pq_value_id *watched,
+                                       uint32_t count, pq_observe_fn observe,
+                                       void *user);
+
 #endif

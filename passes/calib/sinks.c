@@ -14,6 +14,8 @@
 // sinks are some ten to some thousand times the median.
 #define PQ_SINK_NORM 6.0f
 
+enum { NORM_LANES = 8 };
+
 void
 pq_sinks_init(pq_sinks *s, ptqc_ctx *ctx, double factor)
 {
@@ -94,9 +96,19 @@ compare_floats(const void *a, const void *b)
 static float
 norm_of(const float *x, int64_t d)
 {
+    double sums[NORM_LANES] = {0}; // a fixed order that vectors can follow
     double sum = 0;
-    for (int64_t i = 0; i < d; i++) {
+    int64_t i = 0;
+    for (; i + NORM_LANES <= d; i += NORM_LANES) {
+        for (int64_t k = 0; k < NORM_LANES; k++) {
+            sums[k] += (double)x[i + k] * (double)x[i + k];
+        }
+    }
+    for (; i < d; i++) {
         sum += (double)x[i] * (double)x[i];
+    }
+    for (int64_t k = 0; k < NORM_LANES; k++) {
+        sum += sums[k];
     }
     return (float)sqrt(sum);
 }

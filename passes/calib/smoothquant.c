@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // SmoothQuant over a whole model (quant/smooth.h has the mathematics): for
-// each value that products with 8-bit activations read and whose producer can
-// take scales (calib/migrate.h), the channels' scales by the largest numbers
-// of the value in the float model; tokens that stand out (calib/sinks.h) do
-// not count, they would hide the others. alpha is the method's, or per value
-// the one with the least output error on some of the tokens.
+// each value that a norm makes and products with 8-bit activations read, the
+// channels' scales by the largest numbers of the value in the float model.
+// alpha is the method's, or per value the one with the least output error on
+// some of the tokens.
+//
+// Other values than those of norms are left alone, as by the reference: what a
+// gated product makes may hold one huge number of one token (a sink), which a
+// scale that suits the other tokens would move into a column of weights too
+// small to be rounded well. Measured (SmolLM2, w8a8:dyn): 22.2 perplexity with
+// those, 20.1 without.
 
 #include <stdio.h>
 #include <string.h>
 
+#include "base/dtype.h"
 #include "passes/calib/matrix.h"
 #include "passes/calib/migrate.h"
 #include "passes/calib/moments.h"
@@ -30,6 +36,7 @@ typedef struct pq_smooth_pass {
     pq_pass_env *env;
     pq_method method;
     pq_migration migration;
+    pq_checkpoint checkpoint;
     pq_sinks sinks;
     // of the group at hand
     pq_arena arena;
@@ -37,7 +44,7 @@ typedef struct pq_smooth_pass {
     float *rows;   // [ROWS_LIMIT][d]
     int64_t d, row_count;
     pq_tie tie;
-    bool has_home;
+    bool is_searched;
 } pq_smooth_pass;
 
 static bool
@@ -45,7 +52,19 @@ wants(void *user, const pq_op *op)
 {
     const pq_smooth_pass *p = user;
     return pq_is_matrix_product(p->g, op) &&
-           pq_annotation(p->g, op->inputs[0]) != NULL;
+           pq_annotation(p->g, op->inputs[0]) != NULL &&
+           !pq_dtype_is_float(
+               pq_annotation(p->g, op->inputs[1])->scheme.format);
+}
+
+static void
+tell(const pq_smooth_pass *p, const pq_stream_group *group, const char *text)
+{
+    if (p->env->note != NULL) {
+        p->env->note(p->env->note_user,
+                     pq_op_label(p->g, pq_graph_op(p->g, group->ops[0])),
+                     "smoothquant", text);
+    }
 }
 
 static ptqc_status
@@ -53,10 +72,23 @@ begin(void *user, const pq_stream_group *group, bool *out_shows)
 {
     pq_smooth_pass *p = user;
     pq_matrix_size size;
+    const char *note;
+    *out_shows = p->is_searched = false;
     pq_arena_deinit(&p->arena);
     pq_arena_init(&p->arena, pq_graph_ctx(p->g));
-    p->has_home = pq_migration_find(&p->migration, group, &p->tie);
-    *out_shows = p->has_home;
+    if (!pq_migration_find(&p->migration, group, &p->tie) ||
+        !pq_migration_is_norm(&p->migration, group)) {
+        tell(p, group, "no norm before it takes scales");
+        return PTQC_OK;
+    }
+    ptqc_status st =
+        pq_migration_read(&p->migration, &p->checkpoint, group, &note);
+    if (st != PTQC_NO) {
+        PQ_TRY(st);
+        tell(p, group, note);
+        return PTQC_OK;
+    }
+    *out_shows = p->is_searched = true;
     PQ_TRY(pq_matrix_measure(p->g, pq_graph_op(p->g, group->ops[0]), &size));
     p->d = size.cols;
     p->row_count = 0;
@@ -87,11 +119,9 @@ take(void *user, uint64_t sample, const pq_tensor *t)
     PQ_TRY(pq_sinks_weigh(&p->sinks, sample, x, n, p->d, &w));
     for (int64_t i = 0; i < n; i++) {
         const float *row = x + i * p->d;
-        if (w.outliers[i] != 0) {
-            continue;
-        }
         pq_absmax_add(row, p->d, p->absmax);
-        if (i % step == step - 1 && p->row_count < ROWS_LIMIT) {
+        if (w.outliers[i] == 0 && i % step == step - 1 &&
+            p->row_count < ROWS_LIMIT) {
             memcpy(p->rows + p->row_count++ * p->d, row,
                    (size_t)p->d * sizeof *row);
         }
@@ -100,31 +130,23 @@ take(void *user, uint64_t sample, const pq_tensor *t)
 }
 
 static void
-tell(const pq_smooth_pass *p, const pq_stream_group *group,
-     const pq_smooth_report *r)
+describe(const pq_smooth_report *r, char text[96])
 {
-    char text[96];
     double share = r->identity_loss > 0 ? r->loss / r->identity_loss : 1;
-    if (p->env->note == NULL) {
-        return;
-    }
     if (r->alpha < 0) {
-        (void)snprintf(text, sizeof text, "no smoothing is best");
+        (void)snprintf(text, 96, "no smoothing is best");
     } else if (r->identity_loss > 0) {
-        (void)snprintf(text, sizeof text,
+        (void)snprintf(text, 96,
                        "alpha %.2f: output error %.3f of that without",
                        (double)r->alpha, share);
     } else {
-        (void)snprintf(text, sizeof text, "alpha %.2f", (double)r->alpha);
+        (void)snprintf(text, 96, "alpha %.2f", (double)r->alpha);
     }
-    p->env->note(p->env->note_user,
-                 pq_op_label(p->g, pq_graph_op(p->g, group->ops[0])),
-                 "smoothquant", text);
 }
 
 static ptqc_status
 find_scales(pq_smooth_pass *p, const pq_stream_group *group,
-            const pq_smooth_desc *smooth, float *out_s)
+            const pq_smooth_desc *smooth, float *out_s, char text[96])
 {
     ptqc_ctx *ctx = pq_graph_ctx(p->g);
     const pq_op *op = pq_graph_op(p->g, group->ops[0]);
@@ -140,7 +162,7 @@ find_scales(pq_smooth_pass *p, const pq_stream_group *group,
             .is_per_token = pq_annotation(p->g, group->x)->scheme.dynamic};
         PQ_TRY(pq_smooth_search(ctx, &desc, out_s, &report));
     }
-    tell(p, group, &report);
+    describe(&report, text);
     return PTQC_OK;
 }
 
@@ -149,7 +171,7 @@ end(void *user, const pq_stream_group *group)
 {
     pq_smooth_pass *p = user;
     pq_matrix_size size;
-    if (!p->has_home) {
+    if (!p->is_searched) {
         return PTQC_OK;
     }
     float *s = pq_arena_array(&p->arena, (size_t)p->d, sizeof *s);
@@ -169,8 +191,10 @@ end(void *user, const pq_stream_group *group)
                                  .x_absmax = p->absmax,
                                  .alpha = (float)p->method.alpha,
                                  .tie = p->tie};
-    PQ_TRY(find_scales(p, group, &desc, s));
-    return pq_migration_add(&p->migration, group, s);
+    char text[96];
+    PQ_TRY(find_scales(p, group, &desc, s, text));
+    tell(p, group, text);
+    return pq_migration_keep(&p->migration, &p->checkpoint, group, s, text);
 }
 
 ptqc_status
@@ -185,6 +209,7 @@ pq_pass_smoothquant(pq_graph *g, pq_pass_env *env)
                                      .end = end};
     PQ_TRY(pq_method_of(g, env, &p.method));
     PQ_TRY(pq_migration_init(&p.migration, g, env->scratch));
+    p.checkpoint = pq_checkpoint_of(pq_graph_ctx(g), env, "smoothquant");
     pq_sinks_init(&p.sinks, pq_graph_ctx(g), p.method.sink);
     pq_arena_init(&p.arena, pq_graph_ctx(g));
     ptqc_status st = pq_stream_run(g, env, "smoothquant", &client);

@@ -32,8 +32,8 @@ enum {
 
 // One scale is refused when its relative error is so many times that of
 // scales per token, and above the second number (docs/accuracy.md).
-#define REFUSED_RATIO 16.0
-#define REFUSED_ERROR 1e-3
+#define REFUSED_RATIO 4.0
+#define REFUSED_ERROR 2e-3
 
 typedef struct pq_rows {
     float *x; // [ROWS_LIMIT][d]
@@ -224,7 +224,7 @@ end(void *user, const pq_stream_group *group)
     pq_value *value = pq_graph_value(p->g, group->x);
     const pq_scheme scheme = pq_annotation(p->g, group->x)->scheme;
     float min, max;
-    pq_observer_range(&p->observer, &min, &max);
+    PQ_TRY(pq_observer_range(&p->observer, &min, &max));
     const pq_params params =
         pq_params_of_range(min, max, scheme.format, scheme.symmetric);
     const double errors[4] = {relative_error(p, &p->usual, &params, &scheme),

@@ -30,6 +30,7 @@ typedef struct pq_stream {
     uint32_t *last_use; // [values] last piece that reads it; 0: none
     pq_live *live;      // [values], owned contents
     uint32_t value_count;
+    uint32_t next_piece;   // the first that has not been run
     uint64_t sample_count; // known after the first piece
     pq_tensor *feed;       // [graph inputs] of the sample at hand
 } pq_stream;
@@ -430,23 +431,33 @@ take_codes(pq_stream *s, pq_op_id id)
 }
 
 static ptqc_status
-run_group(pq_stream *s, const pq_stream_group *group)
+run_piece(pq_stream *s, uint32_t index, bool shows)
 {
-    pq_piece p = {.number = group->index + 1, .stream = s};
-    bool shows = true;
-    ptqc_status st = PTQC_OK;
+    pq_piece p = {.number = index + 1, .stream = s};
     pq_arena_init(&p.arena, pq_graph_ctx(s->g));
-    PQ_TRY_OR(done, s->client->begin(s->client->user, group, &shows));
-    PQ_TRY_OR(done, open_piece(s, &p));
-    PQ_TRY_OR(done, run_samples(s, &p, shows));
-    PQ_TRY_OR(done, s->client->end(s->client->user, group));
-    for (uint32_t i = 0; i < group->op_count; i++) {
-        PQ_TRY_OR(done, take_codes(s, group->ops[i]));
+    ptqc_status st = open_piece(s, &p);
+    if (st == PTQC_OK) {
+        st = run_samples(s, &p, shows);
     }
-    pq_progress(pq_graph_ctx(s->g), s->phase, p.number, s->group_count);
-done:
     close_piece(s, &p);
     return st;
+}
+
+// Pieces of groups that need not be shown wait until a later one must be.
+static ptqc_status
+run_group(pq_stream *s, const pq_stream_group *group)
+{
+    bool shows = true;
+    PQ_TRY(s->client->begin(s->client->user, group, &shows));
+    for (; shows && s->next_piece <= group->index; s->next_piece++) {
+        PQ_TRY(run_piece(s, s->next_piece, s->next_piece == group->index));
+    }
+    PQ_TRY(s->client->end(s->client->user, group));
+    for (uint32_t i = 0; i < group->op_count; i++) {
+        PQ_TRY(take_codes(s, group->ops[i]));
+    }
+    pq_progress(pq_graph_ctx(s->g), s->phase, group->index + 1, s->group_count);
+    return PTQC_OK;
 }
 
 // ---- all ------------------------------------------------------------------

@@ -12,9 +12,10 @@
 #include "base/checked.h"
 #include "base/threads.h"
 
-#define ROWS_MAX 192  // of a block of a: 192 KiB, half of a second level cache
-#define COLS_MAX 2048 // of a block of b: 2 MiB
-#define PARTS    4    // blocks of a that each worker finds, or smaller ones
+#define ROWS_MAX    192 // of a block of a: 192 KiB, half of a second level cache
+#define COLS_MAX    2048 // of a block of b: 2 MiB
+#define ALONE_BELOW 1e6  // products: some 20 us, fork and join are not free
+#define PARTS       4    // blocks of a that each worker finds, or smaller ones
 
 typedef struct pq_gemm_job {
     const pq_gemm_space *space;
@@ -210,11 +211,27 @@ region(void *user, uint32_t worker, uint32_t width, void *barrier)
     }
 }
 
+// On the calling thread alone: a region inside a job is of width 1.
+static void
+region_alone(void *user, uint64_t begin, uint64_t end, uint32_t worker)
+{
+    pq_gemm_job *job = user;
+    (void)begin;
+    (void)end;
+    (void)worker;
+    pq_pool_run(job->space->pool, region, job);
+}
+
 void
 pq_gemm_compute(const pq_gemm_space *space, const pq_gemm *desc)
 {
     pq_gemm_job job = {.space = space, .desc = desc};
-    pq_pool_run(space->pool, region, &job);
+    double products = (double)desc->m * (double)desc->n * (double)desc->k;
+    if (products < ALONE_BELOW) {
+        pq_pool_for(space->pool, 1, 1, region_alone, &job);
+    } else {
+        pq_pool_run(space->pool, region, &job);
+    }
 }
 
 ptqc_status

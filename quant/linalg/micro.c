@@ -14,6 +14,7 @@
 #endif
 
 #include "base/mathfn.h"
+#include "base/narrow.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -147,11 +148,25 @@ store_body(const float *strip, int lanes, int64_t cols, float *p, ptrdiff_t ld)
     transpose_body(strip, PQ_LANES, cols, lanes, p, ld);
 }
 
-// lanes: constant counts and no aliases make vectors of these loops.
+// Numbers of narrow formats: one by one.
+static void
+round_narrow(const pq_rounding *r, const float *t, const float *w,
+             uint8_t *codes, float *e, float *squares)
+{
+    for (int l = 0; l < PQ_LANES; l++) {
+        codes[l] = r->narrow->from_f32(t[l] / r->scales[l]);
+        float x = r->narrow->to_f32(codes[l]) * r->scales[l];
+        float d = (t[l] - x) * r->root;
+        e[l] = w[l] - x;
+        squares[l] = __builtin_fmaf(d, d, squares[l]);
+    }
+}
+
+// Constant counts and no aliases make vectors of these loops.
 INLINE void
-round_body(const pq_rounding *r, const float *restrict t,
-           const float *restrict w, uint8_t *restrict codes, float *restrict e,
-           float *restrict squares)
+round_integers(const pq_rounding *r, const float *restrict t,
+               const float *restrict w, uint8_t *restrict codes,
+               float *restrict e, float *restrict squares)
 {
     const float *restrict scales = r->scales;
     const float *restrict zeros = r->zeros;
@@ -166,6 +181,17 @@ round_body(const pq_rounding *r, const float *restrict t,
         e[l] = w[l] - x;
         squares[l] = __builtin_fmaf(d, d, squares[l]);
         codes[l] = (uint8_t)(q + (int32_t)zeros[l]);
+    }
+}
+
+INLINE void
+round_body(const pq_rounding *r, const float *t, const float *w, uint8_t *codes,
+           float *e, float *squares)
+{
+    if (r->narrow != NULL) {
+        round_narrow(r, t, w, codes, e, squares);
+    } else {
+        round_integers(r, t, w, codes, e, squares);
     }
 }
 

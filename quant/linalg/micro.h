@@ -18,13 +18,16 @@
 #define PQ_TILE_MAX  (16 * 32) // elements of a tile at most
 #define PQ_WIDTH_MAX 32        // mr and nr at most
 
+struct pq_narrow;
+
 // How the rows of a strip become codes: q = rne(t / scale) within [min - zero,
-// max - zero], + zero.
+// max - zero], + zero; or the nearest number of a narrow format.
 typedef struct pq_rounding {
-    const float *scales; // [PQ_LANES]
-    const float *zeros;  // [PQ_LANES] zero points
-    float min, max;      // codes
-    float root;          // factor of the errors that are squared
+    const float *scales;            // [PQ_LANES]
+    const float *zeros;             // [PQ_LANES] zero points
+    float min, max;                 // codes
+    float root;                     // factor of the errors that are squared
+    const struct pq_narrow *narrow; // NULL: integers
 } pq_rounding;
 
 typedef struct pq_micro {

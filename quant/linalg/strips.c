@@ -6,6 +6,8 @@
 
 #include "base/threads.h"
 
+#define GRAIN 2 // strips: some 10 us
+
 // x r = b, columns ascending: x_i = (b_i - sum over j < i of x_j r[j][i]) /
 // r_ii
 static void
@@ -60,5 +62,5 @@ pq_strips_solve(const pq_strips *strips)
 {
     pq_strips copy = *strips;
     uint64_t count = (uint64_t)(strips->rows + PQ_LANES - 1) / PQ_LANES;
-    pq_pool_for(strips->space->pool, count, 1, solve_strips, &copy);
+    pq_pool_for(strips->space->pool, count, GRAIN, solve_strips, &copy);
 }

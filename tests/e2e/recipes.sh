@@ -70,6 +70,22 @@ grep -q '"schema": "ptqc.diff/1"' "$work/diff" || fail "diff --json"
 code=0
 "$ptqc" diff $model "$work/a.ptqc" --inputs $calib --threshold 90 >/dev/null 2>&1 || code=$?
 [ $code = 1 ] || fail "diff: expected exit 1, found $code"
+# Methods that move scales: the float side stays the float model.
+lm=examples/models/bible_lm
+"$ptqc" diff $lm --w8a8 --method smoothquant --calib $lm/calib.txt --calib-length 64 \
+    --calib-samples 4 >"$work/diff" 2>/dev/null
+grep -q '^output logits: [2-9][0-9].[0-9] dB' "$work/diff" || fail "diff: $(cat "$work/diff")"
+
+# A method of single ops.
+printf 'ptqc: 1\nscheme: w4a16:g64\nrules:\n  - {match: "re:gate", method: gptq}\n' >"$work/gate.yaml"
+"$ptqc" compile $lm --recipe "$work/gate.yaml" --calib $lm/calib.txt --calib-length 64 \
+    --calib-samples 4 --json -o "$work/gate.ptqc" >"$work/notes" 2>/dev/null
+grep -B1 '"what": "gptq"' "$work/notes" | grep -o 'layers[^"]*' >"$work/solved"
+[ "$(grep -c gate "$work/solved")" = "$(wc -l <"$work/solved")" ] && [ -s "$work/solved" ] ||
+    fail "gptq by rule: $(cat "$work/solved")"
+refuse "method 'gptq': expected a scheme and calibration" 2 \
+    compile $lm --recipe "$work/gate.yaml" -o "$work/no.ptqc"
+
 refuse "nothing becomes codes" 2 diff $model --inputs $calib
 refuse "samples to compare on" 2 diff $model --w8a16
 refuse "the artifact has its recipe" 2 diff $model "$work/a.ptqc" --w8a8 --inputs $calib

@@ -65,8 +65,8 @@ make_graph(ptqc_ctx *ctx)
         add_numbers(&text, i, "8, 8", WIDTH * WIDTH, &r);
     }
     pq_strbuf_add_z(&text, body);
-    assert_int_equal(
-        pq_graph_parse(ctx, "test", (pq_str){text.p, text.n}, &g), PTQC_OK);
+    assert_int_equal(pq_graph_parse(ctx, "test", (pq_str){text.p, text.n}, &g),
+                     PTQC_OK);
     pq_strbuf_deinit(&text);
     return g;
 }
@@ -132,8 +132,8 @@ run(ptqc_ctx *ctx, pq_graph **g, const setting *s)
                        .runner_user = ctx,
                        .work_dir = s->work_dir,
                        .fingerprint = s->fingerprint};
-    ptqc_status st = pq_pipeline_run(
-        g, &env, passes, sizeof passes / sizeof *passes, &desc);
+    ptqc_status st =
+        pq_pipeline_run(g, &env, passes, sizeof passes / sizeof *passes, &desc);
     pq_arena_deinit(&scratch);
     return st;
 }
@@ -281,10 +281,9 @@ static void
 test_schemes(void **state)
 {
     (void)state;
-    static const char *const schemes[] = {"w4a16:g4",  "w4a16:g4:asym",
-                                          "w3a16:ch",  "w8a8",
-                                          "w8a8:dyn",  "w4a8:dyn:g4",
-                                          "w4a16:ch:asym"};
+    static const char *const schemes[] = {
+        "w4a16:g4", "w4a16:g4:asym", "w3a16:ch",     "w8a8",
+        "w8a8:dyn", "w4a8:dyn:g4",   "w4a16:ch:asym"};
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
         const setting s = {.scheme = schemes[i], .method = "gptq"};
         char *one = text_of(&s, 1);

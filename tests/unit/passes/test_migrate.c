@@ -79,8 +79,8 @@ make_graph(ptqc_ctx *ctx)
         add_numbers(&text, i + 1, shapes[i][0], shapes[i][1], &r);
     }
     pq_strbuf_add_z(&text, body);
-    assert_int_equal(
-        pq_graph_parse(ctx, "test", (pq_str){text.p, text.n}, &g), PTQC_OK);
+    assert_int_equal(pq_graph_parse(ctx, "test", (pq_str){text.p, text.n}, &g),
+                     PTQC_OK);
     pq_strbuf_deinit(&text);
     return g;
 }
@@ -217,37 +217,58 @@ test_nothing_changes(void **state)
     }
 }
 
-// Every kind of home has taken scales, and heads that share values one.
+static const float *
+weight_of(const pq_graph *g, const char *name)
+{
+    const pq_op *op = find_op(g, name);
+    return pq_graph_constant(g, pq_graph_value(g, op->inputs[1])->constant)->p;
+}
+
+// Heads that share keys and values have one scale: channel k of both.
+static void
+check_tie(const pq_graph *before, const pq_graph *after)
+{
+    const float *a = weight_of(before, "o");
+    const float *b = weight_of(after, "o");
+    for (int k = 0; k < 4; k++) {
+        assert_float_equal(b[k] / a[k], b[4 + k] / a[4 + k], 1e-5);
+    }
+}
+
+// Every kind of home takes scales; where the search finds none better, none.
 static void
 test_homes(void **state)
 {
     (void)state;
-    static const setting s = {"w8a8:dyn", "smoothquant:alpha=0.5",
-                              "smoothquant", NULL, 1};
+    static const char *const schemes[] = {"w2a16:ch", "w3a16:ch", "w4a16:ch",
+                                          "w2a16:g4", "w3a16:g4:asym"};
+    static const struct {
+        const char *op;
+        uint32_t input;
+    } parts[] = {{"norm", 1}, {"norm2", 1}, {"norm2", 2}, {"v", 2},
+                 {"o", 1},    {"up", 1},    {"down", 1}};
+    enum { PARTS = sizeof parts / sizeof *parts };
+    bool has_moved[PARTS] = {false};
     ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 1);
-    pq_graph *before = make_graph(ctx);
-    pq_graph *after = make_graph(ctx);
-    assert_int_equal(run(ctx, &after, &s), PTQC_OK);
-    assert_true(difference(before, after, "norm", 1) > 0.01);
-    assert_true(difference(before, after, "norm2", 1) > 0.01);
-    assert_true(difference(before, after, "norm2", 2) > 0.01);
-    assert_true(difference(before, after, "v", 2) > 0.01); // the bias
-    assert_true(difference(before, after, "o", 1) > 0.01);
-    assert_true(difference(before, after, "down", 1) > 0.01);
-    const float *o[2];
-    pq_graph *graphs[2] = {before, after};
-    for (int k = 0; k < 2; k++) {
-        const pq_op *op = find_op(graphs[k], "o");
-        o[k] = pq_graph_constant(
-                   graphs[k],
-                   pq_graph_value(graphs[k], op->inputs[1])->constant)
-                   ->p;
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+        const setting s = {schemes[i], "awq", "awq", NULL, 1};
+        pq_graph *before = make_graph(ctx);
+        pq_graph *after = make_graph(ctx);
+        assert_int_equal(run(ctx, &after, &s), PTQC_OK);
+        for (int k = 0; k < PARTS; k++) {
+            has_moved[k] |=
+                difference(before, after, parts[k].op, parts[k].input) > 0.01;
+        }
+        check_tie(before, after);
+        pq_graph_destroy(before);
+        pq_graph_destroy(after);
     }
-    for (int k = 0; k < 4; k++) { // channel k of both heads
-        assert_float_equal(o[1][k] / o[0][k], o[1][4 + k] / o[0][4 + k], 1e-5);
+    for (int k = 0; k < PARTS; k++) {
+        if (!has_moved[k]) {
+            print_error("input %u of %s\n", parts[k].input, parts[k].op);
+        }
+        assert_true(has_moved[k]);
     }
-    pq_graph_destroy(before);
-    pq_graph_destroy(after);
     ptqc_ctx_destroy(ctx);
 }
 

@@ -8,7 +8,6 @@
 #include "base/json.h"
 #include "ir/text.h"
 #include "passes/recipe.h"
-#include "passes/yaml.h"
 #include "tests/support/cmocka_test.h"
 #include "tests/support/context.h"
 
@@ -30,6 +29,8 @@ expand(ptqc_ctx *ctx, const pq_recipe *r, pq_strbuf *out)
     pq_jw_end_object(&w);
     assert_false(out->failed);
 }
+
+#define BYTES_MAX (1u << 20) // of a recipe's text
 
 // ---- what is read ---------------------------------------------------------
 
@@ -160,7 +161,9 @@ static const refusal refusals[] = {
     {"ptqc: 1\nscheme: w9a9", "r.yaml:2:9: scheme 'w9a9': expected"},
     {"ptqc: 1\nscheme: [w8a8]",
      "r.yaml:2:9: scheme: expected text, found a list"},
-    {"ptqc: 1\nmethod: magic", "r.yaml:2:9: method: expected a method"},
+    {"ptqc: 1\nmethod: magic", "r.yaml:2:9: method: expected rtn, or"},
+    {"ptqc: 1\nrules: [{match: a, method: awq}]",
+     "r.yaml:2:28: method: expected rtn or gptq, in a rule"},
     {"ptqc: 1\nobserver: eye", "r.yaml:2:11: observer: expected an observer"},
     {"ptqc: 1\nobserver: percentile\npercentile: 50",
      "r.yaml:3:13: percentile: expected a number above 50"},
@@ -258,13 +261,13 @@ static void
 limits(void **state)
 {
     (void)state;
-    static char text[PQ_YAML_BYTES_MAX + 2];
+    static char text[BYTES_MAX + 2];
     static const struct {
         const char *begin, *repeat, *said;
         size_t n; // of the whole text
     } cases[] = {
-        {"ptqc: 1 #", "#", "at most 1048576 bytes", PQ_YAML_BYTES_MAX + 1},
-        {"[", "1,", "more than 65536 values", 300000},
+        {"ptqc: 1 #", "#", "at most 1048576 bytes", BYTES_MAX + 1},
+        {"[", "1,", "too many values", 300000},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         pq_test_sink sink = {0};

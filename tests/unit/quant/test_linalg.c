@@ -174,7 +174,7 @@ rounding_of_all_sets(void **state)
         scales[l] = (l % 2 == 0 ? .1f : -.03f) * (float)(l + 1);
         zeros[l] = (float)(l % 16);
     }
-    pq_rounding rounding = {scales, zeros, 0, 15, 1.5f};
+    pq_rounding rounding = {scales, zeros, 0, 15, 1.5f, NULL};
     const pq_micro *micro;
     float want[2][PQ_LANES];
     float want_sums[2];

@@ -56,10 +56,11 @@ minmax(void **state)
     const float x[6] = {1, 2, 5, NAN, INFINITY, 3};
     float min, max;
     pq_observer o = make(ctx, PQ_OBSERVER_MINMAX, 0, false);
-    pq_observer_range(&o, &min, &max); // nothing seen
+    assert_int_equal(pq_observer_range(&o, &min, &max),
+                     PTQC_OK); // nothing seen
     assert_true(fabsf(min) + fabsf(max) <= 0);
     assert_int_equal(pq_observer_take(&o, x, 6), PTQC_OK);
-    pq_observer_range(&o, &min, &max);
+    assert_int_equal(pq_observer_range(&o, &min, &max), PTQC_OK);
     assert_true(fabsf(min) <= 0 && fabsf(max - 5) <= 0);
     assert_int_equal(o.refused, 2);
     pq_observer_deinit(&o);
@@ -77,7 +78,7 @@ percentile(void **state)
     for (int symmetric = 0; symmetric < 2; symmetric++) {
         pq_observer o = make(ctx, PQ_OBSERVER_PERCENTILE, 99, symmetric != 0);
         assert_int_equal(pq_observer_take(&o, x, COUNT), PTQC_OK);
-        pq_observer_range(&o, &min, &max);
+        assert_int_equal(pq_observer_range(&o, &min, &max), PTQC_OK);
         assert_true(fabsf(max - 2.5758f) < 0.05f);
         assert_true(fabsf(min + 2.5758f) < 0.05f);
         pq_observer_deinit(&o);
@@ -87,7 +88,7 @@ percentile(void **state)
     }
     pq_observer o = make(ctx, PQ_OBSERVER_PERCENTILE, 99, false);
     assert_int_equal(pq_observer_take(&o, x, COUNT), PTQC_OK);
-    pq_observer_range(&o, &min, &max);
+    assert_int_equal(pq_observer_range(&o, &min, &max), PTQC_OK);
     assert_true(fabsf(min) <= 0 && fabsf(max - 2.5758f) < 0.05f);
     pq_observer_deinit(&o);
     pq_free(ctx, x);
@@ -104,7 +105,7 @@ mse_on_normals(void **state)
     float min, max;
     pq_observer o = make(ctx, PQ_OBSERVER_MSE, 0, true);
     assert_int_equal(pq_observer_take(&o, x, COUNT), PTQC_OK);
-    pq_observer_range(&o, &min, &max);
+    assert_int_equal(pq_observer_range(&o, &min, &max), PTQC_OK);
     assert_true(fabsf(fmaxf(-min, max) - 3.92f) < 0.12f);
     pq_observer_deinit(&o);
     pq_free(ctx, x);
@@ -127,7 +128,7 @@ mse_on_tails(void **state)
     for (size_t i = 0; i < COUNT; i += 1000) {
         assert_int_equal(pq_observer_take(&o, x + i, 1000), PTQC_OK);
     }
-    pq_observer_range(&o, &min, &max);
+    assert_int_equal(pq_observer_range(&o, &min, &max), PTQC_OK);
     double found = error_of(x, COUNT, min, max, false);
     assert_true(found < 0.9 * error_of(x, COUNT, o.min, o.max, false));
     assert_true(found < 1.02 * error_of(x, COUNT, min, max * 0.9f, false));
@@ -198,7 +199,9 @@ threads(void **state)
         assert_int_equal(pq_observer_take(&o, x, COUNT), PTQC_OK);
         assert_int_equal(o.refused, 2);
         assert_int_equal(total(&o.histogram) + o.histogram.zeros, COUNT - 2);
-        pq_observer_range(&o, &ranges[n - 1][0], &ranges[n - 1][1]);
+        assert_int_equal(
+            pq_observer_range(&o, &ranges[n - 1][0], &ranges[n - 1][1]),
+            PTQC_OK);
         assert_memory_equal(ranges[0], ranges[n - 1], sizeof ranges[0]);
         pq_observer_deinit(&o);
         pq_free(ctx, x);
@@ -220,7 +223,7 @@ hostile_numbers(void **state)
             assert_int_equal(pq_observer_take(&o, x, 0), PTQC_OK);
             assert_int_equal(pq_observer_take(&o, x + first, 1), PTQC_OK);
             assert_int_equal(pq_observer_take(&o, x, 9), PTQC_OK);
-            pq_observer_range(&o, &min, &max);
+            assert_int_equal(pq_observer_range(&o, &min, &max), PTQC_OK);
             assert_true(isfinite(min) && isfinite(max));
             assert_true(min <= 0 && max >= 0);
             pq_observer_deinit(&o);

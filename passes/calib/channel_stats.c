@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Numbers per channel, see channel_stats.h. Sums are taken in f64, in an
+// order that the tensor's shape alone decides.
+
+#include "passes/calib/channel_stats.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "passes/match.h"
+
+#define LANES 8 // sums at once; added up in order
+
+uint32_t
+pq_input_axis(const pq_graph *g, const pq_op *product)
+{
+    uint32_t rank = pq_graph_value(g, product->inputs[0])->type.rank;
+    return product->code == PQ_OP_MATMUL ? rank - 1 : 1;
+}
+
+ptqc_status
+pq_channel_stats_set_init(pq_channel_stats_set *set, const pq_graph *g,
+                          pq_arena *arena)
+{
+    uint32_t values = pq_graph_value_count(g);
+    *set = (pq_channel_stats_set){0};
+    set->slot_of = pq_arena_array(arena, values, sizeof *set->slot_of);
+    set->items = pq_arena_array(arena, values, sizeof *set->items);
+    PQ_TRY_ALLOC(set->slot_of);
+    PQ_TRY_ALLOC(set->items);
+    return PTQC_OK;
+}
+
+ptqc_status
+pq_channel_stats_set_add(pq_channel_stats_set *set, const pq_graph *g,
+                         pq_value_id v, uint32_t axis, pq_arena *arena)
+{
+    int64_t n = pq_static_dim(g, v, axis);
+    if (n < 1 || set->slot_of[v.index] != 0) {
+        return PTQC_OK;
+    }
+    pq_channel_stats s = {.value = v, .axis = axis, .channels = n};
+    s.sum = pq_arena_array(arena, (size_t)n, sizeof *s.sum);
+    s.squares = pq_arena_array(arena, (size_t)n, sizeof *s.squares);
+    s.min = pq_arena_array(arena, (size_t)n, sizeof *s.min);
+    s.max = pq_arena_array(arena, (size_t)n, sizeof *s.max);
+    PQ_TRY_ALLOC(s.sum);
+    PQ_TRY_ALLOC(s.squares);
+    PQ_TRY_ALLOC(s.min);
+    PQ_TRY_ALLOC(s.max);
+    set->items[set->count++] = s;
+    set->slot_of[v.index] = set->count;
+    return PTQC_OK;
+}
+
+const pq_channel_stats *
+pq_channel_stats_find(const pq_channel_stats_set *set, pq_value_id v,
+                      uint32_t axis)
+{
+    uint32_t slot = set->slot_of[v.index];
+    const pq_channel_stats *s = slot > 0 ? &set->items[slot - 1] : NULL;
+    return s != NULL && s->axis == axis && s->count > 0 ? s : NULL;
+}
+
+// ---- counting -------------------------------------------------------------
+
+typedef struct pq_lanes {
+    double sum[LANES], squares[LANES];
+    float min[LANES], max[LANES];
+} pq_lanes;
+
+static void
+take_lane(pq_lanes *l, size_t i, float number)
+{
+    float x = fabsf(number) <= FLT_MAX ? number : 0;
+    l->sum[i] += (double)x;
+    l->squares[i] += (double)x * (double)x;
+    l->min[i] = x < l->min[i] ? x : l->min[i];
+    l->max[i] = x > l->max[i] ? x : l->max[i];
+}
+
+static void
+take_row(pq_channel_stats *s, int64_t channel, const float *x, int64_t n)
+{
+    pq_lanes l = {0};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (size_t k = 0; k < LANES; k++) {
+            take_lane(&l, k, x[i + (int64_t)k]);
+        }
+    }
+    for (; i < n; i++) {
+        take_lane(&l, 0, x[i]);
+    }
+    for (size_t k = 0; k < LANES; k++) {
+        s->sum[channel] += l.sum[k];
+        s->squares[channel] += l.squares[k];
+        s->min[channel] = fminf(s->min[channel], l.min[k]);
+        s->max[channel] = fmaxf(s->max[channel], l.max[k]);
+    }
+}
+
+static ptqc_status
+observe(void *user, pq_value_id v, const pq_tensor *t)
+{
+    const pq_channel_stats_set *set = user;
+    pq_channel_stats *s = &set->items[set->slot_of[v.index] - 1];
+    const float *x = t->p;
+    int64_t inner = 1;
+    if (t->dtype != PTQC_F32 || s->axis >= t->rank ||
+        t->dims[s->axis] != s->channels) {
+        return PTQC_OK;
+    }
+    for (uint32_t i = s->axis + 1; i < t->rank; i++) {
+        inner *= t->dims[i];
+    }
+    if (inner < 1) {
+        return PTQC_OK;
+    }
+    int64_t rows = (int64_t)(t->bytes / sizeof *x) / inner;
+    for (int64_t r = 0; r < rows; r++) {
+        take_row(s, r % s->channels, x + r * inner, inner);
+    }
+    s->count += (double)(rows / s->channels * inner);
+    return PTQC_OK;
+}
+
+static void
+clear(pq_channel_stats *s)
+{
+    size_t n = (size_t)s->channels;
+    memset(s->sum, 0, n * sizeof *s->sum);
+    memset(s->squares, 0, n * sizeof *s->squares);
+    memset(s->min, 0, n * sizeof *s->min);
+    memset(s->max, 0, n * sizeof *s->max);
+    s->count = 0;
+}
+
+typedef ptqc_status (*pq_run_fn)(pq_graph *g, const pq_pass_env *env,
+                                 const char *phase, const pq_value_id *watched,
+                                 uint32_t count, pq_observe_fn observe,
+                                 void *user);
+
+static ptqc_status
+measure(pq_channel_stats_set *set, pq_graph *g, const pq_pass_env *env,
+        const char *phase, pq_run_fn run)
+{
+    pq_value_id *watched =
+        pq_arena_array(env->scratch, (size_t)set->count + 1, sizeof *watched);
+    PQ_TRY_ALLOC(watched);
+    for (uint32_t i = 0; i < set->count; i++) {
+        clear(&set->items[i]);
+        watched[i] = set->items[i].value;
+    }
+    return set->count == 0
+               ? PTQC_OK
+               : run(g, env, phase, watched, set->count, observe, set);
+}
+
+ptqc_status
+pq_channel_stats_measure(pq_channel_stats_set *set, pq_graph *g,
+                         const pq_pass_env *env, const char *phase)
+{
+    return measure(set, g, env, phase, pq_run_samples);
+}
+
+ptqc_status
+pq_channel_stats_measure_as_is(pq_channel_stats_set *set, pq_graph *g,
+                               const pq_pass_env *env, const char *phase)
+{
+    return measure(set, g, env, phase, pq_run_graph);
+}

@@ -1,0 +1,106 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# calibrate_lm.sh PTQC: data-aware quantization of the demo language model from
+# a text. Better than rounding; the same bytes for any number of threads and
+# after interruptions of both kinds; bad calibration data is refused before any
+# work.
+set -eu
+ptqc=$1
+model=examples/models/bible_lm
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+fail() {
+    echo "FAIL: $*" >&2
+    exit 1
+}
+
+# compile OUT options...
+compile() {
+    out=$1
+    shift
+    "$ptqc" compile $model -q --scheme w4a16:ch -o "$out" "$@"
+}
+text="--calib $model/calib.txt --calib-length 128 --calib-samples 24"
+
+# refused WORDS options...: exit 2 or 3, the words, and no folder left behind
+refused() {
+    words=$1
+    shift
+    code=0
+    compile "$work/bad.ptqc" "$@" 2>"$work/said" || code=$?
+    [ $code -eq 2 ] || [ $code -eq 3 ] || fail "exit $code: $*"
+    grep -q "$words" "$work/said" ||
+        fail "expected '$words': $(cat "$work/said")"
+    [ ! -e "$work/bad.ptqc.work" ] || fail "a work folder: $*"
+}
+printf 'In the beginning' >"$work/short.txt"
+: >"$work/empty.txt"
+printf '\377\377\377\177\001\000\000\000' >"$work/foreign.i32"
+printf 'abc' >"$work/odd.i32"
+refused "calibration samples" --method gptq
+refused "too little" --method gptq --calib "$work/short.txt"
+refused "empty\|too little" --method gptq --calib "$work/empty.txt"
+refused "below the model's 2048" --method gptq --calib "$work/foreign.i32"
+refused "whole 32-bit ids" --method gptq --calib "$work/odd.i32"
+# shellcheck disable=SC2086
+refused "too little" --method gptq $text --calib-skip 99999999
+# shellcheck disable=SC2086
+refused "method 'gptk'" --method gptk $text
+
+# The same bytes for any number of threads, nothing left behind.
+# shellcheck disable=SC2086
+for threads in 1 3; do
+    for method in gptq awq+gptq smoothquant; do
+        scheme=w4a16:ch
+        [ $method != smoothquant ] || scheme=w8a8
+        "$ptqc" compile $model -q -j $threads --scheme $scheme \
+            --method $method $text -o "$work/$method.$threads.ptqc" 2>/dev/null
+    done
+done
+for method in gptq awq+gptq smoothquant; do
+    cmp "$work/$method.1.ptqc" "$work/$method.3.ptqc" || fail "$method differs"
+    [ ! -e "$work/$method.1.ptqc.work" ] || fail "$method leaves its folder"
+done
+
+# Better than rounding.
+# ppl ARTIFACT
+ppl() {
+    "$ptqc" eval "$1" -q --task ppl --data $model/heldout.txt --chunks 24 --json |
+        sed -n 's/^ *"ppl": \([0-9.eE+-]*\),*$/\1/p'
+}
+compile "$work/rtn.ptqc"
+rtn=$(ppl "$work/rtn.ptqc") gptq=$(ppl "$work/gptq.1.ptqc")
+awk "BEGIN { exit !($gptq < $rtn) }" || fail "gptq $gptq, rtn $rtn"
+
+# Interrupted by Ctrl-C and by a kill, then resumed.
+for signal in INT KILL; do
+    # shellcheck disable=SC2086
+    "$ptqc" compile $model -q --scheme w4a16:ch -o "$work/cut.ptqc" \
+        --method gptq $text 2>/dev/null &
+    pid=$!
+    i=0
+    while [ $i -lt 600 ] && [ ! -e "$work/cut.ptqc.work/gptq-00004.unit" ]; do
+        sleep 0.05
+        i=$((i + 1))
+    done
+    kill -$signal $pid 2>/dev/null || true
+    wait $pid || true
+    if [ ! -e "$work/cut.ptqc" ]; then
+        units=$(ls "$work/cut.ptqc.work" | wc -l)
+        [ "$units" -ge 5 ] || fail "$signal: $units checkpoints"
+        code=0
+        # shellcheck disable=SC2086
+        "$ptqc" compile $model -q --scheme w4a16:g32 --method gptq $text \
+            -o "$work/cut.ptqc" 2>"$work/said" || code=$?
+        [ $code -eq 2 ] || fail "exit $code with another recipe's checkpoint"
+        grep -q "another model, recipe" "$work/said" || fail "$(cat "$work/said")"
+    fi
+    # shellcheck disable=SC2086
+    compile "$work/cut.ptqc" -f --method gptq $text 2>/dev/null
+    cmp "$work/cut.ptqc" "$work/gptq.1.ptqc" || fail "resumed after $signal"
+    [ ! -e "$work/cut.ptqc.work" ] || fail "a work folder after $signal"
+    rm "$work/cut.ptqc"
+done
+echo ok
