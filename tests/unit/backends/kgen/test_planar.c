@@ -238,8 +238,8 @@ static const lower_case CASES[] = {
       "%y: f32[1, T, 131] = matmul(%x, %w, %b) {trans_b = 1, act = silu}\n"
       "output %y\n", {5}, 1, 0}, "matmul", 2},
     {{"the gate of a gated unit", "graph \"g\" stage float\n"
-      "input %x: f32[3, 37]\nconst c1: $f32[20, 37]\nconst c3: $f32[20, 37]\n"
-      "%v: f32[20, 37] = c1\n%w: f32[20, 37] = c3\n"
+      "input %x: f32[3, 37]\nconst c1: $f32[20, 37]\nconst c2: $f32[20, 37]\n"
+      "%v: f32[20, 37] = c1\n%w: f32[20, 37] = c2\n"
       "%u: f32[3, 20] = matmul(%x, %w) {trans_b = 1}\n"
       "%g: f32[3, 20] = matmul(%x, %v) {trans_b = 1, act = silu}\n"
       "%y: f32[3, 20] = mul(%g, %u)\noutput %y\n",
