@@ -248,8 +248,15 @@ make_product(pq_test_gpu *gpu, bench_case *b, int64_t n, int64_t k, int64_t m)
         {.dtype = PTQC_F32, .rank = 2, .dims = {m, n}}};
     const pq_kg_tensor *args[] = {&tensors[0], &tensors[1], &tensors[2],
                                   &tensors[3]};
-    const int64_t params[] = {n, k, PQ_KG_WEIGHT_I4, 128, PQ_KG_SCALES_F32, 1,
-                              0, 0, 2,
+    const int64_t params[] = {n,
+                              k,
+                              PQ_KG_WEIGHT_I4,
+                              128,
+                              PQ_KG_SCALES_F32,
+                              1,
+                              0,
+                              0,
+                              2,
                               op(PQ_EXPR_LOAD, PTQC_F32, 0, 0, 0, 0)};
     const pq_kg_job job = {.kind = PQ_STEP_PLANAR_MATMUL,
                            .args = args,
@@ -348,8 +355,8 @@ make_fusion(pq_test_gpu *gpu, bench_case *b)
               NULL, 0);
     add_chain(gpu, &b->slow, rows, columns, tn, ranks, u, PTQC_F32, relu, 2,
               NULL, 0);
-    add_chain(gpu, &b->slow, rows, columns, ur, both, t, PTQC_F32, sum, 3,
-              NULL, 0);
+    add_chain(gpu, &b->slow, rows, columns, ur, both, t, PTQC_F32, sum, 3, NULL,
+              0);
     add_chain(gpu, &b->slow, rows, columns, tn, ranks, y, PTQC_U8, codes, 4,
               values, 2);
 }

@@ -61,9 +61,13 @@ define_macros(pq_kg_module *m, const depthwise *d)
     const char *w = d->format == PQ_KG_WEIGHT_I8 ? "i8" : WEIGHTS[d->format];
     bool is_code = d->format == PQ_KG_WEIGHT_I8;
     const char *sum = d->has_codes ? "I32" : "F32";
+    bool is_signed = pq_kg_in(m->job, 0)->dtype == PTQC_I8;
+    const char *pad = !d->has_codes ? "0.0f"
+                      : is_signed   ? "BITS_I(pad_code, 0u, 8)"
+                                    : "I32(pad_code)";
     pq_kg_module_define(m, "SUM", d->has_codes ? "i32" : "f32");
     pq_kg_module_define(m, "LOAD_X(here, at)", "(here ? %s(LD_%s(x, at)) : %s)",
-                        sum, x, d->has_codes ? "I32(pad_code)" : "0.0f");
+                        sum, x, pad);
     pq_kg_module_define(m, "LOAD_W(at)", "%s(LD_%s(weights, at))",
                         is_code ? sum : "", w);
     pq_kg_module_define(

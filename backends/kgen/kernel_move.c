@@ -2,9 +2,10 @@
 //
 // MOVE, CONCAT, PAD, FILL and GATHER steps (skeletons/move.kg): elements of 1,
 // 2, 4 or 8 bytes, whatever they mean.
+#include "kernel_move.h"
+
 #include <stdio.h>
 
-#include "module.h"
 #include "move.h"
 #include "params.h"
 
@@ -18,16 +19,16 @@
 
 // Words of an element of 8 bytes are elements of their own, along an axis
 // behind the others.
-static int64_t
-parts_of(uint32_t dtype)
+int64_t
+pq_kg_move_parts(uint32_t dtype)
 {
     return pq_kg_element_bytes(dtype) == 8 ? 2 : 1;
 }
 
 // Declares y, how elements are read, and the numbers of elements and words.
 // false: declined.
-static bool
-begin_source(pq_kg_module *m, const char *name)
+bool
+pq_kg_move_begin(pq_kg_module *m, const char *name)
 {
     const pq_kg_tensor *y = pq_kg_out(m->job, 0);
     uint32_t bytes = y != NULL ? pq_kg_element_bytes(y->dtype) : 0;
@@ -48,8 +49,8 @@ begin_source(pq_kg_module *m, const char *name)
     return true;
 }
 
-static void
-end_source(pq_kg_module *m, const char *fetch)
+void
+pq_kg_move_end(pq_kg_module *m, const char *fetch)
 {
     pq_kg_module_buffer(m, m->job->input_count, "y", PQ_KG_WRITES);
     pq_kg_module_hook(m, "fetch", fetch);
@@ -57,18 +58,18 @@ end_source(pq_kg_module *m, const char *fetch)
 }
 
 // The operand exists and has y's type.
-static bool
-is_like_y(const pq_kg_job *job, uint32_t i)
+bool
+pq_kg_move_is_like_y(const pq_kg_job *job, uint32_t i)
 {
     const pq_kg_tensor *x = pq_kg_in(job, i), *y = pq_kg_out(job, 0);
     return x != NULL && y != NULL && x->dtype == y->dtype;
 }
 
-static void
-begin_launch(pq_kg_launcher *l)
+void
+pq_kg_move_launch(pq_kg_launcher *l)
 {
     const pq_kg_tensor *y = pq_kg_out(l->job, 0);
-    int64_t count, parts = parts_of(y->dtype);
+    int64_t count, parts = pq_kg_move_parts(y->dtype);
     int64_t bytes = pq_kg_element_bytes(y->dtype) / parts;
     (void)pq_kg_count(y, &count);
     count *= parts;
@@ -80,8 +81,8 @@ begin_launch(pq_kg_launcher *l)
 
 // An element's bits as the words fill(0), fill(1): those of an 8-byte one, or
 // twice the same.
-static void
-put_fill(pq_kg_launcher *l, int64_t element)
+void
+pq_kg_move_put_fill(pq_kg_launcher *l, int64_t element)
 {
     uint32_t bytes = pq_kg_element_bytes(pq_kg_out(l->job, 0)->dtype);
     uint64_t bits = (uint64_t)element;
@@ -116,7 +117,7 @@ add_axis(axes *a, int64_t n, int64_t stride)
 static void
 strides_of(const pq_kg_tensor *t, int64_t *out)
 {
-    int64_t stride = parts_of(t->dtype);
+    int64_t stride = pq_kg_move_parts(t->dtype);
     for (uint32_t i = t->rank; i-- > 0;) {
         out[i] = stride;
         stride *= t->dims[i];
@@ -191,11 +192,11 @@ axis_count(const pq_kg_job *job)
 void
 pq_kg_source_move(pq_kg_module *m)
 {
-    if (!is_like_y(m->job, 0)) {
+    if (!pq_kg_move_is_like_y(m->job, 0)) {
         pq_kg_module_decline(m, "move between types");
         return;
     }
-    if (!begin_source(m, "move")) {
+    if (!pq_kg_move_begin(m, "move")) {
         return;
     }
     pq_kg_module_word(m, "start");
@@ -204,14 +205,14 @@ pq_kg_source_move(pq_kg_module *m)
     pq_kg_module_words(m, "stride", axis_count(m->job));
     pq_kg_module_buffer(m, 0, "x", PQ_KG_READS);
     // differences of places wrap: strides may be negative
-    end_source(m, "u32 at = start;\n"
-                  "for (u32 d = rank - 1u; d > 0u; d--) {\n"
-                  "    u32 next = rest / dims(d);\n"
-                  "    at += (rest - next * dims(d)) * stride(d);\n"
-                  "    rest = next;\n"
-                  "}\n"
-                  "at += rest * stride(0u);\n"
-                  "element = RAW(x, at);\n");
+    pq_kg_move_end(m, "u32 at = start;\n"
+                      "for (u32 d = rank - 1u; d > 0u; d--) {\n"
+                      "    u32 next = rest / dims(d);\n"
+                      "    at += (rest - next * dims(d)) * stride(d);\n"
+                      "    rest = next;\n"
+                      "}\n"
+                      "at += rest * stride(0u);\n"
+                      "element = RAW(x, at);\n");
 }
 
 void
@@ -228,8 +229,8 @@ pq_kg_launch_move(pq_kg_launcher *l)
     } else if (PQ_KG_NEED(l, kind == PQ_MOVE_REPEAT)) {
         set_repeat(l, x, y, &a);
     }
-    add_axis(&a, parts_of(y->dtype), 1);
-    begin_launch(l);
+    add_axis(&a, pq_kg_move_parts(y->dtype), 1);
+    pq_kg_move_launch(l);
     pq_kg_put(l, a.start);
     pq_kg_put(l, a.rank > 0 ? a.rank : 1);
     for (uint32_t i = 0; i < room; i++) {
@@ -247,7 +248,7 @@ can_concat(const pq_kg_job *job)
 {
     bool fits = job->input_count < PQ_KG_BUFFERS_MAX;
     for (uint32_t i = 0; i < job->input_count && fits; i++) {
-        fits = is_like_y(job, i);
+        fits = pq_kg_move_is_like_y(job, i);
     }
     return fits;
 }
@@ -260,7 +261,7 @@ pq_kg_source_concat(pq_kg_module *m)
         pq_kg_module_decline(m, "concat of so many operands, or of types");
         return;
     }
-    if (!begin_source(m, "concat")) {
+    if (!pq_kg_move_begin(m, "concat")) {
         return;
     }
     pq_kg_module_word(m, "row_elements");
@@ -281,7 +282,7 @@ pq_kg_source_concat(pq_kg_module *m)
         (void)snprintf(name, sizeof name, "x%u", i);
         pq_kg_module_buffer(m, i, name, PQ_KG_READS);
     }
-    end_source(m, pq_kg_module_text(m, &t));
+    pq_kg_move_end(m, pq_kg_module_text(m, &t));
 }
 
 void
@@ -294,7 +295,8 @@ pq_kg_launch_concat(pq_kg_launcher *l)
         return;
     }
     uint32_t a = (uint32_t)axis;
-    int64_t inner = pq_kg_extent(y, a + 1, y->rank) * parts_of(y->dtype),
+    int64_t inner =
+                pq_kg_extent(y, a + 1, y->rank) * pq_kg_move_parts(y->dtype),
             at = 0;
     int64_t begin[PQ_KG_BUFFERS_MAX], width[PQ_KG_BUFFERS_MAX];
     for (uint32_t i = 0; i < n && l->st == PTQC_BE_OK; i++) {
@@ -310,7 +312,7 @@ pq_kg_launch_concat(pq_kg_launcher *l)
         at += width[i];
     }
     PQ_KG_NEED(l, at == y->dims[a] * inner);
-    begin_launch(l);
+    pq_kg_move_launch(l);
     pq_kg_put(l, at);
     for (uint32_t i = 0; i < 2 * n && l->st == PTQC_BE_OK; i++) {
         pq_kg_put(l, i < n ? begin[i] : width[i - n]);
@@ -334,12 +336,12 @@ pq_kg_source_pad(pq_kg_module *m)
                      "p = p % n;\n",
     };
     int64_t mode = pq_kg_i64(m->job, 0);
-    if (!is_like_y(m->job, 0) || mode < 0 || mode > PAD_WRAP) {
+    if (!pq_kg_move_is_like_y(m->job, 0) || mode < 0 || mode > PAD_WRAP) {
         pq_kg_module_decline(m, "pad of this mode or between types");
         return;
     }
     uint32_t rank = pq_kg_out(m->job, 0)->rank + 1; // one for long elements
-    if (!begin_source(m, "pad")) {
+    if (!pq_kg_move_begin(m, "pad")) {
         return;
     }
     pq_kg_module_name(m, "_%d", (int)mode);
@@ -372,14 +374,14 @@ pq_kg_source_pad(pq_kg_module *m)
                        "} else {\n"
                        "    element = RAW(x, at);\n"
                        "}\n");
-    end_source(m, pq_kg_module_text(m, &t));
+    pq_kg_move_end(m, pq_kg_module_text(m, &t));
 }
 
 void
 pq_kg_launch_pad(pq_kg_launcher *l)
 {
     const pq_kg_tensor *x = pq_kg_in(l->job, 0), *y = pq_kg_out(l->job, 0);
-    int64_t mode = pq_kg_i64(l->job, 0), parts = parts_of(y->dtype);
+    int64_t mode = pq_kg_i64(l->job, 0), parts = pq_kg_move_parts(y->dtype);
     uint32_t rank = y->rank + 1;
     if (!PQ_KG_NEED(l,
                     x->rank == y->rank && l->job->param_count == 2 + y->rank)) {
@@ -391,7 +393,7 @@ pq_kg_launch_pad(pq_kg_launcher *l)
         PQ_KG_NEED(l,
                    mode == PAD_CONSTANT || x->dims[i] > 0 || y->dims[i] == 0);
     }
-    begin_launch(l);
+    pq_kg_move_launch(l);
     pq_kg_put(l, rank);
     for (uint32_t i = 0; i < rank; i++) {
         pq_kg_put(l, i < y->rank ? y->dims[i] : parts);
@@ -402,7 +404,7 @@ pq_kg_launch_pad(pq_kg_launcher *l)
     for (uint32_t i = 0; i < rank; i++) {
         pq_kg_put_i32(l, i < y->rank ? pq_kg_i64(l->job, 2 + i) : 0);
     }
-    put_fill(l, pq_kg_i64(l->job, 1));
+    pq_kg_move_put_fill(l, pq_kg_i64(l->job, 1));
 }
 
 // ---- fill ------------------------------------------------------------------
@@ -410,17 +412,17 @@ pq_kg_launch_pad(pq_kg_launcher *l)
 void
 pq_kg_source_fill(pq_kg_module *m)
 {
-    if (begin_source(m, "fill")) {
+    if (pq_kg_move_begin(m, "fill")) {
         pq_kg_module_words(m, "fill", 2);
-        end_source(m, "element = fill(rest & 1u);\n");
+        pq_kg_move_end(m, "element = fill(rest & 1u);\n");
     }
 }
 
 void
 pq_kg_launch_fill(pq_kg_launcher *l)
 {
-    begin_launch(l);
-    put_fill(l, pq_kg_i64(l->job, 0));
+    pq_kg_move_launch(l);
+    pq_kg_move_put_fill(l, pq_kg_i64(l->job, 0));
 }
 
 // ---- gather ----------------------------------------------------------------
@@ -430,12 +432,12 @@ void
 pq_kg_source_gather(pq_kg_module *m)
 {
     const pq_kg_tensor *ids = pq_kg_in(m->job, 1);
-    if (!is_like_y(m->job, 0) || ids == NULL ||
+    if (!pq_kg_move_is_like_y(m->job, 0) || ids == NULL ||
         (ids->dtype != PTQC_I32 && ids->dtype != PTQC_I64)) {
         pq_kg_module_decline(m, "gather by indices of this type");
         return;
     }
-    if (!begin_source(m, "gather")) {
+    if (!pq_kg_move_begin(m, "gather")) {
         return;
     }
     pq_kg_module_define(m, "ID(i)", "LD_%s(ids, i)",
@@ -447,16 +449,17 @@ pq_kg_source_gather(pq_kg_module *m)
     }
     pq_kg_module_buffer(m, 0, "x", PQ_KG_READS);
     pq_kg_module_buffer(m, 1, "ids", PQ_KG_READS);
-    end_source(m, "u32 row = rest / inner;\n"
-                  "u32 at = rest - row * inner;\n"
-                  "u32 line = row / id_count;\n"
-                  "u32 batch = line / outer;\n"
-                  "i32 id = ID(batch * id_count + row - line * id_count);\n"
-                  "id = id < 0 ? id + I32(axis_size) : id;\n"
-                  "if (id >= 0 && id < I32(axis_size)) {\n"
-                  "    element = RAW(x, (line * axis_size + U32(id)) * inner "
-                  "+ at);\n"
-                  "}\n");
+    pq_kg_move_end(m,
+                   "u32 row = rest / inner;\n"
+                   "u32 at = rest - row * inner;\n"
+                   "u32 line = row / id_count;\n"
+                   "u32 batch = line / outer;\n"
+                   "i32 id = ID(batch * id_count + row - line * id_count);\n"
+                   "id = id < 0 ? id + I32(axis_size) : id;\n"
+                   "if (id >= 0 && id < I32(axis_size)) {\n"
+                   "    element = RAW(x, (line * axis_size + U32(id)) * inner "
+                   "+ at);\n"
+                   "}\n");
 }
 
 void
@@ -478,8 +481,8 @@ pq_kg_launch_gather(pq_kg_launcher *l)
     int64_t outer = pq_kg_extent(x, b, a);
     (void)pq_kg_count(y, &count);
     PQ_KG_NEED(l, count == pq_kg_extent(x, 0, a) * id_count * inner);
-    begin_launch(l);
-    pq_kg_put(l, inner * parts_of(y->dtype));
+    pq_kg_move_launch(l);
+    pq_kg_put(l, inner * pq_kg_move_parts(y->dtype));
     pq_kg_put(l, id_count);
     pq_kg_put(l, outer);
     pq_kg_put(l, x->dims[a]);

@@ -280,6 +280,7 @@ finish(pq_kg_module *m, const product *p)
     pq_kg_module_buffer(m, m->job->input_count, "y", PQ_KG_WRITES);
     pq_kg_module_spec(m, "ROWS");
     pq_kg_module_spec(m, "COLS");
+    pq_kg_module_spec(m, "ROW_LANES");
     define_macros(m, p);
     define_scale(m, p);
     pq_kg_module_hook(m, "places", pq_kg_module_text(m, &places));
@@ -356,22 +357,25 @@ pq_kg_source_planar_conv(pq_kg_module *m)
 
 // ---- launch ----------------------------------------------------------------
 
-// Rows and columns an item makes, and items in a group at most.
+// Rows and columns an item makes, items in a group, and how many of these
+// have the next rows (the others have the next columns).
 typedef struct schedule {
-    uint32_t local, rows, cols;
+    uint32_t local, rows, cols, row_lanes;
 } schedule;
 
 // Candidates, the best for large products first. On a cpu a group is the lanes
-// of a vector, each with its own rows: loads of x are the dear part (each is
-// made once per lane), so many rows share one (lavapipe, 4-bit 4096 x 4096: 1
-// row 50 ms, 2 rows 19, 4 rows 6, 8 rows 4.4; 2 columns compile in half the
-// time of 4 and are as fast). On others registers are few and groups wider.
+// of a vector: loads of x are the dear part (each is made once per lane, also
+// when all lanes load the same), so many rows share one (lavapipe, 4-bit 4096
+// x 4096: 1 row 50 ms, 2 rows 19, 4 rows 6, 8 rows 4.4; 2 columns compile in
+// half the time of 4 and are as fast). On others registers are few and groups
+// wider.
 static const schedule CPU_SCHEDULES[] = {
-    {8, 8, 2}, {8, 4, 4}, {8, 2, 4}, {8, 1, 8}};
-static const schedule GPU_SCHEDULES[] = {{64, 4, 4}, {64, 2, 8}, {64, 1, 8}};
+    {8, 8, 2, 8}, {8, 4, 4, 8}, {8, 2, 4, 8}, {8, 1, 8, 8}};
+static const schedule GPU_SCHEDULES[] = {
+    {64, 4, 4, 64}, {64, 2, 8, 64}, {64, 1, 8, 64}};
 
-// The first candidate whose rows fill a group, and suit groups of channels and
-// words of results; the last one that suits when none fills it.
+// The first candidate that suits words of results and groups of channels, and
+// has no more rows than there are.
 static schedule
 pick_schedule(const pq_kg_limits *limits, const product *p, int64_t columns,
               uint32_t lanes)
@@ -380,23 +384,29 @@ pick_schedule(const pq_kg_limits *limits, const product *p, int64_t columns,
     uint32_t count = limits->is_cpu
                          ? sizeof CPU_SCHEDULES / sizeof CPU_SCHEDULES[0]
                          : sizeof GPU_SCHEDULES / sizeof GPU_SCHEDULES[0];
-    schedule best = {.local = 8, .rows = lanes, .cols = 1};
+    schedule best = {
+        .local = all[0].local, .rows = lanes, .cols = 1, .row_lanes = 1};
     for (uint32_t i = 0; i < count; i++) {
         // the rows of an item belong to one group of channels
         bool suits =
-            all[i].rows >= lanes && all[i].rows % lanes == 0 &&
+            all[i].rows % lanes == 0 && all[i].rows <= p->rows &&
             (p->group_rows == p->rows || p->group_rows % all[i].rows == 0);
         if (suits) {
             best = all[i];
-        }
-        if (suits && (int64_t)all[i].rows * all[i].local <= p->rows) {
             break;
         }
     }
+    // few columns: more rows at once; few rows: more columns
     while (best.cols > 1 && best.cols / 2 >= columns) {
         best.cols /= 2;
     }
-    while (best.local > 8 && (int64_t)best.local / 2 * best.rows >= p->rows) {
+    while (best.row_lanes > 1 &&
+           (int64_t)best.row_lanes / 2 * best.rows >= p->rows) {
+        best.row_lanes /= 2;
+    }
+    int64_t wide = (columns + best.cols - 1) / best.cols;
+    while (best.local > 8 && best.local > best.row_lanes &&
+           best.local / best.row_lanes / 2 >= wide) {
         best.local /= 2;
     }
     return best;
@@ -417,10 +427,15 @@ launch(pq_kg_launcher *l, const product *p, int64_t columns, int64_t segments)
     pq_kg_expression_put(l, &p->e);
     schedule s = pick_schedule(l->limits, p, columns, lanes_of(l, p));
     int64_t items = (p->rows + s.rows - 1) / s.rows;
-    pq_kg_launch_grid(l, (items + s.local - 1) / s.local,
-                      (columns + s.cols - 1) / s.cols, 1, s.local);
+    int64_t group_cols = (int64_t)(s.local / s.row_lanes) * s.cols;
+    int64_t y = (columns + group_cols - 1) / group_cols;
+    int64_t z = y / 32768 + (y % 32768 != 0);
+    y = z > 0 ? (y + z - 1) / z : 0;
+    pq_kg_launch_grid(l, (items + s.row_lanes - 1) / s.row_lanes, y, z,
+                      s.local);
     pq_kg_launch_spec(l, s.rows);
     pq_kg_launch_spec(l, s.cols);
+    pq_kg_launch_spec(l, s.row_lanes);
     l->out->work_ops = 2 * (uint64_t)p->rows * (uint64_t)columns *
                        (uint64_t)segments * (uint64_t)p->segment;
 }

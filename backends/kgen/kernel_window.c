@@ -28,8 +28,13 @@ pool_fault(const pq_kg_job *job)
 {
     const pq_kg_tensor *x = pq_kg_in(job, 0), *y = pq_kg_out(job, 0);
     int64_t kind = pq_kg_i64(job, 0), spatial = pq_kg_i64(job, SPATIAL);
-    if (x == NULL || y == NULL || x->dtype != y->dtype ||
+    if (x == NULL || y == NULL ||
         !(is_code(x->dtype) || x->dtype == PTQC_F32)) {
+        return "pooling of this type";
+    }
+    // Averages are requantized: signed codes may become unsigned ones.
+    bool are_codes = is_code(x->dtype) && is_code(y->dtype);
+    if (x->dtype != y->dtype && !(are_codes && kind == PQ_POOL_AVG)) {
         return "pooling of this type";
     }
     bool fits = (kind == PQ_POOL_MAX || kind == PQ_POOL_AVG) && spatial >= 1 &&
@@ -106,7 +111,7 @@ pq_kg_source_pool(pq_kg_module *m)
     pq_kg_module_buffer(m, 0, "x", PQ_KG_READS);
     pq_kg_module_buffer(m, 1, "y", PQ_KG_WRITES);
     pq_kg_module_hook(m, "finish", finish_text(average, codes));
-    pq_kg_module_store(m, dtype, "result");
+    pq_kg_module_store(m, pq_kg_out(m->job, 0)->dtype, "result");
     pq_kg_module_body(m, pq_kg_text_pool);
 }
 

@@ -263,12 +263,12 @@ pq_planar_conv(pq_lower *l)
         .mult = pq_planar_array(l, PTQC_F32, e.mult, w->out_channels),
         .bias = pq_planar_array(l, PTQC_F32, e.bias, w->out_channels),
         .row_scale = PQ_KG_NONE,
-        .residual = pq_use(l, pq_in_index(l, 3), perm).value,
+        .residual = pq_use(l, e.residual, perm).value,
         .residual_map = pq_tail_identity(rank),
     };
     pq_tail t;
     pq_tail_make(&t, l, e.is_integer ? PTQC_I32 : PTQC_F32, &e, &o);
-    pq_ref y = pq_define(l, pq_out_index(l, 0), perm);
+    pq_ref y = pq_define(l, e.out, perm);
     if (pq_lower_ok(l)) {
         write_step(l, &c, x, &t, y.value);
     }

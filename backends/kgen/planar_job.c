@@ -3,18 +3,20 @@
 // Steps as jobs for kernels, and asking whether there is one.
 #include <string.h>
 
-#include "plan.h"
 #include "planar_lower.h"
 
-void
-pq_kg_job_of(const pq_kg_entry *e, const pq_kg_step *step,
-             const struct pq_kg_shape *shapes, const int64_t *dims,
-             pq_kg_tensor *tensors, const pq_kg_tensor **args, pq_kg_job *out)
+bool
+pq_kg_job_of(pq_mem *mem, const pq_kg_entry *e, const pq_kg_step *step,
+             const pq_kg_shape *shapes, const int64_t *dims, pq_kg_job *out)
 {
     uint32_t count = step->input_count + step->output_count;
+    const pq_kg_tensor **args = pq_mem_array(mem, count, sizeof *args);
+    pq_kg_tensor *tensors = pq_mem_array(mem, count, sizeof *tensors);
+    if (args == NULL || tensors == NULL) {
+        return false;
+    }
     for (uint32_t i = 0; i < count; i++) {
         uint32_t v = e->args[step->first_arg + i];
-        args[i] = NULL;
         if (v == PQ_KG_NONE) {
             continue;
         }
@@ -35,25 +37,31 @@ pq_kg_job_of(const pq_kg_entry *e, const pq_kg_step *step,
         .dims = dims,
         .dim_count = dims != NULL ? e->dim_count : 0,
     };
+    return true;
+}
+
+ptqc_be_status
+pq_kg_step_source(pq_mem *mem, const pq_kg_entry *entry, const pq_kg_step *step,
+                  const pq_kg_dialect *dialect, pq_kg_source *out,
+                  const char **out_why)
+{
+    pq_kg_job job;
+    *out_why = "out of memory";
+    return pq_kg_job_of(mem, entry, step, NULL, NULL, &job)
+               ? pq_kg_source_of(mem, &job, dialect, out, out_why)
+               : PTQC_BE_RESOURCE;
 }
 
 const char *
 pq_planar_refuse(pq_lower *l, const pq_kg_step *step,
                  const pq_kg_dialect *dialect)
 {
-    uint32_t count = step->input_count + step->output_count;
-    pq_kg_tensor *tensors = pq_mem_array(&l->scratch, count, sizeof *tensors);
-    const pq_kg_tensor **args = pq_mem_array(&l->scratch, count, sizeof *args);
-    if (tensors == NULL || args == NULL) {
-        pq_lower_no_memory(l);
-        return NULL;
-    }
-    pq_kg_job job;
     pq_kg_source source;
     const char *why = "no kernel";
-    pq_kg_job_of(l->entry, step, NULL, NULL, tensors, args, &job);
+    pq_mem scratch = {l->host, NULL};
     ptqc_be_status st =
-        pq_kg_source_of(&l->scratch, &job, dialect, &source, &why);
+        pq_kg_step_source(&scratch, l->entry, step, dialect, &source, &why);
+    pq_mem_release(&scratch); // reasons are static text
     if (st == PTQC_BE_RESOURCE) {
         pq_lower_no_memory(l);
     }

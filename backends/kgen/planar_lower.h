@@ -8,6 +8,7 @@
 
 #include "kernel.h"
 #include "lower.h"
+#include "plan.h"
 #include "planar.h"
 
 // Ops with constant weights, matmul of two results too: pq_kg_device.ops.
@@ -22,18 +23,20 @@ void pq_planar_conv(pq_lower *l);
 // pq_kg_device.embedding.
 bool pq_planar_embedding(pq_lower *l);
 
-// For pq_kg_device.refuse: makes the text of the step's kernel and forgets it.
+// The step as a job for kernel.h; arrays live in mem. shapes: of the entry's
+// values (plan.h); NULL: dims are not known. dims: of the entry's dim
+// expressions, or NULL. false: out of memory.
+bool pq_kg_job_of(pq_mem *mem, const pq_kg_entry *entry, const pq_kg_step *step,
+                  const pq_kg_shape *shapes, const int64_t *dims,
+                  pq_kg_job *out);
+// The text of the step's kernel, as pq_kg_source_of.
+ptqc_be_status pq_kg_step_source(pq_mem *mem, const pq_kg_entry *entry,
+                                 const pq_kg_step *step,
+                                 const pq_kg_dialect *dialect,
+                                 pq_kg_source *out, const char **out_why);
+// For pq_kg_device.refuse: makes the text and forgets it.
 const char *pq_planar_refuse(pq_lower *l, const pq_kg_step *step,
                              const pq_kg_dialect *dialect);
-
-// The step as a job for kernel.h: operands in `tensors`, which has room for
-// all of the step's, and `args`. shapes: of the entry's values (plan.h); NULL:
-// dims are not known. dims: of the entry's dim expressions, or NULL.
-struct pq_kg_shape;
-void pq_kg_job_of(const pq_kg_entry *entry, const pq_kg_step *step,
-                  const struct pq_kg_shape *shapes, const int64_t *dims,
-                  pq_kg_tensor *tensors, const pq_kg_tensor **args,
-                  pq_kg_job *out);
 
 // ---- shared by the families ------------------------------------------------
 

@@ -107,6 +107,7 @@ lower_constant(pq_lower *l)
     pq_planar_weights w;
     pq_planar_weights_use(l, pq_in_index(l, 1), trans, e.is_integer,
                           e.weight_zero, &w);
+    pq_lower_epilogue_gate(l, &e);
     if (!pq_lower_ok(l)) {
         return;
     }
@@ -123,12 +124,12 @@ lower_constant(pq_lower *l)
         .mult = pq_planar_array(l, PTQC_F32, e.mult, n),
         .bias = pq_planar_array(l, PTQC_F32, e.bias, n),
         .row_scale = e.is_dynamic ? use_row_scales(l, perm) : PQ_KG_NONE,
-        .residual = pq_use(l, pq_in_index(l, 3), y_perm).value,
+        .residual = pq_use(l, e.residual, y_perm).value,
         .residual_map = pq_tail_identity(a->rank),
     };
     pq_tail t;
     pq_tail_make(&t, l, e.is_integer ? PTQC_I32 : PTQC_F32, &e, &o);
-    pq_ref y = pq_define(l, pq_out_index(l, 0), y_perm);
+    pq_ref y = pq_define(l, e.out, y_perm);
     if (pq_lower_ok(l)) {
         write_matmul(l, &w, x, &t, y.value);
     }
@@ -176,12 +177,12 @@ lower_both(pq_lower *l)
         .mult = PQ_KG_NONE,
         .bias = PQ_KG_NONE,
         .row_scale = PQ_KG_NONE,
-        .residual = pq_use(l, pq_in_index(l, 3), perm_y).value,
+        .residual = pq_use(l, e.residual, perm_y).value,
         .residual_map = pq_tail_identity(rank),
     };
     pq_tail t;
     pq_tail_make(&t, l, PTQC_F32, &e, &o);
-    pq_ref y = pq_define(l, pq_out_index(l, 0), perm_y);
+    pq_ref y = pq_define(l, e.out, perm_y);
     if (!pq_lower_ok(l)) {
         return;
     }

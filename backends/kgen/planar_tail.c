@@ -47,6 +47,13 @@ binary(pq_tail *t, uint32_t code, uint32_t a, uint32_t b)
     return pq_chain_op(&t->c, code, PTQC_F32, a, b, 0);
 }
 
+// The value that the step makes.
+static const ptqc_gb_value *
+out_of(const pq_tail *t, const pq_lower_epilogue *e)
+{
+    return ptqc_gb_value_at(t->c.l->g, e->out);
+}
+
 // f32(r - zr), or the f32 residual itself.
 static uint32_t
 residual_steps(pq_tail *t, const pq_lower_epilogue *e, uint32_t r, float scale)
@@ -91,7 +98,7 @@ finish_integer(pq_tail *t, const pq_lower_epilogue *e,
                const pq_tail_operands *o, uint32_t r)
 {
     pq_codes y;
-    pq_gv_codes(t->c.l, pq_out(t->c.l, 0), &y);
+    pq_gv_codes(t->c.l, out_of(t, e), &y);
     r = binary(t, PQ_EXPR_MUL, r, load_channels(t, o->mult));
     if (o->residual != PQ_KG_NONE) {
         uint32_t d =
@@ -117,7 +124,8 @@ finish_real(pq_tail *t, const pq_lower_epilogue *e, const pq_tail_operands *o,
     if (o->bias != PQ_KG_NONE) {
         r = binary(t, PQ_EXPR_ADD, r, load_channels(t, o->bias));
     }
-    if (o->residual != PQ_KG_NONE) {
+    bool is_gate = (e->ep.flags & PQ_EPI_GATE) != 0;
+    if (o->residual != PQ_KG_NONE && !is_gate) {
         uint32_t d = residual_steps(t, e, load(t, o->residual, o->residual_map),
                                     e->args.residual_scale);
         r = binary(t, PQ_EXPR_ADD, r, d);
@@ -126,12 +134,15 @@ finish_real(pq_tail *t, const pq_lower_epilogue *e, const pq_tail_operands *o,
         pq_act_attr act = pq_fused_act(l);
         r = pq_chain_act(&t->c, &act, r, PTQC_F32);
     }
+    if (is_gate) {
+        r = binary(t, PQ_EXPR_MUL, r, load(t, o->residual, o->residual_map));
+    }
     if (e->ep.out == PQ_ELEM_U8) {
         pq_codes y;
-        pq_gv_codes(l, pq_out(l, 0), &y);
+        pq_gv_codes(l, out_of(t, e), &y);
         return quantize(t, e, r, e->args.inv_scale, &y);
     }
-    return pq_chain_store(&t->c, r, pq_out(l, 0));
+    return pq_chain_store(&t->c, r, out_of(t, e));
 }
 
 void
@@ -143,7 +154,7 @@ pq_tail_make(pq_tail *t, pq_lower *l, uint32_t sum, const pq_lower_epilogue *e,
     if (!pq_lower_ok(l)) {
         return;
     }
-    t->rank = pq_out(l, 0)->rank;
+    t->rank = out_of(t, e)->rank;
     t->c.d.input_count = 1;
     uint32_t r = pq_chain_op(&t->c, PQ_EXPR_LOAD, sum, 0, 0, 0);
     if (o->init != PQ_KG_NONE) {

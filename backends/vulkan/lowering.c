@@ -3,8 +3,6 @@
 // The device's table: a step is taken when kgen has a kernel for it.
 #include "lowering.h"
 
-#include <string.h>
-
 #include "backends/kgen/move.h"
 #include "backends/kgen/planar_lower.h"
 
@@ -15,28 +13,7 @@ ptqc_be_status
 pq_vk_source(pq_mem *mem, const pq_kg_entry *entry, const pq_kg_step *step,
              pq_kg_source *out, const char **out_why)
 {
-    uint32_t count = step->input_count + step->output_count;
-    const pq_kg_tensor **args = pq_mem_array(mem, count, sizeof *args);
-    pq_kg_tensor *tensors = pq_mem_array(mem, count, sizeof *tensors);
-    *out_why = "out of memory";
-    if (args == NULL || tensors == NULL) {
-        return PTQC_BE_RESOURCE;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t v = entry->args[step->first_arg + i];
-        if (v != PQ_KG_NONE) {
-            tensors[i] = (pq_kg_tensor){.dtype = entry->values[v].dtype,
-                                        .rank = entry->values[v].rank};
-            args[i] = &tensors[i];
-        }
-    }
-    const pq_kg_job job = {.kind = step->kind,
-                           .args = args,
-                           .input_count = step->input_count,
-                           .output_count = step->output_count,
-                           .params = entry->params + step->first_param,
-                           .param_count = step->param_count};
-    return pq_kg_source_of(mem, &job, &DIALECT, out, out_why);
+    return pq_kg_step_source(mem, entry, step, &DIALECT, out, out_why);
 }
 
 // What every device reaches in one binding (Vulkan specification, required
@@ -76,26 +53,13 @@ has_large_constant(const pq_kg_entry *e, const pq_kg_step *step)
     return false;
 }
 
-// Of check and of compile. The text is thrown away: it is made again, in the
-// end, for the steps that stay.
+// Of check and of compile.
 static const char *
 refuse(pq_lower *l, const pq_kg_step *step)
 {
-    pq_kg_source source;
-    const char *why = "";
-    pq_mem scratch = {l->host, NULL};
-    ptqc_be_status st = pq_vk_source(&scratch, l->entry, step, &source, &why);
-    const char *reason = NULL;
-    if (has_large_constant(l->entry, step)) {
-        reason = "a weight above 128 MiB";
-    } else if (st == PTQC_BE_RESOURCE) {
-        pq_lower_no_memory(l);
-    } else if (st != PTQC_BE_OK) {
-        char *copy = pq_mem_alloc(l->mem, strlen(why) + 1);
-        reason = copy != NULL ? strcpy(copy, why) : "out of memory";
-    }
-    pq_mem_release(&scratch);
-    return reason;
+    return has_large_constant(l->entry, step)
+               ? "a weight above 128 MiB"
+               : pq_planar_refuse(l, step, &DIALECT);
 }
 
 static const pq_lower_op OPS[] = {PQ_PLANAR_OPS};

@@ -5,7 +5,7 @@
 // buffers. submit only binds and runs.
 #include <string.h>
 
-#include "backends/kgen/plan.h"
+#include "backends/kgen/planar_lower.h"
 #include "cache.h"
 #include "exe.h"
 #include "plugin.h"
@@ -87,38 +87,6 @@ make_sizes(ptqc_call *call, ptqc_spec *spec, const int64_t *symbols,
 }
 
 // ---- steps -----------------------------------------------------------------
-
-// What a step is for kgen: operands, then parameters.
-static bool
-make_job(const ptqc_spec *spec, pq_mem *mem, const pq_kg_step *step,
-         pq_kg_job *out)
-{
-    const pq_kg_entry *e = spec->entry;
-    uint32_t count = step->input_count + step->output_count;
-    const pq_kg_tensor **args = pq_mem_array(mem, count, sizeof *args);
-    pq_kg_tensor *tensors = pq_mem_array(mem, count, sizeof *tensors);
-    if (args == NULL || tensors == NULL) {
-        return false;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t v = e->args[step->first_arg + i];
-        if (v != PQ_KG_NONE) {
-            const pq_kg_shape *s = &spec->shapes[v];
-            tensors[i] = (pq_kg_tensor){.dtype = s->dtype, .rank = s->rank};
-            memcpy(tensors[i].dims, s->dims, sizeof s->dims);
-            args[i] = &tensors[i];
-        }
-    }
-    *out = (pq_kg_job){.kind = step->kind,
-                       .args = args,
-                       .input_count = step->input_count,
-                       .output_count = step->output_count,
-                       .params = e->params + step->first_param,
-                       .param_count = step->param_count,
-                       .dims = spec->dims,
-                       .dim_count = e->dim_count};
-    return true;
-}
 
 // Where an operand lies.
 static pq_vk_operand
@@ -264,7 +232,8 @@ make_dispatches(ptqc_call *call, ptqc_spec *spec, pq_mem *scratch,
         const char *why = "";
         pq_kg_launch *launch = &launches[spec->dispatch_count];
         pq_kg_job job;
-        if (!make_job(spec, scratch, &e->steps[i], &job)) {
+        if (!pq_kg_job_of(scratch, e, &e->steps[i], spec->shapes, spec->dims,
+                          &job)) {
             return pq_vk_no_memory(exe->host, call);
         }
         *launch = (pq_kg_launch){0};

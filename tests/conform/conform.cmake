@@ -8,6 +8,15 @@ foreach(name null ref cpu)
     COMMAND ptqc-conform $<TARGET_FILE:ptqc_backend_${name}>)
 endforeach()
 
+# Every trial is compiled by shaderc and by the driver: in parts, with a cache.
+if(TARGET ptqc_backend_vulkan)
+  foreach(part RANGE 1 4)
+    add_test(NAME conform_vulkan_${part}
+      COMMAND ptqc-conform $<TARGET_FILE:ptqc_backend_vulkan> --part ${part}/4
+        --cache-dir ${CMAKE_BINARY_DIR}/tests/conform_cache)
+  endforeach()
+endif()
+
 # ptqc_evil(number text): EVIL=number of evil.c is found out with this text.
 function(ptqc_evil number text)
   set(target evil_${number})

@@ -36,7 +36,37 @@ reference(const depthwise_case *c, const double *x, const double *w,
     return sum;
 }
 
-// y = sum (f32, i32), or u8: clip(sum >> nothing) + 3, to see narrow stores.
+static void
+compare(const depthwise_case *c, bool is_narrow, const double *x_real,
+        const double *w_real, const uint8_t *y, const int64_t out[2])
+{
+    int64_t rows = c->c * c->multiplier, ys = c->batch * out[0] * out[1] * rows;
+    int64_t taps = c->kernel[0] * c->kernel[1];
+    for (int64_t i = 0; i < ys; i++) {
+        double size;
+        double want =
+            reference(c, x_real, w_real, i / rows, out, i % rows, &size);
+        double got,
+            bound = c->has_codes ? 0.0 : 2.0 * (double)taps * 0x1p-24 * size;
+        if (is_narrow) {
+            got = (double)y[i];
+            want = (double)(uint8_t)(int64_t)want;
+        } else if (c->has_codes) {
+            int32_t whole;
+            memcpy(&whole, y + 4 * i, 4);
+            got = (double)whole;
+        } else {
+            float real;
+            memcpy(&real, y + 4 * i, 4);
+            got = (double)real;
+        }
+        if (!(fabs(got - want) <= bound)) {
+            fail_msg("[%lld]: %.9g, want %.9g", (long long)i, got, want);
+        }
+    }
+}
+
+// y = sum (f32, i32), or its low byte, to see narrow stores.
 static void
 check(const depthwise_case *c, bool is_narrow)
 {
@@ -112,28 +142,7 @@ check(const depthwise_case *c, bool is_narrow)
         kernel_param(&s, kernel_op(PQ_EXPR_CAST, PTQC_U8, 0, 0, 0, 0));
     }
     kernel_run(&s);
-    for (int64_t i = 0; i < ys; i++) {
-        double size;
-        double want =
-            reference(c, x_real, w_real, i / rows, out, i % rows, &size);
-        double got,
-            bound = c->has_codes ? 0.0 : 2.0 * (double)taps * 0x1p-24 * size;
-        if (is_narrow) {
-            got = (double)y[i];
-            want = (double)(uint8_t)(int64_t)want;
-        } else if (c->has_codes) {
-            int32_t whole;
-            memcpy(&whole, y + 4 * i, 4);
-            got = (double)whole;
-        } else {
-            float real;
-            memcpy(&real, y + 4 * i, 4);
-            got = (double)real;
-        }
-        if (!(fabs(got - want) <= bound)) {
-            fail_msg("[%lld]: %.9g, want %.9g", (long long)i, got, want);
-        }
-    }
+    compare(c, is_narrow, x_real, w_real, y, out);
     void *all[] = {x, y, w, x_real, w_real};
     for (size_t i = 0; i < 5; i++) {
         free(all[i]);

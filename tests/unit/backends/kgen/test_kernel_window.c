@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Kernels of pooling on a device against plain loops, bit for bit.
+// Kernels of pooling and resizing on a device against plain loops: bit for bit
+// but for interpolated numbers.
 #include "base/mathfn.h"
 #include "kernel_host.h"
 
@@ -221,11 +222,180 @@ test_pool(void **state)
                    .dilation = {1, 1, 1}});
 }
 
+// ---- resize ----------------------------------------------------------------
+
+typedef struct resize {
+    int64_t kind, coordinates, rounding;
+    int64_t in[2], out[2], channels; // height, width
+    float scales[2];                 // 0: from the sizes
+} resize;
+
+static float
+position(const resize *z, uint32_t a, int64_t o)
+{
+    float n = (float)z->out[a], scale = z->scales[a];
+    scale = scale > 0.0f ? scale : n / (float)z->in[a];
+    if ((z->coordinates == PQ_COORDINATES_PYTORCH_HALF_PIXEL ||
+         z->coordinates == PQ_COORDINATES_ALIGN_CORNERS) &&
+        z->out[a] == 1) {
+        return 0.0f;
+    }
+    float step = (float)(z->in[a] - 1) / (n - 1.0f);
+    return z->coordinates == PQ_COORDINATES_ASYMMETRIC ? (float)o / scale
+           : z->coordinates == PQ_COORDINATES_ALIGN_CORNERS
+               ? (float)o * step
+               : ((float)o + 0.5f) / scale - 0.5f;
+}
+
+// Taps of output o and their weights; -> how many.
+static uint32_t
+taps_of(const resize *z, uint32_t a, int64_t o, int64_t *index, double *weight)
+{
+    float at = position(z, a, o);
+    uint32_t count = 1;
+    weight[0] = 1.0;
+    if (z->in[a] == z->out[a]) {
+        index[0] = o;
+        return 1;
+    }
+    if (z->kind == PQ_RESIZE_NEAREST) {
+        index[0] = (int64_t)(z->rounding == PQ_ROUNDING_FLOOR  ? floorf(at)
+                             : z->rounding == PQ_ROUNDING_CEIL ? ceilf(at)
+                             : z->rounding == PQ_ROUNDING_PREFER_CEIL
+                                 ? floorf(at + 0.5f)
+                                 : ceilf(at - 0.5f));
+    } else if (z->kind == PQ_RESIZE_LINEAR) {
+        float last = (float)(z->in[a] - 1);
+        at = at < 0.0f ? 0.0f : at > last ? last : at;
+        weight[1] = (double)(at - floorf(at));
+        weight[0] = 1.0 - weight[1];
+        count = 2;
+    } else {
+        const double c = -0.75;
+        for (uint32_t t = 0; t < 4; t++) {
+            double d = fabs((double)(at - floorf(at)) + 1.0 - t);
+            weight[t] = d > 1.0 ? ((c * d - 5 * c) * d + 8 * c) * d - 4 * c
+                                : ((c + 2) * d - (c + 3)) * d * d + 1;
+        }
+        count = 4;
+    }
+    for (uint32_t t = 0; t < count; t++) {
+        int64_t i = z->kind == PQ_RESIZE_NEAREST
+                        ? index[0]
+                        : (int64_t)floorf(at) + t - (count == 4);
+        index[t] = i < 0 ? 0 : i >= z->in[a] ? z->in[a] - 1 : i;
+    }
+    return count;
+}
+
+static double
+resized(const resize *z, int64_t i)
+{
+    int64_t c = i % z->channels, w = i / z->channels % z->out[1];
+    int64_t h = i / z->channels / z->out[1] % z->out[0];
+    int64_t b = i / z->channels / z->out[1] / z->out[0];
+    int64_t ih[4], iw[4];
+    double wh[4], ww[4], sum = 0;
+    uint32_t nh = taps_of(z, 0, h, ih, wh), nw = taps_of(z, 1, w, iw, ww);
+    for (uint32_t y = 0; y < nh; y++) {
+        for (uint32_t x = 0; x < nw; x++) {
+            int64_t at =
+                ((b * z->in[0] + ih[y]) * z->in[1] + iw[x]) * z->channels + c;
+            sum += wh[y] * ww[x] * (double)X_F32[at];
+        }
+    }
+    return sum;
+}
+
+static void
+run_resize(const resize *z)
+{
+    kernel_step s = {.kind = PQ_STEP_RESIZE};
+    kernel_in(&s, PTQC_F32, KERNEL_DIMS(2, z->in[0], z->in[1], z->channels),
+              X_F32);
+    kernel_out(&s, PTQC_F32, KERNEL_DIMS(2, z->out[0], z->out[1], z->channels),
+               GOT_F32);
+    const int64_t params[] = {z->kind, z->coordinates, z->rounding};
+    for (uint32_t i = 0; i < 3; i++) {
+        kernel_param(&s, params[i]);
+    }
+    kernel_param_f32(&s, -0.75f);
+    kernel_param(&s, 2);
+    kernel_param_f32(&s, 0.0f);
+    kernel_param_f32(&s, z->scales[0]);
+    kernel_param_f32(&s, z->scales[1]);
+    for (int careful = 0; careful < 2; careful++) {
+        kernel_run_on(&s, careful != 0);
+        for (int64_t i = 0; i < 2 * z->out[0] * z->out[1] * z->channels; i++) {
+            double bound = z->kind == PQ_RESIZE_NEAREST ? 0.0 : 4e-6;
+            assert_true(fabs((double)GOT_F32[i] - resized(z, i)) <= bound);
+        }
+    }
+}
+
+static void
+test_resize(void **state)
+{
+    (void)state;
+    pq_test_random r = pq_test_random_seed(9);
+    pq_test_fill_f32(&r, X_F32, ROOM, -2.0f, 2.0f);
+    for (int64_t kind = 0; kind < 3; kind++) {
+        for (int64_t coordinates = 0; coordinates < 4; coordinates++) {
+            for (int64_t round = 0; round < (kind == 0 ? 4 : 1); round++) {
+                resize z = {kind,     coordinates, round, {5, 7},
+                            {10, 14}, 3,           {0, 0}};
+                run_resize(&z);
+                z = (resize){kind,   coordinates, round,        {9, 4},
+                             {3, 4}, 1,           {0.37f, 1.0f}};
+                run_resize(&z);
+                z = (resize){kind,    coordinates, round,    {3, 6},
+                             {1, 17}, 5,           {0, 2.9f}};
+                run_resize(&z);
+            }
+        }
+    }
+}
+
+// Codes and long elements move as they are.
+static void
+test_resize_nearest_types(void **state)
+{
+    (void)state;
+    static const uint32_t types[] = {PTQC_U8, PTQC_F16, PTQC_I64};
+    pq_test_random r = pq_test_random_seed(9);
+    pq_test_fill_bytes(&r, X_U8, ROOM);
+    for (uint32_t t = 0; t < 3; t++) {
+        size_t bytes = t == 0 ? 1 : t == 1 ? 2 : 8;
+        kernel_step s = {.kind = PQ_STEP_RESIZE};
+        kernel_in(&s, types[t], KERNEL_DIMS(1, 3, 5, 3), X_U8);
+        kernel_out(&s, types[t], KERNEL_DIMS(1, 6, 10, 3), GOT_U8);
+        const int64_t params[] = {PQ_RESIZE_NEAREST,
+                                  PQ_COORDINATES_ASYMMETRIC,
+                                  PQ_ROUNDING_FLOOR,
+                                  0,
+                                  2,
+                                  0,
+                                  0,
+                                  0};
+        for (uint32_t i = 0; i < 8; i++) {
+            kernel_param(&s, params[i]);
+        }
+        kernel_run(&s);
+        for (int64_t i = 0; i < 180; i++) {
+            int64_t from = (i / 30 / 2 * 5 + i / 3 % 10 / 2) * 3 + i % 3;
+            assert_memory_equal(GOT_U8 + (size_t)i * bytes,
+                                X_U8 + (size_t)from * bytes, bytes);
+        }
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pool),
+        cmocka_unit_test(test_resize),
+        cmocka_unit_test(test_resize_nearest_types),
     };
     return cmocka_run_group_tests(tests, NULL, kernel_teardown);
 }

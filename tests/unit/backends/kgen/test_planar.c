@@ -237,6 +237,13 @@ static const lower_case CASES[] = {
       "const c2: $f32[131]\n%w: f32[131, 37] = c1\n%b: f32[131] = c2\n"
       "%y: f32[1, T, 131] = matmul(%x, %w, %b) {trans_b = 1, act = silu}\n"
       "output %y\n", {5}, 1, 0}, "matmul", 2},
+    {{"the gate of a gated unit", "graph \"g\" stage float\n"
+      "input %x: f32[3, 37]\nconst c1: $f32[20, 37]\nconst c2: $f32[20, 37]\n"
+      "%v: f32[20, 37] = c1\n%w: f32[20, 37] = c2\n"
+      "%u: f32[3, 20] = matmul(%x, %w) {trans_b = 1}\n"
+      "%g: f32[3, 20] = matmul(%x, %v) {trans_b = 1, act = silu}\n"
+      "%y: f32[3, 20] = mul(%g, %u)\noutput %y\n",
+      {0}, 0, 0}, "matmul, matmul", 2},
     {{"tied table: one packing", "graph \"g\" stage float\n"
       "symbol T = [1, 99]\ninput %t: i32[1, T]\nconst c1: $f16[33, 20]\n"
       "%e: f16[33, 20] = c1\n%g: f16[1, T, 20] = gather(%e, %t)\n"
