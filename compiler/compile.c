@@ -177,6 +177,7 @@ compile(pq_compile *c, const ptqc_model *model)
     pq_graph *graph;
     PQ_TRY(pq_recipe_of_desc(c->ctx, c->desc, &c->arena, &c->recipe));
     PQ_TRY(pq_recipe_check_use(c->ctx, c->desc, &c->recipe));
+    PQ_TRY(pq_recipe_check_samples(c->ctx, c->desc, &c->recipe));
     PQ_TRY(open_stats(c));
     PQ_TRY(pq_targets_open(c->ctx, c->desc->target, &c->desc->backends,
                            &c->targets));

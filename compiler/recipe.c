@@ -257,6 +257,20 @@ ptqc_status
 pq_recipe_check_use(ptqc_ctx *ctx, const ptqc_compile_desc *desc,
                     const pq_recipe *r)
 {
+    if (desc->recipe != NULL && desc->scheme == NULL &&
+        !pq_recipe_quantizes(r) && r->kv == PQ_KV_AS_IS) {
+        return PQ_FAIL(ctx, PTQC_E_USAGE,
+                       "recipe '%s' names no scheme: give one beside it, or "
+                       "in a recipe with it as base",
+                       desc->recipe);
+    }
+    return PTQC_OK;
+}
+
+ptqc_status
+pq_recipe_check_samples(ptqc_ctx *ctx, const ptqc_compile_desc *desc,
+                        const pq_recipe *r)
+{
     pq_str method = pq_method_streams(r->method) ? r->method : PQ_STR("gptq");
     if (pq_recipe_streams(r) &&
         (!pq_recipe_quantizes(r) || desc->samples == NULL)) {
@@ -265,14 +279,7 @@ pq_recipe_check_use(ptqc_ctx *ctx, const ptqc_compile_desc *desc,
                        "samples",
                        PQ_STR_ARG(method));
     }
-    bool does_nothing = desc->recipe != NULL && desc->scheme == NULL &&
-                        !pq_recipe_quantizes(r) && r->kv == PQ_KV_AS_IS;
-    return does_nothing
-               ? PQ_FAIL(ctx, PTQC_E_USAGE,
-                         "recipe '%s' names no scheme: give one beside it, or "
-                         "in a recipe with it as base",
-                         desc->recipe)
-               : PTQC_OK;
+    return PTQC_OK;
 }
 
 // ---- public ----------------------------------------------------------------
@@ -288,6 +295,9 @@ ptqc_compile_check_desc(ptqc_ctx *ctx, const ptqc_compile_desc *desc)
     ptqc_status st = pq_recipe_of_desc(ctx, desc, &arena, &recipe);
     if (st == PTQC_OK) {
         st = pq_recipe_check_use(ctx, desc, &recipe);
+    }
+    if (st == PTQC_OK) {
+        st = pq_recipe_check_samples(ctx, desc, &recipe);
     }
     pq_recipe_deinit(&recipe);
     pq_arena_deinit(&arena);

@@ -17,5 +17,10 @@ PTQC_MUST_USE ptqc_status pq_recipe_of_desc(ptqc_ctx *ctx,
 PTQC_MUST_USE ptqc_status pq_recipe_check_use(ptqc_ctx *ctx,
                                               const ptqc_compile_desc *desc,
                                               const pq_recipe *r);
+// PTQC_E_USAGE when a method wants samples and there are none: of a compile,
+// not of what only tells about one.
+PTQC_MUST_USE ptqc_status pq_recipe_check_samples(ptqc_ctx *ctx,
+                                                  const ptqc_compile_desc *desc,
+                                                  const pq_recipe *r);
 
 #endif
