@@ -102,7 +102,7 @@ upper_end(const pq_op *op, double *out, bool *out_is_linear)
     const pq_attr *act = pq_op_attr(op, PQ_ATTR_ACT);
     float min = pq_op_f32(op, PQ_ATTR_ACT_ALPHA, -INFINITY);
     *out_is_linear = act == NULL;
-    *out = INFINITY;
+    *out = (double)INFINITY;
     if (act == NULL || act->i == PQ_OP_RELU) {
         return true;
     }
