@@ -313,7 +313,7 @@ cli_diff(cli *c)
 {
     ptqc_compile_desc desc;
     subjects s = {0};
-    difference d = {json_array(), json_array(), INFINITY};
+    difference d = {json_array(), json_array(), (double)INFINITY};
     ptqc_status st = cli_desc_read(c, &desc);
     if (st == PTQC_OK) {
         st = open_subjects(c, &s, &desc);

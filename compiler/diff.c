@@ -82,7 +82,7 @@ static double
 sqnr_db(double signal, double error, uint64_t count)
 {
     if (count == 0) {
-        return NAN;
+        return (double)NAN;
     }
     return error == 0 ? (double)INFINITY : 10 * log10(signal / error);
 }
@@ -91,7 +91,7 @@ static double
 cosine_of(const pq_error_sums *s)
 {
     if (s->count == 0) {
-        return NAN;
+        return (double)NAN;
     }
     return s->xx == 0 && s->yy == 0   ? 1
            : s->xx == 0 || s->yy == 0 ? 0
@@ -117,7 +117,7 @@ is_distribution(const float *x, int64_t n)
 static double
 log_sum(const float *x, int64_t n)
 {
-    double largest = -INFINITY;
+    double largest = -(double)INFINITY;
     double sum = 0;
     for (int64_t i = 0; i < n; i++) {
         largest = fmax(largest, (double)x[i]);

@@ -332,8 +332,8 @@ pq_kg_source_pad(pq_kg_module *m)
               "p = p % period;\n"
               "p = p < n ? p : period - p;\n",
         [PAD_EDGE] = "p = p < 0 ? 0 : n - 1;\n",
-        [PAD_WRAP] = "p = p < 0 ? p + (n - 1 - p) / n * n : p;\n"
-                     "p = p % n;\n",
+        [PAD_WRAP] = ("p = p < 0 ? p + (n - 1 - p) / n * n : p;\n"
+                      "p = p % n;\n"),
     };
     int64_t mode = pq_kg_i64(m->job, 0);
     if (!pq_kg_move_is_like_y(m->job, 0) || mode < 0 || mode > PAD_WRAP) {

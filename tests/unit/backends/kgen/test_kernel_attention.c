@@ -80,7 +80,7 @@ check_row(const attention *a, int64_t b, int64_t h, int64_t t, float scale)
     int64_t yd[4] = {a->batch, a->heads, a->queries, a->dv};
     int64_t kh = h / (a->heads / a->key_heads), n = seen_by(a, b, t);
     int64_t q = row_at(a->q_map, qd, b, h, t), line = b * a->key_heads + kh;
-    double top = -INFINITY, total = 0;
+    double top = -(double)INFINITY, total = 0;
     for (int64_t j = 0; j < n; j++) {
         p[j] = 0;
         int64_t k = row_at(a->k_map, kd, b, kh, j);

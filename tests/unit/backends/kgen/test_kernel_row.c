@@ -59,7 +59,8 @@ check_near(double got, double want, double bound)
 static double
 reference_reduce(uint32_t op, const double *x, int64_t n)
 {
-    double sum = 0, prod = 1, high = -INFINITY, low = INFINITY, size = 0;
+    double sum = 0, prod = 1, high = -(double)INFINITY, low = (double)INFINITY,
+           size = 0;
     double squares = 0, exps = 0;
     for (int64_t i = 0; i < n; i++) {
         sum += x[i];
@@ -214,7 +215,7 @@ reference_softmax(const shape *s, const double *x, int64_t r, double *out,
                   double *out_bound)
 {
     (void)r;
-    double high = -INFINITY, sum = 0;
+    double high = -(double)INFINITY, sum = 0;
     for (int64_t i = 0; i < s->length; i++) {
         high = x[i] > high ? x[i] : high;
     }
