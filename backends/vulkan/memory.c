@@ -163,8 +163,7 @@ end_and_wait(pq_vk_device *d, ptqc_call *call, const char *doing)
         result = d->vk.QueueSubmit(d->queue, 1, &submit, d->fence);
     }
     if (result == VK_SUCCESS) {
-        result =
-            d->vk.WaitForFences(d->device, 1, &d->fence, VK_TRUE, UINT64_MAX);
+        result = pq_vk_device_wait(d, d->fence);
     }
     return pq_vk_device_result(d, call, result, doing);
 }
