@@ -4,6 +4,7 @@
 #include "ptqc/graph_block.h"
 
 #include "base/checked.h"
+#include "move.h"
 #include "plan.h"
 #include "say.h"
 
@@ -80,26 +81,12 @@ pq_kg_plan_dims(const pq_kg_teller *t, const pq_kg_entry *e,
 
 // ---- shapes ----------------------------------------------------------------
 
-static int64_t
-dtype_bytes(uint32_t dtype)
-{
-    switch (dtype) {
-#define CASE(NAME, number, text, bits)                                         \
-    case number:                                                               \
-        return bits / 8;
-        PTQC_DTYPES(CASE)
-#undef CASE
-    default:
-        return 0;
-    }
-}
-
 static bool
 make_shape(const pq_kg_value *v, const int64_t *dims, pq_kg_shape *out)
 {
     out->dtype = v->dtype;
     out->rank = v->rank;
-    out->element_bytes = dtype_bytes(v->dtype);
+    out->element_bytes = pq_kg_element_bytes(v->dtype);
     int64_t count = 1;
     int64_t limit = out->element_bytes; // bytes with 1 for each 0
     for (uint32_t i = 0; i < v->rank; i++) {
