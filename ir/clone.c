@@ -97,41 +97,6 @@ copy_values(pq_graph *g)
 }
 
 static bool
-copy_attr_array(pq_graph *g, pq_attr *a)
-{
-    const void *p;
-    switch (pq_attr_kind_of(a->name)) {
-    case PQ_KIND_I64S:
-        p = a->ints.p;
-        if (!copy_array(g, &p, a->ints.n * sizeof(int64_t))) {
-            return false;
-        }
-        a->ints.p = p;
-        return true;
-    case PQ_KIND_F32S:
-        p = a->floats.p;
-        if (!copy_array(g, &p, a->floats.n * sizeof(float))) {
-            return false;
-        }
-        a->floats.p = p;
-        return true;
-    case PQ_KIND_DIMS:
-        p = a->dims.p;
-        if (!copy_array(g, &p, a->dims.n * sizeof(pq_dim))) {
-            return false;
-        }
-        a->dims.p = p;
-        return true;
-    case PQ_KIND_I64:
-    case PQ_KIND_F32:
-    case PQ_KIND_OP:
-    case PQ_KIND_DTYPE:
-        break;
-    }
-    return true;
-}
-
-static bool
 copy_operands(pq_graph *g, pq_op *op)
 {
     const void *inputs = op->inputs;
@@ -146,7 +111,7 @@ copy_operands(pq_graph *g, pq_op *op)
     op->outputs = (pq_value_id *)outputs;
     op->attrs = (pq_attr *)attrs;
     for (uint32_t i = 0; i < op->attr_count; i++) {
-        if (!copy_attr_array(g, &op->attrs[i])) {
+        if (!pq_attr_own(g, &op->attrs[i])) {
             return false;
         }
     }

@@ -174,23 +174,22 @@ pq_set_input(pq_graph *g, pq_op_id id, uint32_t i, pq_value_id v)
     return PTQC_OK;
 }
 
-static bool
-copy_attr(pq_graph *g, const pq_attr *attr, pq_attr *out)
+bool
+pq_attr_own(pq_graph *g, pq_attr *a)
 {
-    *out = *attr;
-    switch (pq_attr_kind_of(attr->name)) {
+    switch (pq_attr_kind_of(a->name)) {
     case PQ_KIND_I64S:
-        out->ints.p = pq_arena_memdup(&g->arena, attr->ints.p,
-                                      attr->ints.n * sizeof(int64_t));
-        return out->ints.p != NULL;
+        a->ints.p = pq_arena_memdup(&g->arena, a->ints.p,
+                                    a->ints.n * sizeof *a->ints.p);
+        return a->ints.p != NULL;
     case PQ_KIND_F32S:
-        out->floats.p = pq_arena_memdup(&g->arena, attr->floats.p,
-                                        attr->floats.n * sizeof(float));
-        return out->floats.p != NULL;
+        a->floats.p = pq_arena_memdup(&g->arena, a->floats.p,
+                                      a->floats.n * sizeof *a->floats.p);
+        return a->floats.p != NULL;
     case PQ_KIND_DIMS:
-        out->dims.p = pq_arena_memdup(&g->arena, attr->dims.p,
-                                      attr->dims.n * sizeof(pq_dim));
-        return out->dims.p != NULL;
+        a->dims.p = pq_arena_memdup(&g->arena, a->dims.p,
+                                    a->dims.n * sizeof *a->dims.p);
+        return a->dims.p != NULL;
     case PQ_KIND_I64:
     case PQ_KIND_F32:
     case PQ_KIND_OP:
@@ -204,9 +203,9 @@ ptqc_status
 pq_set_attr(pq_graph *g, pq_op_id id, const pq_attr *attr)
 {
     pq_op *op = pq_graph_op(g, id);
-    pq_attr copy;
+    pq_attr copy = *attr;
     uint32_t at = 0;
-    if (!copy_attr(g, attr, &copy)) {
+    if (!pq_attr_own(g, &copy)) {
         return PTQC_E_RESOURCE;
     }
     while (at < op->attr_count && op->attrs[at].name < attr->name) {

@@ -50,15 +50,11 @@ add_moved(const pq_graph *g, const pq_link *l, const double *moved,
         pq_graph_constant(g, pq_graph_value(g, op->inputs[1])->constant);
     uint32_t out_axis, y_axis;
     uint32_t in_axis = pq_weight_input_axis(g, op);
-    int64_t out_step = 1;
-    int64_t in_step = 1;
     float *w = pq_copy_floats(g, op->inputs[1], scratch);
     PQ_TRY_ALLOC(w);
     (void)pq_channel_axes(g, op, &out_axis, &y_axis);
-    for (uint32_t i = 0; i < c->rank; i++) {
-        out_step *= i > out_axis ? c->dims[i] : 1;
-        in_step *= i > in_axis ? c->dims[i] : 1;
-    }
+    int64_t out_step = pq_axis_stride(c, out_axis);
+    int64_t in_step = pq_axis_stride(c, in_axis);
     for (int64_t i = 0; i < pq_element_count(c); i++) {
         shift[i / out_step % c->dims[out_axis]] +=
             (double)w[i] * moved[i / in_step % c->dims[in_axis]];

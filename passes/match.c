@@ -158,6 +158,16 @@ pq_reduces_last(const pq_graph *g, const pq_op *op)
 }
 
 int64_t
+pq_axis_stride(const pq_constant *c, uint32_t axis)
+{
+    int64_t stride = 1;
+    for (uint32_t i = axis + 1; i < c->rank; i++) {
+        stride *= c->dims[i];
+    }
+    return stride;
+}
+
+int64_t
 pq_static_dim(const pq_graph *g, pq_value_id v, uint32_t axis)
 {
     const pq_type *t = &pq_graph_value(g, v)->type;

@@ -35,6 +35,8 @@ bool pq_same_type(const pq_graph *g, pq_value_id a, pq_value_id b);
 bool pq_same_dims(const pq_graph *g, pq_value_id a, pq_value_id b);
 // A REDUCE op over the last axis alone, keeping it.
 bool pq_reduces_last(const pq_graph *g, const pq_op *op);
+// Elements between neighbours along axis `axis` of dense elements.
+int64_t pq_axis_stride(const pq_constant *c, uint32_t axis);
 // Size of axis `axis` when constant, else -1.
 int64_t pq_static_dim(const pq_graph *g, pq_value_id v, uint32_t axis);
 // conv, conv_transpose, matmul.

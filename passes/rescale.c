@@ -52,10 +52,7 @@ scale_weights(pq_graph *g, pq_op_id id, uint32_t axis, const double *factor,
     const pq_op *op = pq_graph_op(g, id);
     const pq_value *value = pq_graph_value(g, op->inputs[1]);
     const pq_constant *c = pq_graph_constant(g, value->constant);
-    int64_t inner = 1;
-    for (uint32_t i = axis + 1; i < c->rank; i++) {
-        inner *= c->dims[i];
-    }
+    int64_t inner = pq_axis_stride(c, axis);
     float *w = pq_copy_floats(g, op->inputs[1], pq_graph_arena(g));
     PQ_TRY_ALLOC(w);
     int64_t count = pq_element_count(c);

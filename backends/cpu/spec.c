@@ -30,6 +30,16 @@ pq_prep_no_memory(const pq_prep *prep)
 }
 
 int64_t
+pq_shape_product(const pq_shape *shape, uint32_t begin, uint32_t end)
+{
+    int64_t n = 1;
+    for (uint32_t i = begin; i < end; i++) {
+        n *= shape->dims[i];
+    }
+    return n;
+}
+
+int64_t
 pq_prep_i64(const pq_prep *prep, uint32_t i)
 {
     return i < prep->param_count ? prep->params[i] : 0;

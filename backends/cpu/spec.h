@@ -72,6 +72,8 @@ typedef struct pq_prep {
 
 ptqc_be_status pq_prep_refuse(const pq_prep *prep, const char *what);
 ptqc_be_status pq_prep_no_memory(const pq_prep *prep);
+// Elements that the axes [begin, end) span; 1 when there are none.
+int64_t pq_shape_product(const pq_shape *shape, uint32_t begin, uint32_t end);
 // Parameter i; 0 beyond the end (checked by the caller where it matters).
 int64_t pq_prep_i64(const pq_prep *prep, uint32_t i);
 float pq_prep_f32(const pq_prep *prep, uint32_t i);

@@ -10,16 +10,6 @@
 #include "base/checked.h"
 #include "base/mathfn.h"
 
-static int64_t
-product(const int64_t *dims, uint32_t begin, uint32_t end)
-{
-    int64_t n = 1;
-    for (uint32_t i = begin; i < end; i++) {
-        n *= dims[i];
-    }
-    return n;
-}
-
 // ---- gather ----------------------------------------------------------------
 
 typedef struct gather {
@@ -60,10 +50,10 @@ pq_prepare_gather(const pq_prep *prep, pq_op *op)
     PQ_NEED(prep, axis >= 0 && axis < x->rank && batch_dims >= 0 &&
                       batch_dims <= axis && batch_dims <= ids->rank);
     PQ_NEED(prep, x->dtype == y->dtype);
-    int64_t batch = product(x->dims, 0, (uint32_t)batch_dims);
-    int64_t outer = product(x->dims, (uint32_t)batch_dims, (uint32_t)axis);
-    int64_t inner = product(x->dims, (uint32_t)axis + 1, x->rank);
-    s->count = product(ids->dims, (uint32_t)batch_dims, ids->rank);
+    int64_t batch = pq_shape_product(x, 0, (uint32_t)batch_dims);
+    int64_t outer = pq_shape_product(x, (uint32_t)batch_dims, (uint32_t)axis);
+    int64_t inner = pq_shape_product(x, (uint32_t)axis + 1, x->rank);
+    s->count = pq_shape_product(ids, (uint32_t)batch_dims, ids->rank);
     s->dim = x->dims[axis];
     int64_t all;
     PQ_NEED(prep, pq_mul_i64(batch * outer, s->count, &s->rows) &&
@@ -187,11 +177,11 @@ set_tuples(const pq_prep *prep, int64_t batch_dims, tuples *t)
     PQ_NEED(prep, batch_dims >= 0 && batch_dims < ids->rank);
     t->depth = ids->dims[ids->rank - 1];
     PQ_NEED(prep, t->depth + batch_dims <= x->rank);
-    t->count = product(ids->dims, 0, ids->rank - 1);
-    int64_t batch = product(ids->dims, 0, (uint32_t)batch_dims);
-    PQ_NEED(prep, batch == product(x->dims, 0, (uint32_t)batch_dims));
+    t->count = pq_shape_product(ids, 0, ids->rank - 1);
+    int64_t batch = pq_shape_product(ids, 0, (uint32_t)batch_dims);
+    PQ_NEED(prep, batch == pq_shape_product(x, 0, (uint32_t)batch_dims));
     t->per_batch = batch > 0 ? t->count / batch : 0;
-    t->inner = product(x->dims, (uint32_t)(batch_dims + t->depth), x->rank);
+    t->inner = pq_shape_product(x, (uint32_t)(batch_dims + t->depth), x->rank);
     for (int64_t k = 0; k < t->depth; k++) {
         t->dims[k] = x->dims[batch_dims + k];
     }
@@ -431,8 +421,8 @@ pq_prepare_reverse_sequence(const pq_prep *prep, pq_op *op)
     s->time = x->dims[time];
     s->batch = x->dims[batch];
     PQ_NEED(prep, prep->ins[1]->count == s->batch);
-    s->time_stride = product(x->dims, (uint32_t)time + 1, x->rank);
-    s->batch_stride = product(x->dims, (uint32_t)batch + 1, x->rank);
+    s->time_stride = pq_shape_product(x, (uint32_t)time + 1, x->rank);
+    s->batch_stride = pq_shape_product(x, (uint32_t)batch + 1, x->rank);
     s->count = x->count;
     s->bytes = x->element_bytes;
     s->dtype = prep->ins[1]->dtype;

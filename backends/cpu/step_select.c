@@ -7,16 +7,6 @@
 #include "base/mathfn.h"
 #include "spec.h"
 
-static int64_t
-product(const int64_t *dims, uint32_t begin, uint32_t end)
-{
-    int64_t n = 1;
-    for (uint32_t i = begin; i < end; i++) {
-        n *= dims[i];
-    }
-    return n;
-}
-
 // ---- one_hot ---------------------------------------------------------------
 
 typedef struct one_hot {
@@ -54,7 +44,7 @@ pq_prepare_one_hot(const pq_prep *prep, pq_op *op)
     PQ_NEED(prep, ids->dtype == PTQC_I64 || ids->dtype == PTQC_I32);
     PQ_NEED(prep, axis >= 0 && axis < y->rank && v->dtype == y->dtype);
     s->depth = y->dims[axis];
-    s->inner = product(y->dims, (uint32_t)axis + 1, y->rank);
+    s->inner = pq_shape_product(y, (uint32_t)axis + 1, y->rank);
     s->count = y->count;
     s->bytes = y->element_bytes;
     s->dtype = ids->dtype;
@@ -159,8 +149,8 @@ pq_prepare_topk(const pq_prep *prep, pq_op *op)
                       x->dtype == PTQC_I64);
     s->n = x->dims[axis];
     s->k = y->dims[axis];
-    s->inner = product(x->dims, (uint32_t)axis + 1, x->rank);
-    s->rows = product(x->dims, 0, (uint32_t)axis) * s->inner;
+    s->inner = pq_shape_product(x, (uint32_t)axis + 1, x->rank);
+    s->rows = pq_shape_product(x, 0, (uint32_t)axis) * s->inner;
     PQ_NEED(prep, s->k <= s->n && s->rows * s->k == y->count);
     s->bytes = x->element_bytes;
     s->dtype = x->dtype;

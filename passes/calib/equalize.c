@@ -63,15 +63,9 @@ measure_ranges(const pq_equalizer *e, pq_node *n, int64_t repeat)
         pq_graph_constant(g, pq_graph_value(g, op->inputs[1])->constant);
     uint32_t out_axis, y_axis;
     uint32_t in_axis = pq_weight_input_axis(g, op);
-    int64_t out_step = 1;
-    int64_t in_step = 1;
     (void)pq_channel_axes(g, op, &out_axis, &y_axis);
-    for (uint32_t i = out_axis + 1; i < c->rank; i++) {
-        out_step *= c->dims[i];
-    }
-    for (uint32_t i = in_axis + 1; i < c->rank; i++) {
-        in_step *= c->dims[i];
-    }
+    int64_t out_step = pq_axis_stride(c, out_axis);
+    int64_t in_step = pq_axis_stride(c, in_axis);
     int64_t in_size = c->dims[in_axis];
     n->outs = c->dims[out_axis];
     n->ins = n->has_columns ? in_size / repeat : 1;
