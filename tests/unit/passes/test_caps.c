@@ -2,34 +2,27 @@
 //
 // Matching ops against kernel rules: types, granularities, groups, absent
 // operands, constants, ranks, variadic ops, order of preference.
-#include "passes/caps.h"
+#include "tests/support/caps_rows.h"
 #include "tests/support/cmocka_test.h"
 #include "tests/support/context.h"
 
-#define BIT(x) (UINT64_C(1) << (x))
-#define F32    {.format = PTQC_F32}
+#define F32 {.format = PTQC_F32}
 
 static const pq_caps_operand matmul_operands[] = {
-    {.is_output = true, .dtypes = BIT(PTQC_F32), .granularities = 1},
-    {.index = 0, .dtypes = BIT(PTQC_F32), .granularities = 1},
+    FLOAT_OUTPUT,
+    FLOAT_INPUT(0),
     {.index = 1,
      .dtypes = BIT(PTQC_I8) | BIT(PTQC_U4),
      .granularities = (uint32_t)(BIT(PQ_GRAN_CHANNEL) | BIT(PQ_GRAN_GROUP)),
      .group_sizes = {32, 128},
      .needs_constant = true,
      .needs_symmetric = true},
-    {.index = 2,
-     .dtypes = BIT(PTQC_F32),
-     .granularities = 1,
-     .is_optional = true},
+    OPTIONAL_FLOAT(2),
 };
 static const pq_caps_operand concat_operands[] = {
-    {.is_output = true, .dtypes = BIT(PTQC_F32), .granularities = 1},
-    {.index = 0, .dtypes = BIT(PTQC_F32), .granularities = 1},
-    {.index = 1,
-     .dtypes = BIT(PTQC_F32),
-     .granularities = 1,
-     .is_optional = true},
+    FLOAT_OUTPUT,
+    FLOAT_INPUT(0),
+    OPTIONAL_FLOAT(1),
 };
 static const pq_caps_rule rules[] = {
     {.op = PQ_OP_MATMUL,

@@ -8,6 +8,7 @@
 #include "ir/text.h"
 #include "passes/match.h"
 #include "passes/registry.h"
+#include "tests/support/caps_rows.h"
 #include "tests/support/context.h"
 #include "tests/unit/passes/pass_test.h"
 
@@ -592,37 +593,16 @@ stored_codes(void **state)
 
 // ---- capabilities ---------------------------------------------------------
 
-#define BIT(x) (UINT64_C(1) << (x))
-
 static const pq_caps_operand float_operands[] = {
-    {.is_output = true, .dtypes = BIT(PTQC_F32), .granularities = 1},
-    {.index = 0, .dtypes = BIT(PTQC_F32), .granularities = 1},
-    {.index = 1, .dtypes = BIT(PTQC_F32), .granularities = 1},
-    {.index = 2,
-     .dtypes = BIT(PTQC_F32),
-     .granularities = 1,
-     .is_optional = true},
-    {.index = 3,
-     .dtypes = BIT(PTQC_F32),
-     .granularities = 1,
-     .is_optional = true},
+    FLOAT_OUTPUT,      FLOAT_INPUT(0),    FLOAT_INPUT(1),
+    OPTIONAL_FLOAT(2), OPTIONAL_FLOAT(3),
 };
 static const pq_caps_operand tensor_operands[] = {
-    {.is_output = true, .dtypes = BIT(PTQC_F32), .granularities = 1},
-    {.index = 0, .dtypes = BIT(PTQC_F32), .granularities = 1},
-    {.index = 1,
-     .dtypes = BIT(PTQC_I8),
-     .granularities = BIT(PQ_GRAN_TENSOR),
-     .needs_constant = true,
-     .needs_symmetric = true},
-    {.index = 2,
-     .dtypes = BIT(PTQC_F32),
-     .granularities = 1,
-     .is_optional = true},
-    {.index = 3,
-     .dtypes = BIT(PTQC_F32),
-     .granularities = 1,
-     .is_optional = true},
+    FLOAT_OUTPUT,
+    FLOAT_INPUT(0),
+    SYMMETRIC_WEIGHTS(PTQC_I8, PQ_GRAN_TENSOR),
+    OPTIONAL_FLOAT(2),
+    OPTIONAL_FLOAT(3),
 };
 
 // A target that runs 8-bit weights with one scale, and nothing else.
@@ -681,21 +661,11 @@ less_preferred_target(void **state)
 }
 
 static const pq_caps_operand mixed_operands[] = {
-    {.is_output = true, .dtypes = BIT(PTQC_F32), .granularities = 1},
+    FLOAT_OUTPUT,
     {.index = 0, .dtypes = BIT(PTQC_U8), .granularities = BIT(PQ_GRAN_TENSOR)},
-    {.index = 1,
-     .dtypes = BIT(PTQC_I8),
-     .granularities = BIT(PQ_GRAN_CHANNEL),
-     .needs_constant = true,
-     .needs_symmetric = true},
-    {.index = 2,
-     .dtypes = BIT(PTQC_F32),
-     .granularities = 1,
-     .is_optional = true},
-    {.index = 3,
-     .dtypes = BIT(PTQC_F32),
-     .granularities = 1,
-     .is_optional = true},
+    SYMMETRIC_WEIGHTS(PTQC_I8, PQ_GRAN_CHANNEL),
+    OPTIONAL_FLOAT(2),
+    OPTIONAL_FLOAT(3),
 };
 
 // Codes in, reals out, residual in reals: what does not fit stays float.

@@ -6,75 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/session.h"
-#include "tests/support/cmocka_test.h"
-#include "tests/support/context.h"
-#include "tests/unit/runtime/sample.h"
-
-#define MOST (64 * SAMPLE_INNER)
-
-typedef struct fixture {
-    pq_test_sink sink;
-    pq_test_heap heap;
-    ptqc_ctx *ctx;
-    void *bytes;
-    ptqc_artifact *artifact;
-    ptqc_session *session;
-    float a[MOST], b[MOST];
-    ptqc_tensor inputs[2], output;
-} fixture;
+#include "tests/unit/runtime/session_fixture.h"
 
 static const char *const dirs[] = {PTQC_FAKE_DIR "/fake", PTQC_FAKE_DIR "/far",
                                    PTQC_FAKE_DIR "/farther",
                                    PTQC_FAKE_DIR "/handless"};
 
-static int
-set_up(void **state)
-{
-    fixture *f = calloc(1, sizeof *f);
-    f->ctx = pq_test_ctx_create(&f->sink, &f->heap, 1);
-    for (int i = 0; i < MOST; i++) {
-        f->a[i] = (float)i;
-        f->b[i] = 0.5f * (float)i - 7.0f;
-    }
-    *state = f;
-    return 0;
-}
-
-static int
-tear_down(void **state)
-{
-    fixture *f = *state;
-    ptqc_session_destroy(f->session);
-    ptqc_artifact_close(f->artifact);
-    pq_free(f->ctx, f->bytes);
-    int leaked = pq_live_bytes(f->ctx) != 0;
-    ptqc_ctx_destroy(f->ctx);
-    leaked |= f->heap.live != 0;
-    free(f);
-    return leaked;
-}
-
 static ptqc_status
-open_session(fixture *f, size_t count, const char *target)
+open_chain(fixture *f, size_t count, const char *target)
 {
     const ptqc_session_desc desc = {
         .backends = {dirs, sizeof dirs / sizeof *dirs}, .target = target};
-    assert_int_equal(
-        ptqc_artifact_open_memory(f->ctx, f->bytes, count, &f->artifact),
-        PTQC_OK);
-    pq_test_sink_clear(&f->sink);
-    return ptqc_session_create(f->ctx, f->artifact, &desc, &f->session);
-}
-
-static ptqc_tensor
-tensor(int64_t n, float *data)
-{
-    return (ptqc_tensor){.dtype = PTQC_F32,
-                         .rank = 2,
-                         .dims = {n, SAMPLE_INNER},
-                         .data = data,
-                         .bytes = (size_t)n * SAMPLE_INNER * sizeof(float)};
+    return open_session(f, count, &desc);
 }
 
 // Runs and compares with `steps` steps of the sample.
@@ -83,11 +26,11 @@ run_chain(fixture *f, int64_t n, uint32_t steps)
 {
     f->inputs[0] = tensor(n, f->a);
     f->inputs[1] = tensor(n, f->b);
-    f->output = (ptqc_tensor){0};
+    f->outputs[0] = (ptqc_tensor){0};
     pq_test_sink_clear(&f->sink);
-    assert_int_equal(ptqc_session_run(f->session, f->inputs, 2, &f->output, 1),
+    assert_int_equal(ptqc_session_run(f->session, f->inputs, 2, f->outputs, 1),
                      PTQC_OK);
-    const float *y = f->output.data;
+    const float *y = f->outputs[0].data;
     for (int64_t i = 0; i < n * SAMPLE_INNER; i++) {
         float x = f->a[i];
         for (uint32_t k = 0; k < steps; k++) {
@@ -121,7 +64,7 @@ run_plugins(fixture *f, const char *const *plugins, uint32_t count, unsigned up,
 {
     size_t bytes;
     f->bytes = pq_sample_chain(f->ctx, plugins, count, &bytes);
-    assert_int_equal(open_session(f, bytes, NULL), PTQC_OK);
+    assert_int_equal(open_chain(f, bytes, NULL), PTQC_OK);
     for (int64_t n = 1; n <= 5; n += 2) {
         run_chain(f, n, count);
         run_chain(f, n, count);
@@ -166,7 +109,7 @@ test_second_device(void **state)
     static const char *const plugins[] = {"far", "fake"};
     size_t bytes;
     f->bytes = pq_sample_chain(f->ctx, plugins, 2, &bytes);
-    assert_int_equal(open_session(f, bytes, "fake,far:1"), PTQC_OK);
+    assert_int_equal(open_chain(f, bytes, "fake,far:1"), PTQC_OK);
     assert_string_equal(f->session->memories[1].device, "far:1");
     run_chain(f, 7, 2);
 }
@@ -178,7 +121,7 @@ test_no_allocation_while_running(void **state)
     static const char *const plugins[] = {"far", "fake", "farther"};
     size_t bytes;
     f->bytes = pq_sample_chain(f->ctx, plugins, 3, &bytes);
-    assert_int_equal(open_session(f, bytes, NULL), PTQC_OK);
+    assert_int_equal(open_chain(f, bytes, NULL), PTQC_OK);
     run_chain(f, 9, 3);
     uint64_t allocations = f->heap.count;
     run_chain(f, 9, 3);
@@ -192,10 +135,10 @@ static void
 check_state_run(fixture *f, int64_t n, float times)
 {
     f->inputs[0] = tensor(n, f->a);
-    f->output = (ptqc_tensor){0};
-    assert_int_equal(ptqc_session_run(f->session, f->inputs, 1, &f->output, 1),
+    f->outputs[0] = (ptqc_tensor){0};
+    assert_int_equal(ptqc_session_run(f->session, f->inputs, 1, f->outputs, 1),
                      PTQC_OK);
-    const float *y = f->output.data;
+    const float *y = f->outputs[0].data;
     for (int64_t i = 0; i < n * SAMPLE_INNER; i++) {
         assert_true(y[i] == times * SAMPLE_K * f->a[i]); // exact: small numbers
     }
@@ -208,7 +151,7 @@ test_states(void **state)
     fixture *f = *state;
     size_t bytes;
     f->bytes = pq_sample_artifact(f->ctx, "far", FAKE_STATE, &bytes);
-    assert_int_equal(open_session(f, bytes, NULL), PTQC_OK);
+    assert_int_equal(open_chain(f, bytes, NULL), PTQC_OK);
     check_state_run(f, 2, 1);
     pq_test_sink_clear(&f->sink);
     check_state_run(f, 2, 2);
@@ -233,7 +176,7 @@ test_no_buffer_functions(void **state)
     static const char *const plugins[] = {"handless"};
     size_t bytes;
     f->bytes = pq_sample_chain(f->ctx, plugins, 1, &bytes);
-    assert_int_equal(open_session(f, bytes, NULL), PTQC_E_BACKEND);
+    assert_int_equal(open_chain(f, bytes, NULL), PTQC_E_BACKEND);
     assert_non_null(strstr(f->sink.text, "handless:0 has memory of its own"));
 }
 
@@ -267,11 +210,9 @@ test_out_of_memory(void **state)
     static const char *const plugins[] = {"far", "fake", "farther"};
     size_t bytes;
     f->bytes = pq_sample_chain(f->ctx, plugins, 3, &bytes);
-    assert_int_equal(open_session(f, bytes, NULL), PTQC_OK);
+    assert_int_equal(open_chain(f, bytes, NULL), PTQC_OK);
     assert_true(pq_test_alloc_sweep(whole_life, f) > 30);
 }
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int
 main(void)

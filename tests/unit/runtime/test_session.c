@@ -6,53 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/session.h"
-#include "tests/support/cmocka_test.h"
-#include "tests/support/context.h"
 #include "tests/unit/runtime/checksums.h"
-#include "tests/unit/runtime/sample.h"
-
-#define MOST (64 * SAMPLE_INNER)
-
-typedef struct fixture {
-    pq_test_sink sink;
-    pq_test_heap heap;
-    ptqc_ctx *ctx;
-    void *bytes;
-    ptqc_artifact *artifact;
-    ptqc_session *session;
-    float a[MOST + 16], b[MOST + 16]; // more than fits, for bad shifts
-    ptqc_tensor inputs[2], outputs[1];
-} fixture;
+#include "tests/unit/runtime/session_fixture.h"
 
 static const char *const fake_dirs[] = {PTQC_FAKE_DIR "/fake"};
-
-static int
-set_up(void **state)
-{
-    fixture *f = calloc(1, sizeof *f);
-    f->ctx = pq_test_ctx_create(&f->sink, &f->heap, 1);
-    for (int i = 0; i < MOST + 16; i++) {
-        f->a[i] = (float)i;
-        f->b[i] = 0.5f * (float)i - 7.0f;
-    }
-    *state = f;
-    return 0;
-}
-
-static int
-tear_down(void **state)
-{
-    fixture *f = *state;
-    ptqc_session_destroy(f->session);
-    ptqc_artifact_close(f->artifact);
-    pq_free(f->ctx, f->bytes);
-    int leaked = pq_live_bytes(f->ctx) != 0;
-    ptqc_ctx_destroy(f->ctx);
-    leaked |= f->heap.live != 0;
-    free(f);
-    return leaked;
-}
 
 static ptqc_status
 start(fixture *f, const char *plugin, fake_mode mode, const char *target)
@@ -61,21 +18,7 @@ start(fixture *f, const char *plugin, fake_mode mode, const char *target)
     const ptqc_session_desc desc = {.backends = {fake_dirs, 1},
                                     .target = target};
     f->bytes = pq_sample_artifact(f->ctx, plugin, mode, &count);
-    assert_int_equal(
-        ptqc_artifact_open_memory(f->ctx, f->bytes, count, &f->artifact),
-        PTQC_OK);
-    pq_test_sink_clear(&f->sink);
-    return ptqc_session_create(f->ctx, f->artifact, &desc, &f->session);
-}
-
-static ptqc_tensor
-tensor(int64_t n, float *data)
-{
-    return (ptqc_tensor){.dtype = PTQC_F32,
-                         .rank = 2,
-                         .dims = {n, SAMPLE_INNER},
-                         .data = data,
-                         .bytes = (size_t)n * SAMPLE_INNER * sizeof(float)};
+    return open_session(f, count, &desc);
 }
 
 static ptqc_status
@@ -466,8 +409,6 @@ test_out_of_memory(void **state)
     assert_int_equal(start(f, "fake", FAKE_HONEST, NULL), PTQC_OK);
     assert_true(pq_test_alloc_sweep(whole_life, f) > 20);
 }
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int
 main(void)
