@@ -73,7 +73,8 @@ PTQC_MUST_USE ptqc_status pq_codes_hash(pq_graph *g,
                                         const pq_constant_slot *slot,
                                         pq_sha256 *out);
 bool pq_copy_str(pq_graph *g, pq_str s, pq_str *out);
-// Replaces the array of `a`, if its kind has one, by a copy that the graph owns.
+// Replaces the array of `a`, if its kind has one, by a copy that the graph
+// owns.
 bool pq_attr_own(pq_graph *g, pq_attr *a);
 // Elements of integer constants of at most PQ_MAX_ELEMENTS elements.
 void pq_constant_elements(pq_graph *g, pq_value *v);
