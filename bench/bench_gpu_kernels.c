@@ -253,6 +253,8 @@ make_product(pq_test_gpu *gpu, bench_case *b, int64_t n, int64_t k, int64_t m)
                               PQ_KG_WEIGHT_I4,
                               128,
                               PQ_KG_SCALES_F32,
+                              0,
+                              n,
                               1,
                               0,
                               0,

@@ -35,6 +35,9 @@ typedef struct pq_kg_device {
     // s8 codes of activations stay s8; false: they are kept as u8, with 128
     // added to code and zero point.
     bool keeps_s8;
+    // Bytes of one buffer that a kernel can bind on every device there is; 0:
+    // no limit. Larger weights are cut (planar_lower.h).
+    int64_t range_bytes;
     // Why the device has no kernel for a complete step of the entry that is
     // being lowered (static text, or in the lower's arena); NULL: it has one.
     // The function may be NULL: it has all of steps.def.

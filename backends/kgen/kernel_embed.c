@@ -6,6 +6,7 @@
 
 typedef struct embed {
     int64_t rows, depth, format, segment, scales;
+    int64_t first, table_rows; // a part of a table
 } embed;
 
 static const char *
@@ -13,17 +14,49 @@ read_step(const pq_kg_job *job, embed *e)
 {
     const pq_kg_tensor *index = pq_kg_in(job, 2), *y = pq_kg_out(job, 0);
     *e = (embed){pq_kg_i64(job, 0), pq_kg_i64(job, 1), pq_kg_i64(job, 2),
-                 pq_kg_i64(job, 3), pq_kg_i64(job, 4)};
+                 pq_kg_i64(job, 3), pq_kg_i64(job, 4), pq_kg_i64(job, 5),
+                 pq_kg_i64(job, 6)};
     if (pq_kg_in(job, 0) == NULL || index == NULL || y == NULL ||
         e->format < 0 || e->format >= PQ_KG_WEIGHT_COUNT || e->scales < 0 ||
         e->scales >= PQ_KG_SCALES_COUNT || e->rows < 1 || e->rows > INT32_MAX ||
-        e->depth < 1 || e->depth > INT32_MAX || e->segment < 1 ||
-        e->segment > e->depth ||
+        e->table_rows < e->rows || e->table_rows > INT32_MAX || e->first < 0 ||
+        e->first > e->table_rows - e->rows || e->depth < 1 ||
+        e->depth > INT32_MAX || e->segment < 1 || e->segment > e->depth ||
         (e->scales != PQ_KG_SCALES_NONE && pq_kg_in(job, 1) == NULL)) {
         return "embedding: sizes";
     }
     bool is_index = index->dtype == PTQC_I32 || index->dtype == PTQC_I64;
     return is_index && pq_kg_is_float(y->dtype) ? NULL : "embedding: types";
+}
+
+static bool
+is_part(const embed *e)
+{
+    return e->rows != e->table_rows;
+}
+
+// Whether items make words of y that other parts make bits of.
+static bool
+shares_words(const embed *e, uint32_t dtype)
+{
+    return is_part(e) && e->depth % (4 / pq_kg_dtype_bytes(dtype)) != 0;
+}
+
+static void
+define_part(pq_kg_module *m, const embed *e)
+{
+    uint32_t dtype = pq_kg_out(m->job, 0)->dtype;
+    pq_kg_module_define(m, "PART", is_part(e) ? "1" : "0");
+    pq_kg_module_define(m, "TABLE_ROWS", is_part(e) ? "table_rows" : "rows");
+    if (is_part(e)) {
+        pq_kg_module_word(m, "table_rows");
+        pq_kg_module_word(m, "first_row");
+    }
+    if (shares_words(e, dtype)) {
+        pq_kg_module_store_one(m, dtype, "value");
+    } else {
+        pq_kg_module_store(m, dtype, "value");
+    }
 }
 
 void
@@ -70,7 +103,7 @@ pq_kg_source_planar_embed(pq_kg_module *m)
     pq_kg_text scale = {.mem = m->mem};
     pq_kg_text_add(&scale, "%s\n", SCALES[e.scales]);
     pq_kg_module_hook(m, "scale", pq_kg_module_text(m, &scale));
-    pq_kg_module_store(m, pq_kg_out(m->job, 0)->dtype, "value");
+    define_part(m, &e);
     m->uses |= PQ_KG_USES_BLOCKS;
     pq_kg_module_body(m, pq_kg_text_embed);
 }
@@ -96,10 +129,15 @@ pq_kg_launch_planar_embed(pq_kg_launcher *l)
                 want <= UINT32_MAX;
     PQ_KG_NEED(l, fits && have * pq_kg_dtype_bytes(w->dtype) >= want);
     PQ_KG_NEED(l, count == tokens * e.depth);
-    int64_t words = pq_kg_words_of(y->dtype, count);
+    int64_t words =
+        shares_words(&e, y->dtype) ? count : pq_kg_words_of(y->dtype, count);
     const int64_t own[] = {count, words, e.rows, e.depth, e.segment, blocks};
     for (uint32_t i = 0; i < 6; i++) {
         pq_kg_put(l, own[i]);
+    }
+    if (is_part(&e)) {
+        pq_kg_put(l, e.table_rows);
+        pq_kg_put(l, e.first);
     }
     pq_kg_launch_items(l, words, l->limits->is_cpu ? 32 : 64);
 }

@@ -36,6 +36,25 @@ pq_kg_module_store(pq_kg_module *m, uint32_t dtype, const char *result)
                                           : "y[word] = bits;\n");
 }
 
+void
+pq_kg_module_store_one(pq_kg_module *m, uint32_t dtype, const char *result)
+{
+    uint32_t bytes = pq_kg_dtype_bytes(dtype);
+    uint32_t lanes = 4 / bytes, words = lanes == 4 ? 2 : 1;
+    pq_kg_text gather = {.mem = m->mem}, store = {.mem = m->mem};
+    pq_kg_text_add(&gather, "bits = BITS_%s(%s);\n", pq_kg_dtype_name(dtype),
+                   result);
+    pq_kg_text_add(&store,
+                   "u32 shift = (word & %uu) * %uu;\n"
+                   "ATOMIC_AND(y, word >> %u, ~(0x%xu << shift));\n"
+                   "ATOMIC_OR(y, word >> %u, bits << shift);\n",
+                   lanes - 1, 8 * bytes, words, bytes == 1 ? 0xffu : 0xffffu,
+                   words);
+    pq_kg_module_define(m, "LANES", "1u");
+    pq_kg_module_hook(m, "gather", pq_kg_module_text(m, &gather));
+    pq_kg_module_hook(m, "store", pq_kg_module_text(m, &store));
+}
+
 static uint32_t
 space_rank(uint32_t rank)
 {

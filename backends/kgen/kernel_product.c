@@ -16,6 +16,7 @@ typedef struct product {
     pq_kg_scales scales;
     uint32_t x_dtype;
     int64_t rows, segment; // elements of a segment
+    int64_t y_rows, first; // of a row of y, and which of them is the first
     int64_t x_row;         // elements from one row of x to the next
     int64_t group_rows;    // conv: OC / groups
     int64_t k;             // matmul
@@ -31,6 +32,14 @@ static bool
 is_in(int64_t x, int64_t low, int64_t high)
 {
     return x >= low && x <= high;
+}
+
+// Whether words of `lanes` results lie within a row of y and a group.
+static bool
+has_whole_words(const product *p, uint32_t lanes)
+{
+    return p->rows % lanes == 0 && p->group_rows % lanes == 0 &&
+           p->y_rows % lanes == 0 && p->first % lanes == 0;
 }
 
 // The sum's type.
@@ -75,13 +84,17 @@ read_matmul(const pq_kg_job *job, product *p)
     p->segment = pq_kg_i64(job, 3);
     p->x_row = p->k;
     p->group_rows = p->rows;
+    p->first = pq_kg_i64(job, 5);
+    p->y_rows = pq_kg_i64(job, 6);
     if (!is_in(p->rows, 0, INT32_MAX) || !is_in(p->k, 0, INT32_MAX) ||
+        !is_in(p->y_rows, p->rows, INT32_MAX) ||
+        !is_in(p->first, 0, p->y_rows - p->rows) ||
         !is_in(p->segment, p->k > 0 ? 1 : 0, p->k)) {
         return "matmul: sizes";
     }
     const char *why = read_types(job, pq_kg_i64(job, 2), pq_kg_i64(job, 4), p);
     return why != NULL ? why
-                       : pq_kg_expression_read(job, 5, sum_dtype(p), 3, &p->e);
+                       : pq_kg_expression_read(job, 7, sum_dtype(p), 3, &p->e);
 }
 
 static const char *
@@ -105,6 +118,7 @@ read_conv(const pq_kg_job *job, product *p)
     }
     p->segment = p->x_row / groups;
     p->group_rows = p->rows / groups;
+    p->y_rows = p->rows;
     const char *why =
         read_types(job, pq_kg_i64(job, 16), pq_kg_i64(job, 19), p);
     if (why == NULL && p->scales != PQ_KG_SCALES_NONE &&
@@ -241,23 +255,11 @@ define_store(pq_kg_module *m, const product *p, const char *result)
 {
     uint32_t dtype = pq_kg_out(m->job, 0)->dtype;
     uint32_t bytes = pq_kg_dtype_bytes(dtype);
-    uint32_t lanes = bytes < 4 ? 4 / bytes : 1;
-    if (lanes == 1 || (p->rows % lanes == 0 && p->group_rows % lanes == 0)) {
+    if (has_whole_words(p, bytes < 4 ? 4 / bytes : 1)) {
         pq_kg_module_store(m, dtype, result);
-        return;
+    } else {
+        pq_kg_module_store_one(m, dtype, result);
     }
-    pq_kg_text gather = {.mem = m->mem}, store = {.mem = m->mem};
-    pq_kg_text_add(&gather, "bits = BITS_%s(%s);\n", pq_kg_dtype_name(dtype),
-                   result);
-    pq_kg_text_add(&store,
-                   "u32 shift = (at & %uu) * %uu;\n"
-                   "ATOMIC_AND(y, at >> %u, ~(0x%xu << shift));\n"
-                   "ATOMIC_OR(y, at >> %u, bits << shift);\n",
-                   lanes - 1, 8 * bytes, lanes == 4 ? 2 : 1,
-                   bytes == 1 ? 0xffu : 0xffffu, lanes == 4 ? 2 : 1);
-    pq_kg_module_define(m, "LANES", "1u");
-    pq_kg_module_hook(m, "gather", pq_kg_module_text(m, &gather));
-    pq_kg_module_hook(m, "store", pq_kg_module_text(m, &store));
 }
 
 // What follows the words of the kind itself.
@@ -320,6 +322,10 @@ pq_kg_source_planar_matmul(pq_kg_module *m)
     }
     begin(m, &p);
     pq_kg_module_word(m, "depth");
+    pq_kg_module_word(m, "y_rows");
+    pq_kg_module_word(m, "first_row");
+    pq_kg_module_define(m, "Y_ROWS", "y_rows");
+    pq_kg_module_define(m, "FIRST_ROW", "first_row");
     pq_kg_module_hook(m, "columns", "");
     pq_kg_module_hook(m, "segment", pq_kg_text_matmul_segment);
     finish(m, &p);
@@ -343,6 +349,8 @@ pq_kg_source_planar_conv(pq_kg_module *m)
     for (uint32_t i = 0; i < sizeof WORDS / sizeof WORDS[0]; i++) {
         pq_kg_module_word(m, WORDS[i]);
     }
+    pq_kg_module_define(m, "Y_ROWS", "rows");
+    pq_kg_module_define(m, "FIRST_ROW", "0u");
     bool t = p.is_transposed;
     pq_kg_module_define(m, "TRANSPOSED", t ? "1" : "0");
     pq_kg_module_define(m, "PAD(n)", t ? "I32(n)" : "-I32(n)");
@@ -417,7 +425,7 @@ lanes_of(const pq_kg_launcher *l, const product *p)
 {
     uint32_t bytes = pq_kg_dtype_bytes(pq_kg_out(l->job, 0)->dtype);
     uint32_t lanes = bytes < 4 ? 4 / bytes : 1;
-    return p->rows % lanes == 0 && p->group_rows % lanes == 0 ? lanes : 1;
+    return has_whole_words(p, lanes) ? lanes : 1;
 }
 
 static void
@@ -471,7 +479,7 @@ pq_kg_launch_planar_matmul(pq_kg_launcher *l)
     const pq_kg_tensor *x = pq_kg_in(l->job, 0), *y = pq_kg_out(l->job, 0);
     int64_t segments = p.segment > 0 ? (p.k + p.segment - 1) / p.segment : 0;
     PQ_KG_NEED(l, x->rank > 0 && x->dims[x->rank - 1] == p.k);
-    PQ_KG_NEED(l, y->rank > 0 && y->dims[y->rank - 1] == p.rows);
+    PQ_KG_NEED(l, y->rank > 0 && y->dims[y->rank - 1] == p.y_rows);
     if (l->st != PTQC_BE_OK) {
         return;
     }
@@ -484,6 +492,8 @@ pq_kg_launch_planar_matmul(pq_kg_launcher *l)
     pq_kg_put(l, segments);
     pq_kg_put(l, pq_kg_planar_blocks(p.format, p.segment));
     pq_kg_put(l, p.k);
+    pq_kg_put(l, p.y_rows);
+    pq_kg_put(l, p.first);
     launch(l, &p, columns, segments);
 }
 

@@ -77,6 +77,10 @@ void pq_kg_module_hook(pq_kg_module *m, const char *name, const char *text);
 // The hooks gather and store, and LANES: `result` of element word * LANES +
 // lane goes into `bits`, which becomes word `word` of y.
 void pq_kg_module_store(pq_kg_module *m, uint32_t dtype, const char *result);
+// The same for results whose words may be shared by items, types of 1 and 2
+// bytes: LANES is 1, `word` the element, whose bits alone change, by atomics.
+void pq_kg_module_store_one(pq_kg_module *m, uint32_t dtype,
+                            const char *result);
 // The module's text (bytes of `t`); NULL, and the module fails, without memory.
 const char *pq_kg_module_text(pq_kg_module *m, const pq_kg_text *t);
 void pq_kg_module_decline(pq_kg_module *m, const char *why);

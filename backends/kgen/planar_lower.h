@@ -40,16 +40,26 @@ const char *pq_planar_refuse(pq_lower *l, const pq_kg_step *step,
 
 // ---- shared by the families ------------------------------------------------
 
+// Rows of a matrix that lie together: no part is larger than the device's
+// range_bytes.
+typedef struct pq_planar_part {
+    int64_t first, n;       // rows
+    uint32_t value, scales; // program values; PQ_KG_NONE: no scales
+} pq_planar_part;
+
 // A matrix of weights on the device.
 typedef struct pq_planar_weights {
     pq_kg_weight format;
     int64_t k, n, segment;
     pq_kg_scales form;
-    uint32_t value, scales; // program values; PQ_KG_NONE: no scales
+    const pq_planar_part *parts; // in the node's scratch
+    uint32_t part_count;         // >= 1
 } pq_planar_weights;
 
 // The constant matrix gv. is_integer: codes whose factors follow in the
 // expression (scales are NONE, or ZERO when `zeros` [n] is not NULL). Sticky.
+// Where it is cut depends on sizes and format alone, so that equal matrices
+// have equal parts.
 void pq_planar_weights_use(pq_lower *l, uint32_t gv, bool trans,
                            bool is_integer, const int32_t *zeros,
                            pq_planar_weights *out);

@@ -49,22 +49,33 @@ format_name(pq_kg_weight format)
 }
 
 static void
-write_matmul(pq_lower *l, const pq_planar_weights *w, uint32_t x,
-             const pq_tail *t, uint32_t y)
+write_part(pq_lower *l, const pq_planar_weights *w, const pq_planar_part *part,
+           uint32_t x, const pq_tail *t, uint32_t y)
 {
     pq_step_begin(l, PQ_STEP_PLANAR_MATMUL, "matmul k%lld n%lld %s",
-                  (long long)w->k, (long long)w->n, format_name(w->format));
+                  (long long)w->k, (long long)part->n, format_name(w->format));
     pq_step_in(l, x);
-    pq_step_in(l, w->value);
-    pq_step_in(l, w->scales);
+    pq_step_in(l, part->value);
+    pq_step_in(l, part->scales);
     pq_tail_inputs(t);
     pq_step_out(l, y);
-    pq_step_i64(l, w->n);
+    pq_step_i64(l, part->n);
     pq_step_i64(l, w->k);
     pq_step_i64(l, w->format);
     pq_step_i64(l, w->segment);
     pq_step_i64(l, w->form);
+    pq_step_i64(l, part->first);
+    pq_step_i64(l, w->n);
     pq_tail_params(t);
+}
+
+static void
+write_matmul(pq_lower *l, const pq_planar_weights *w, uint32_t x,
+             const pq_tail *t, uint32_t y)
+{
+    for (uint32_t i = 0; i < w->part_count; i++) {
+        write_part(l, w, &w->parts[i], x, t, y);
+    }
 }
 
 // Order of the result for rows of x in order `perm`.

@@ -113,8 +113,9 @@ pack_tile(const pq_planar_shape *shape, const pq_planar_source *s,
             segment + 1 < shape->segments ? shape->segment : shape->last;
         int64_t count = length - first < block ? length - first : block;
         for (int64_t n = begin; n < end; n++) {
-            int64_t at = n % s->inner * s->n_stride +
-                         n / s->inner * s->outer_stride +
+            int64_t r = s->first + n;
+            int64_t at = r % s->inner * s->n_stride +
+                         r / s->inner * s->outer_stride +
                          segment * s->s_stride + first * s->e_stride;
             pack_block(shape, s, at, count,
                        out + (b * shape->n + n) * BLOCK_BYTES);

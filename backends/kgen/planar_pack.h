@@ -16,13 +16,14 @@ typedef struct pq_planar_shape {
     int64_t last;     // of the last one, 1 .. segment
 } pq_planar_shape;
 
-// Element e of segment s of row n is element
-//     n % inner * n_stride + n / inner * outer_stride + s * s_stride +
+// Element e of segment s of row n is, with r = first + n, element
+//     r % inner * n_stride + r / inner * outer_stride + s * s_stride +
 //     e * e_stride
 // of the data; those of 4 bits count two to a byte, the first in the low bits.
 typedef struct pq_planar_source {
     const void *data;
     uint32_t flip; // bits of a code that are turned: 0x80 of u8, 8 of u4
+    int64_t first; // row of the data
     int64_t inner, n_stride, outer_stride, s_stride, e_stride;
 } pq_planar_source;
 

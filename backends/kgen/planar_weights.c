@@ -43,7 +43,7 @@ pq_planar_zeros(pq_lower *l, const int32_t *zeros, int64_t n,
     return pq_planar_array(l, PTQC_I32, zeros, n);
 }
 
-// ---- the matrix ------------------------------------------------------------
+// ---- formats ---------------------------------------------------------------
 
 static bool
 format_of(const ptqc_gb_value *v, pq_kg_weight *out)
@@ -83,55 +83,146 @@ middle_of(const ptqc_gb_value *v)
     return v->dtype == PTQC_U8 ? 128 : v->dtype == PTQC_U4 ? 8 : 0;
 }
 
+// ---- parts -----------------------------------------------------------------
+
+// Parts begin at multiples of this, so that words of results are whole.
+#define PART_ROWS 16
+
+static int64_t
+segments_of(const pq_planar_weights *w)
+{
+    return (w->k + w->segment - 1) / w->segment;
+}
+
+// Rows of the parts but the last: as even as can be, none above the range.
+static int64_t
+rows_of_parts(pq_lower *l, const pq_planar_weights *w)
+{
+    int64_t row = pq_kg_planar_blocks(w->format, w->segment) * 16, whole;
+    if (l->device->range_bytes == 0 ||
+        (!__builtin_mul_overflow(row, segments_of(w), &row) &&
+         !__builtin_mul_overflow(row, w->n, &whole) &&
+         whole <= l->device->range_bytes)) {
+        return w->n;
+    }
+    int64_t most = l->device->range_bytes / row;
+    if (most < 1) {
+        pq_decline(l, "a row of the weights is larger than a buffer can be");
+        return w->n;
+    }
+    int64_t parts = (w->n + most - 1) / most;
+    int64_t rows = (w->n + parts - 1) / parts;
+    int64_t round = (rows + PART_ROWS - 1) / PART_ROWS * PART_ROWS;
+    return round <= most
+               ? round
+               : (most >= PART_ROWS ? most / PART_ROWS * PART_ROWS : most);
+}
+
+static pq_planar_part *
+make_parts(pq_lower *l, pq_planar_weights *w)
+{
+    int64_t rows = rows_of_parts(l, w), count = (w->n + rows - 1) / rows;
+    pq_planar_part *parts =
+        count <= UINT32_MAX
+            ? pq_mem_array(&l->scratch, (size_t)count, sizeof *parts)
+            : NULL;
+    if (parts == NULL) {
+        pq_lower_no_memory(l);
+        return NULL;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        int64_t left = w->n - i * rows;
+        parts[i] = (pq_planar_part){.first = i * rows,
+                                    .n = left < rows ? left : rows,
+                                    .value = PQ_KG_NONE,
+                                    .scales = PQ_KG_NONE};
+    }
+    w->parts = parts;
+    w->part_count = (uint32_t)count;
+    return parts;
+}
+
+// ".rFIRST.n" of a layout's name; "" of a whole matrix.
+#define PART_NAME 48
+
+static void
+name_part(const pq_planar_weights *w, const pq_planar_part *p,
+          char out[PART_NAME])
+{
+    out[0] = '\0';
+    if (w->part_count > 1) {
+        snprintf(out, PART_NAME, ".r%lld.%lld", (long long)p->first,
+                 (long long)p->n);
+    }
+}
+
 static uint32_t
-emit_matrix(pq_lower *l, const pq_lower_weights *w, pq_planar_weights *out)
+emit_matrix(pq_lower *l, const pq_lower_weights *w,
+            const pq_planar_weights *whole, const pq_planar_part *part)
 {
     const ptqc_gb_value *v = w->value;
-    int64_t segments = (w->k + out->segment - 1) / out->segment;
+    int64_t segments = segments_of(whole);
     pq_planar_shape shape = {
-        .format = out->format,
-        .n = w->n,
+        .format = whole->format,
+        .n = part->n,
         .segments = segments,
-        .segment = out->segment,
-        .last = w->k - (segments - 1) * out->segment,
+        .segment = whole->segment,
+        .last = w->k - (segments - 1) * whole->segment,
     };
     pq_planar_source source = {
         .data = w->source.data,
         .flip = (uint32_t)middle_of(v),
+        .first = part->first,
         .inner = w->n,
         .n_stride = w->source.n_stride,
-        .s_stride = out->segment * w->source.k_stride,
+        .s_stride = whole->segment * w->source.k_stride,
         .e_stride = w->source.k_stride,
     };
     // equal bytes may also be another type or another shape
-    char layout[PQ_LAYOUT_MAX];
-    snprintf(layout, sizeof layout, "%s.planar.%u.%s.k%lld.n%lld.g%lld.t%u.v1",
-             l->device->name, (unsigned)out->format, w->trans ? "nk" : "kn",
-             (long long)w->k, (long long)w->n, (long long)out->segment,
-             v->dtype);
+    char layout[PQ_LAYOUT_MAX], name[PART_NAME];
+    name_part(whole, part, name);
+    snprintf(layout, sizeof layout,
+             "%s.planar.%u.%s.k%lld.n%lld.g%lld.t%u.v1%s", l->device->name,
+             (unsigned)whole->format, w->trans ? "nk" : "kn", (long long)w->k,
+             (long long)w->n, (long long)whole->segment, v->dtype, name);
     return pq_planar_emit(l, ptqc_gb_constant_at(l->g, v->constant), layout,
                           &shape, &source);
 }
 
 // ---- scales of groups ------------------------------------------------------
 
+static void
+fill_scales(const pq_lower_weights *w, const pq_planar_weights *whole,
+            const pq_planar_part *part, uint8_t *out)
+{
+    pq_weight_source source = w->source;
+    int64_t first = part->first * source.scale_n_stride;
+    source.scales += first;
+    source.zeros += source.zeros != NULL ? first : 0;
+    pq_planar_pack_scales(&source, whole->form, segments_of(whole), part->n,
+                          middle_of(w->value), out);
+}
+
 static uint32_t
-pack_scales(pq_lower *l, const pq_lower_weights *w, pq_kg_scales form,
-            int64_t segments)
+pack_scales(pq_lower *l, const pq_lower_weights *w,
+            const pq_planar_weights *whole, const pq_planar_part *part)
 {
     const ptqc_gb_value *v = w->value;
     const ptqc_gb_quant *q = ptqc_gb_quant_at(l->g, v->quant);
     const ptqc_gb_constant *c = ptqc_gb_constant_at(l->g, q->scale);
-    char layout[PQ_LAYOUT_MAX], key[PQ_WEIGHTS_KEY];
+    int64_t segments = segments_of(whole);
+    char layout[PQ_LAYOUT_MAX], key[PQ_WEIGHTS_KEY], name[PART_NAME];
     pq_lower_weights_key(l, v, key);
-    snprintf(layout, sizeof layout, "%s.planar.scales.%u.n%lld.s%lld.t%u.v1%s",
-             l->device->name, (unsigned)form, (long long)w->n,
-             (long long)segments, v->dtype, key);
+    name_part(whole, part, name);
+    snprintf(layout, sizeof layout,
+             "%s.planar.scales.%u.n%lld.s%lld.t%u.v1%s%s", l->device->name,
+             (unsigned)whole->form, (long long)w->n, (long long)segments,
+             v->dtype, key, name);
     uint32_t found = pq_find_packed(l, c, layout);
     if (found != PQ_KG_NONE || !pq_lower_ok(l)) {
         return found;
     }
-    int64_t bytes = pq_planar_scales_bytes(form, segments, w->n);
+    int64_t bytes = pq_planar_scales_bytes(whole->form, segments, part->n);
     uint8_t *packed = NULL;
     if (!l->dry) {
         packed = pq_mem_array(&l->scratch, (size_t)bytes, 1);
@@ -139,23 +230,21 @@ pack_scales(pq_lower *l, const pq_lower_weights *w, pq_kg_scales form,
             pq_lower_no_memory(l);
             return PQ_KG_NONE;
         }
-        pq_planar_pack_scales(&w->source, form, segments, w->n, middle_of(v),
-                              packed);
+        fill_scales(w, whole, part, packed);
     }
     return pq_emit_packed(l, c, layout, packed, (uint64_t)bytes);
 }
 
+// How scales lie: segments and their form.
 static void
-use_scales(pq_lower *l, pq_lower_weights *w, pq_planar_weights *out)
+read_scales(pq_lower *l, pq_lower_weights *w, pq_planar_weights *out)
 {
     if (!pq_lower_weights_codes(l, w)) {
         return;
     }
     out->segment = w->group > 0 && w->group < w->k ? w->group : w->k;
-    int64_t segments = (w->k + out->segment - 1) / out->segment;
-    out->form =
-        pq_planar_scales_form(&w->source, segments, w->n, middle_of(w->value));
-    out->scales = pack_scales(l, w, out->form, segments);
+    out->form = pq_planar_scales_form(&w->source, segments_of(out), w->n,
+                                      middle_of(w->value));
 }
 
 void
@@ -164,8 +253,7 @@ pq_planar_weights_use(pq_lower *l, uint32_t gv, bool trans, bool is_integer,
 {
     pq_lower_weights w;
     int64_t count;
-    *out = (pq_planar_weights){
-        .form = PQ_KG_SCALES_NONE, .value = PQ_KG_NONE, .scales = PQ_KG_NONE};
+    *out = (pq_planar_weights){.form = PQ_KG_SCALES_NONE};
     if (!pq_lower_ok(l) || !pq_lower_weights_open(l, gv, trans, &w)) {
         return;
     }
@@ -176,35 +264,54 @@ pq_planar_weights_use(pq_lower *l, uint32_t gv, bool trans, bool is_integer,
     out->k = w.k;
     out->n = w.n;
     out->segment = w.k;
-    if (is_integer) {
-        out->scales = pq_planar_zeros(l, zeros, w.n, &out->form);
-    } else if (pq_gv_is_quantized(l, w.value)) {
-        use_scales(l, &w, out);
+    if (!is_integer && pq_gv_is_quantized(l, w.value)) {
+        read_scales(l, &w, out);
     }
+    bool is_scaled = out->form != PQ_KG_SCALES_NONE;
     w.source.data = pq_gv_constant(l, w.value, &count);
-    if (pq_lower_ok(l)) {
-        out->value = emit_matrix(l, &w, out);
+    pq_planar_part *parts = pq_lower_ok(l) ? make_parts(l, out) : NULL;
+    for (uint32_t i = 0; i < out->part_count && pq_lower_ok(l); i++) {
+        pq_planar_part *part = &parts[i];
+        if (is_integer) {
+            part->scales =
+                pq_planar_zeros(l, zeros != NULL ? zeros + part->first : NULL,
+                                part->n, &out->form);
+        } else if (is_scaled) {
+            part->scales = pack_scales(l, &w, out, part);
+        }
+        part->value = emit_matrix(l, &w, out, part);
     }
 }
 
 // ---- embeddings ------------------------------------------------------------
 
 static void
-write_embed(pq_lower *l, const pq_planar_weights *w)
+write_part(pq_lower *l, const pq_planar_weights *w, const pq_planar_part *part,
+           uint32_t ids, uint32_t y)
 {
-    pq_ref ids = pq_use_identity(l, pq_in_index(l, 1));
-    pq_ref y = pq_define_identity(l, pq_out_index(l, 0));
     pq_step_begin(l, PQ_STEP_PLANAR_EMBED, "embedding k%lld n%lld",
-                  (long long)w->k, (long long)w->n);
-    pq_step_in(l, w->value);
-    pq_step_in(l, w->scales);
-    pq_step_in(l, ids.value);
-    pq_step_out(l, y.value);
-    pq_step_i64(l, w->n);
+                  (long long)w->k, (long long)part->n);
+    pq_step_in(l, part->value);
+    pq_step_in(l, part->scales);
+    pq_step_in(l, ids);
+    pq_step_out(l, y);
+    pq_step_i64(l, part->n);
     pq_step_i64(l, w->k);
     pq_step_i64(l, w->format);
     pq_step_i64(l, w->segment);
     pq_step_i64(l, w->form);
+    pq_step_i64(l, part->first);
+    pq_step_i64(l, w->n);
+}
+
+static void
+write_embed(pq_lower *l, const pq_planar_weights *w)
+{
+    pq_ref ids = pq_use_identity(l, pq_in_index(l, 1));
+    pq_ref y = pq_define_identity(l, pq_out_index(l, 0));
+    for (uint32_t i = 0; i < w->part_count; i++) {
+        write_part(l, w, &w->parts[i], ids.value, y.value);
+    }
 }
 
 bool

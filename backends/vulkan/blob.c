@@ -9,7 +9,7 @@
 #include "base/checked.h"
 
 #define MAGIC        0x4b565150u // "PQVK"
-#define VERSION      1u
+#define VERSION      2u
 #define HEADER_BYTES 32u
 #define TABLE_BIT    (1u << 16)
 #define WRITTEN_BIT  (1u << 31)

@@ -13,6 +13,7 @@
 typedef struct compiler {
     const ptqc_host *host;
     ptqc_call *call;
+    pq_kg_device device;
     pq_mem mem;
     pq_vk_texts texts;
     pq_vk_program program;
@@ -80,10 +81,10 @@ static ptqc_be_status
 compile(compiler *c, const ptqc_entry *entries, uint64_t entry_count,
         ptqc_sink *sink)
 {
-    const pq_kg_teller t = {pq_vk_lowering.name, c->host, c->call};
+    const pq_kg_teller t = {c->device.name, c->host, c->call};
     ptqc_be_status st =
-        pq_kg_lower_entries(&t, &pq_vk_lowering, entries, entry_count, &c->mem,
-                            sink, &c->program.program);
+        pq_kg_lower_entries(&t, &c->device, entries, entry_count, &c->mem, sink,
+                            &c->program.program);
     if (st == PTQC_BE_OK) {
         st = add_kernels(c);
     }
@@ -100,7 +101,10 @@ ptqc_be_status
 pq_vk_compile(ptqc_call *call, ptqc_instance *inst, ptqc_str target,
               const ptqc_entry *entries, uint64_t entry_count, ptqc_sink *sink)
 {
-    compiler c = {.host = inst->host, .call = call, .mem = {inst->host, NULL}};
+    compiler c = {.host = inst->host,
+                  .call = call,
+                  .device = pq_vk_lowering_of(inst->range_bytes),
+                  .mem = {inst->host, NULL}};
     c.texts.mem = &c.mem;
     ptqc_be_status st = pq_vk_target_check(inst->host, call, target);
     if (st == PTQC_BE_OK) {

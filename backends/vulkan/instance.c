@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "lowering.h"
 #include "plugin.h"
 #include "say.h"
 
@@ -23,6 +24,7 @@ pq_vk_instance_create(ptqc_call *call, const ptqc_host *host,
     memset(inst, 0, sizeof *inst);
     inst->host = host;
     inst->library = library;
+    inst->range_bytes = PQ_VK_RANGE_MIN;
     if (pthread_mutex_init(&inst->lock, NULL) != 0) {
         host->vt->free(host->self, inst);
         return pq_vk_no_memory(host, call);

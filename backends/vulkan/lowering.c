@@ -16,37 +16,34 @@ pq_vk_source(pq_mem *mem, const pq_kg_entry *entry, const pq_kg_step *step,
     return pq_kg_step_source(mem, entry, step, &DIALECT, out, out_why);
 }
 
-// What every device reaches in one binding (Vulkan specification, required
-// limit maxStorageBufferRange).
-#define RANGE_MIN ((int64_t)1 << 27)
-
-#define MANY (RANGE_MIN + 1)
-
 // Elements of a value whose dims are known; at most MANY.
+#define MANY (PQ_VK_RANGE_MIN + 1)
+
 static int64_t
 count_of(const pq_kg_entry *e, const pq_kg_value *v)
 {
     int64_t count = 1;
     for (uint32_t i = 0; i < v->rank; i++) {
         const pq_kg_dim *d = &e->dims[v->dims[i]];
-        if (d->op != PTQC_GB_DIM_CONST || d->value > RANGE_MIN) {
+        if (d->op != PTQC_GB_DIM_CONST || d->value > PQ_VK_RANGE_MIN) {
             return MANY;
         }
-        count = count * d->value > RANGE_MIN ? MANY : count * d->value;
+        count = count * d->value > PQ_VK_RANGE_MIN ? MANY : count * d->value;
     }
     return count;
 }
 
-// A weight that no device has to be able to bind.
+// A constant that no device has to be able to bind, and that cannot be cut.
 static bool
-has_large_constant(const pq_kg_entry *e, const pq_kg_step *step)
+has_large_constant(const pq_lower *l, const pq_kg_step *step)
 {
+    const pq_kg_entry *e = l->entry;
     for (uint32_t i = 0; i < step->input_count; i++) {
         uint32_t v = e->args[step->first_arg + i];
         if (v != PQ_KG_NONE && e->values[v].place == PQ_PLACE_CONSTANT &&
             count_of(e, &e->values[v]) *
                     pq_kg_element_bytes(e->values[v].dtype) >
-                RANGE_MIN) {
+                l->device->range_bytes) {
             return true;
         }
     }
@@ -57,8 +54,8 @@ has_large_constant(const pq_kg_entry *e, const pq_kg_step *step)
 static const char *
 refuse(pq_lower *l, const pq_kg_step *step)
 {
-    return has_large_constant(l->entry, step)
-               ? "a weight above 128 MiB"
+    return has_large_constant(l, step)
+               ? "a constant above 128 MiB that is no matrix of weights"
                : pq_planar_refuse(l, step, &DIALECT);
 }
 
@@ -70,5 +67,14 @@ const pq_kg_device pq_vk_lowering = {
     .op_count = sizeof OPS / sizeof OPS[0],
     .embedding = pq_planar_embedding,
     .keeps_s8 = true,
+    .range_bytes = PQ_VK_RANGE_MIN,
     .refuse = refuse,
 };
+
+pq_kg_device
+pq_vk_lowering_of(int64_t range_bytes)
+{
+    pq_kg_device device = pq_vk_lowering;
+    device.range_bytes = range_bytes;
+    return device;
+}

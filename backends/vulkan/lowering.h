@@ -8,7 +8,14 @@
 #include "backends/kgen/kernel.h"
 #include "backends/kgen/lower.h"
 
+// What every device reaches in one binding, in bytes (Vulkan specification,
+// required limits: maxStorageBufferRange).
+#define PQ_VK_RANGE_MIN ((int64_t)1 << 27)
+
 extern const pq_kg_device pq_vk_lowering;
+
+// The table of the instance's: its name is that of pq_vk_lowering.
+pq_kg_device pq_vk_lowering_of(int64_t range_bytes);
 
 // The text of a step of the entry (as pq_kg_source_of).
 ptqc_be_status pq_vk_source(pq_mem *mem, const pq_kg_entry *entry,

@@ -59,7 +59,8 @@ pq_vk_check(ptqc_call *call, ptqc_instance *inst, ptqc_str target,
 {
     ptqc_be_status st = pq_vk_target_check(inst->host, call, target);
     const pq_kg_teller t = {pq_vk_lowering.name, inst->host, call};
-    return st == PTQC_BE_OK ? pq_kg_check(&t, &pq_vk_lowering, graph, nodes,
-                                          node_count, sink)
-                            : st;
+    const pq_kg_device device = pq_vk_lowering_of(inst->range_bytes);
+    return st == PTQC_BE_OK
+               ? pq_kg_check(&t, &device, graph, nodes, node_count, sink)
+               : st;
 }

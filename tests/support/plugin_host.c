@@ -468,6 +468,51 @@ pq_test_plugin_let_allocate(pq_test_plugin *p)
     p->may_allocate = true;
 }
 
+static ptqc_binding
+to_device(pq_test_plugin *p, ptqc_call *call, const void *from, uint64_t bytes)
+{
+    const ptqc_plugin_vt *vt = p->plugin->vt;
+    char name[64];
+    ptqc_binding out = {.bytes = (bytes + 63) / 64 * 64};
+    int n = snprintf(name, sizeof name, "%.*s:0", (int)p->plugin->name.n,
+                     p->plugin->name.p);
+    assert_int_equal(vt->buf_alloc(call, p->instance,
+                                   (ptqc_str){name, (uint64_t)n}, out.bytes, 64,
+                                   &out.buf),
+                     PTQC_BE_OK);
+    assert_int_equal(vt->buf_write(call, out.buf, 0, (ptqc_bytes){from, bytes}),
+                     PTQC_BE_OK);
+    return out;
+}
+
+// Bindings are copied to buffers of the device and back.
+static ptqc_be_status
+run_on_device(pq_test_plugin *p, ptqc_call *call, const ptqc_submit *host)
+{
+    const ptqc_plugin_vt *vt = p->plugin->vt;
+    uint64_t count = host->binding_count;
+    ptqc_binding buffers[BINDINGS];
+    ptqc_submit submit = *host;
+    assert_true(count <= BINDINGS);
+    submit.bindings = buffers;
+    submit.workspace =
+        to_device(p, call, p->workspace, p->needs.workspace_bytes);
+    for (uint64_t i = 0; i < count; i++) {
+        buffers[i] =
+            to_device(p, call, host->bindings[i].host, host->bindings[i].bytes);
+    }
+    ptqc_be_status st = vt->submit(call, p->spec, &submit);
+    for (uint64_t i = 0; i < count; i++) {
+        if (st == PTQC_BE_OK) {
+            st = vt->buf_read(call, buffers[i].buf, 0, host->bindings[i].host,
+                              host->bindings[i].bytes);
+        }
+        vt->buf_free(buffers[i].buf);
+    }
+    vt->buf_free(submit.workspace.buf);
+    return st;
+}
+
 ptqc_be_status
 pq_test_plugin_run(pq_test_plugin *p, const ptqc_binding *bindings,
                    uint64_t binding_count, ptqc_profile_fn profile, void *user)
@@ -483,6 +528,9 @@ pq_test_plugin_run(pq_test_plugin *p, const ptqc_binding *bindings,
         .profile_user = user,
     };
     memset(p->workspace, POISON, bytes + GUARD_BYTES);
+    if (p->plugin->vt->buf_alloc != NULL) {
+        return run_on_device(p, &call, &submit);
+    }
     uint64_t before = pq_test_plugin_allocations(p);
     ptqc_be_status st = p->plugin->vt->submit(&call, p->spec, &submit);
     assert_true(p->may_allocate || pq_test_plugin_allocations(p) == before);

@@ -46,7 +46,9 @@ ptqc_be_status pq_test_plugin_load(pq_test_plugin *p, ptqc_bytes blob,
 uint64_t pq_test_plugin_need(const pq_test_plugin *p, uint32_t binding);
 // Plugins must not allocate while they run, unless this was called.
 void pq_test_plugin_let_allocate(pq_test_plugin *p);
-// The workspace is poisoned before, guards behind it are checked after.
+// The workspace is poisoned before, guards behind it are checked after. A
+// plugin whose buffers are a device's own gets copies of the bindings, and all
+// of them are copied back.
 // profile may be NULL.
 ptqc_be_status pq_test_plugin_run(pq_test_plugin *p,
                                   const ptqc_binding *bindings,

@@ -191,8 +191,8 @@ check_embed(pq_kg_weight format, pq_kg_scales scales, uint32_t y_dtype,
     }
     kernel_in(&s, PTQC_I32, KERNEL_DIMS(tokens), indices);
     kernel_out(&s, y_dtype, KERNEL_DIMS(tokens, k), y);
-    const int64_t own[] = {n, k, format, segment, scales};
-    for (size_t i = 0; i < 5; i++) {
+    const int64_t own[] = {n, k, format, segment, scales, 0, n};
+    for (size_t i = 0; i < 7; i++) {
         kernel_param(&s, own[i]);
     }
     kernel_run(&s);

@@ -300,8 +300,9 @@ check_matmul(const matmul_case *c)
     }
     kernel_in(&s, PTQC_F32, KERNEL_DIMS(c->n), d.bias);
     kernel_out(&s, c->y_dtype, KERNEL_DIMS(1, c->m, c->n), d.y);
-    const int64_t own[] = {c->n, c->k, c->format, c->segment, c->scales};
-    for (size_t i = 0; i < 5; i++) {
+    const int64_t own[] = {c->n,      c->k, c->format, c->segment,
+                           c->scales, 0,    c->n};
+    for (size_t i = 0; i < 7; i++) {
         kernel_param(&s, own[i]);
     }
     add_expression(&s, c, 3);

@@ -68,6 +68,8 @@ matmul_step(void)
                               PQ_KG_WEIGHT_I4,
                               32,
                               PQ_KG_SCALES_F16,
+                              0,
+                              8,
                               3,
                               0,
                               2,
@@ -204,7 +206,7 @@ test_same_text(void **state)
     pq_kg_source sources[2];
     pq_kg_launch launches[2];
     const char *why = "";
-    b.params[0] = 4;
+    b.params[0] = b.params[6] = 4;
     b.tensors[3].dims[0] = b.tensors[4].dims[1] = 4;
     assert_int_equal(make(&mem, &a, &sources[0], &launches[0], &why),
                      PTQC_BE_OK);

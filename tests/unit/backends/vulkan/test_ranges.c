@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Weights larger than a buffer that a kernel can bind: cut into parts, a step
+// for each, with the bits of the whole. The range is lowered for it.
+#include "tests/unit/backends/vulkan/vk_graph.h"
+
+#define QUANT(name, format, kind, axis, group, scales, zeros)                  \
+    "quant " name " = {format = " format ", granularity = " kind               \
+    ", axis = " axis ", group = " group ", symmetric = 0, dynamic = 0, "       \
+    "scale = " scales ", zero_point = " zeros "}\n"
+
+typedef struct range_case {
+    plugin_case c;
+    int64_t range_bytes;
+    uint32_t whole, cut; // constants
+} range_case;
+
+// clang-format off
+static const range_case CASES[] = {
+    {{"gemv and gemm, f32, odd rows", "graph \"g\" stage float\n"
+      "symbol T = [1, 99]\ninput %x: f32[1, T, 37]\nconst c1: $f32[131, 37]\n"
+      "const c2: $f32[131]\n%w: f32[131, 37] = c1\n%b: f32[131] = c2\n"
+      "%y: f32[1, T, 131] = matmul(%x, %w, %b) {trans_b = 1, act = silu}\n"
+      "output %y\n", {1}, 1, 0}, 160 * 50, 2, 4},
+    {{"rows of K, gemm", "graph \"g\" stage float\n"
+      "symbol T = [1, 99]\ninput %x: f32[1, T, 37]\nconst c1: $f16[37, 131]\n"
+      "%w: f16[37, 131] = c1\n"
+      "%y: f32[1, T, 131] = matmul(%x, %w)\n"
+      "output %y\n", {33}, 1, 0}, 80 * 70, 1, 3},
+    {{"groups of 4 bits, zero points, residual",
+      "graph \"g\" stage quantized\n"
+      "const c1: $f32[22, 3]\nconst c2: i32[22, 3] = ["
+      "0,7,14,5,12,3,10,1,8,15,6,13,4,11,2,9,0,7,14,5,12,3,10,1,8,15,6,13"
+      ",4,11,2,9,0,7,14,5,12,3,10,1,8,15,6,13,4,11,2,9,0,7,14,5,12,3,10,1"
+      ",8,15,6,13,4,11,2,9,0,7"
+      "]\nconst c3: $u4[22, 40]\nconst c4: $f32[22]\n"
+      QUANT("q1", "u4", "group", "1", "16", "c1", "c2")
+      "input %x: f32[5, 40]\ninput %r: f32[5, 22]\n%w: u4[22, 40] q1 = c3\n"
+      "%b: f32[22] = c4\n"
+      "%m: f32[5, 22] = matmul(%x, %w, %b) {trans_b = 1}\n"
+      "%y: f32[5, 22] = add(%m, %r)\noutput %y\n",
+      {0}, 0, 0}, 48 * 20, 3, 5},
+    {{"integers, codes of the result", "graph \"g\" stage quantized\n"
+      "const c1: f32[1] = [0.02]\nconst c2: i32[1] = [-3]\n"
+      "const c3: i32[1] = [0]\nconst c4: $i8[37, 40]\n"
+      QUANT("q1", "i8", "tensor", "0", "0", "c1", "c2")
+      QUANT("q2", "i8", "tensor", "0", "0", "c1", "c3")
+      "input %x: i8[3, 40] q1\n%w: i8[37, 40] q2 = c4\n"
+      "%y: i8[3, 37] q1 = matmul(%x, %w) {trans_b = 1, act = relu}\n"
+      "output %y\n", {0}, 0, 0}, 48 * 5, 3, 10},
+    {{"tied table", "graph \"g\" stage float\n"
+      "symbol T = [1, 99]\ninput %t: i32[1, T]\nconst c1: $f16[133, 20]\n"
+      "%e: f16[133, 20] = c1\n%g: f16[1, T, 20] = gather(%e, %t)\n"
+      "%x: f32[1, T, 20] = cast(%g) {to = f32}\n"
+      "%y: f32[1, T, 133] = matmul(%x, %e) {trans_b = 1}\n"
+      "output %y\noutput %g\n",
+      {27}, 1, 133}, 48 * 48, 1, 3},
+    {{"table of odd rows", "graph \"g\" stage float\n"
+      "symbol T = [1, 99]\ninput %t: i64[1, T]\nconst c1: $f16[133, 21]\n"
+      "%e: f16[133, 21] = c1\n%g: f16[1, T, 21] = gather(%e, %t)\n"
+      "%x: f32[1, T, 21] = cast(%g) {to = f32}\n"
+      "%y: f32[1, T, 133] = matmul(%x, %e) {trans_b = 1}\n"
+      "output %y\noutput %g\n",
+      {27}, 1, 133}, 48 * 7, 1, 19},
+};
+// clang-format on
+
+static void
+test_parts(void **state)
+{
+    (void)state;
+    static pq_test_sink sink;
+    ptqc_ctx *ctx = pq_test_ctx_create(&sink, NULL, 1);
+    pq_pool *pool;
+    assert_int_equal(pq_pool_create(ctx, 1, &pool), PTQC_OK);
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        const range_case *c = &CASES[i];
+        const vk_graph_change none = {0}, less = {c->range_bytes};
+        plugin_run run = {0};
+        vk_graph_result whole, cut;
+        plugin_make_run(ctx, &sink, &c->c, &run);
+        vk_graph_run(&run, &none, pool, &whole);
+        vk_graph_run(&run, &less, pool, &cut);
+        if (whole.constants != c->whole || cut.constants != c->cut) {
+            fail_msg("%s: %u and %u constants, want %u and %u", c->c.name,
+                     whole.constants, cut.constants, c->whole, c->cut);
+        }
+        for (uint32_t k = 0; k < whole.count; k++) {
+            if (memcmp(whole.outputs[k], cut.outputs[k], whole.bytes[k]) != 0) {
+                fail_msg("%s: result %u differs", c->c.name, k);
+            }
+        }
+        vk_graph_free(&whole);
+        vk_graph_free(&cut);
+        plugin_end_run(ctx, &run);
+    }
+    pq_pool_destroy(pool);
+    ptqc_ctx_destroy(ctx);
+}
+
+// A row of K that fits no buffer cannot be cut: it is declined.
+static void
+test_row_too_large(void **state)
+{
+    (void)state;
+    static pq_test_sink sink;
+    static const plugin_case c = {
+        "large rows",
+        "graph \"g\" stage float\ninput %x: f32[1, 64]\n"
+        "const c1: $f32[3, 64]\n%w: f32[3, 64] = c1\n"
+        "%y: f32[1, 3] = matmul(%x, %w) {trans_b = 1}\noutput %y\n",
+        {0},
+        0,
+        0};
+    const vk_graph_change less = {255};
+    ptqc_ctx *ctx = pq_test_ctx_create(&sink, NULL, 1);
+    pq_pool *pool;
+    plugin_run run = {0};
+    assert_int_equal(pq_pool_create(ctx, 1, &pool), PTQC_OK);
+    plugin_parse_run(ctx, &sink, &c, &run);
+    vk_graph_state.change = &less;
+    pq_test_plugin *p = pq_test_plugin_open(vk_graph_query, pool);
+    assert_int_equal(
+        pq_test_plugin_check(p, "vulkan", run.block, plugin_constant, run.g),
+        1);
+    assert_non_null(strstr(pq_test_plugin_message(p), "larger than a buffer"));
+    pq_test_plugin_close(p);
+    plugin_end_run(ctx, &run);
+    pq_pool_destroy(pool);
+    ptqc_ctx_destroy(ctx);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_row_too_large),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
