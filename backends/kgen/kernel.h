@@ -45,7 +45,7 @@
 
 #define PQ_KG_WORDS_MAX   32u
 #define PQ_KG_BUFFERS_MAX 12u // beside the table
-#define PQ_KG_SPECS_MAX   8u
+#define PQ_KG_SPECS_MAX   12u
 
 typedef enum pq_kg_language {
     PQ_KG_GLSL, // Vulkan 1.1, GLSL 450

@@ -2,11 +2,15 @@
 //
 // ATTENTION steps (skeletons/attention.kg): decode and prefill are one kernel,
 // whose groups take one row or several.
+#include <stdio.h>
+
 #include "kernel_axes.h"
 
-#define KEYS_MAX 64u // items of a group; a power of two
-#define ROWS_MAX 8u
-#define ROOM_MAX 12288 // bytes of a group's arrays: every device has 16 KiB
+#define LOCAL_MAX 64u // items of a group; a power of two
+#define ROWS_MAX  32u
+#define RP_MAX    8u    // rows of an item of the scores
+#define SUMS_MAX  16u   // quads of sums of an item
+#define ROOM_MAX  16384 // bytes of a group's arrays that every device has
 
 // Parameters: lower_position.c.
 #define SCALE  4
@@ -54,45 +58,39 @@ attention_fault(const pq_kg_job *job)
 
 // ---- text ------------------------------------------------------------------
 
-// Four elements of a key from a place that is a multiple of 4, when D is one;
-// else one by one, zeros behind D.
+// Four elements of a row of keys or values, from element i on of the n of the
+// row that begins at `at`: in one load when n is a multiple of 4 (so are then
+// all places that rows begin at), else one by one, zeros behind the end.
 static void
-define_key_quad(pq_kg_module *m, uint32_t dtype)
+define_quad(pq_kg_module *m, const char *what, const char *buffer,
+            uint32_t dtype)
 {
     const char *name = pq_kg_dtype_name(dtype);
-    const char *whole =
-        dtype == PTQC_F32 ? "MAKE_F32X4(AS_F32(k[i]), AS_F32(k[(i) + 1u]), "
-                            "AS_F32(k[(i) + 2u]), AS_F32(k[(i) + 3u]))"
-        : dtype == PTQC_F16
-            ? "MAKE_F32X4(HALF_LOW(k[(i) >> 1]), HALF_HIGH(k[(i) >> 1]), "
-              "HALF_LOW(k[((i) >> 1) + 1u]), HALF_HIGH(k[((i) >> 1) + 1u]))"
-        : dtype == PTQC_BF16
-            ? "MAKE_F32X4(LD_bf16(k, i), LD_bf16(k, (i) + 1u), "
-              "LD_bf16(k, (i) + 2u), LD_bf16(k, (i) + 3u))"
-            : "MAKE_F32X4(F32(LD_i8(k, i)), F32(LD_i8(k, (i) + 1u)), "
-              "F32(LD_i8(k, (i) + 2u)), F32(LD_i8(k, (i) + 3u)))";
-    pq_kg_module_define(m, "KEY_WHOLE(i)", "%s", whole);
-    pq_kg_module_define(m, "KEY_ONE(at, i)",
-                        "((i) < D ? F32(LD_%s(k, (at) + (i))) : 0.0f)", name);
-    pq_kg_module_define(m, "KEY_PARTS(at, i)",
-                        "MAKE_F32X4(KEY_ONE(at, i), KEY_ONE(at, (i) + 1u), "
-                        "KEY_ONE(at, (i) + 2u), KEY_ONE(at, (i) + 3u))");
-    pq_kg_module_define(m, "KEY_QUAD(at, i)",
-                        "(D %% 4u == 0u ? KEY_WHOLE((at) + (i)) : "
-                        "KEY_PARTS(at, i))");
-}
-
-static void
-define_value(pq_kg_module *m, uint32_t dtype)
-{
-    if (dtype == PTQC_F16) {
-        pq_kg_module_define(m, "VALUE(i)",
-                            "(((i) & 1u) == 0u ? HALF_LOW(v_words[(i) >> 1]) : "
-                            "HALF_HIGH(v_words[(i) >> 1]))");
-    } else {
-        pq_kg_module_define(m, "VALUE(i)", "F32(LD_%s(v_words, i))",
-                            pq_kg_dtype_name(dtype));
-    }
+    const char *whole = dtype == PTQC_F32 ? "floats_of_words(%s4[(i) >> 2])"
+                        : dtype == PTQC_F16
+                            ? "floats_of_f16(%s2[(i) >> 2].x, %s2[(i) >> 2].y)"
+                        : dtype == PTQC_BF16
+                            ? "floats_of_bf16(%s2[(i) >> 2].x, %s2[(i) >> 2].y)"
+                            : "FLOATS_OF(%s[(i) >> 2], 0u, 8)";
+    char text[96], define[48];
+    (void)snprintf(text, sizeof text, whole, buffer, buffer);
+    (void)snprintf(define, sizeof define, "%s_WHOLE(i)", what);
+    pq_kg_module_define(m, define, "%s", text);
+    (void)snprintf(define, sizeof define, "%s_ONE(at, i, n)", what);
+    pq_kg_module_define(m, define,
+                        "((i) < (n) ? F32(LD_%s(%s, (at) + (i))) : 0.0f)", name,
+                        buffer);
+    (void)snprintf(define, sizeof define, "%s_PARTS(at, i, n)", what);
+    pq_kg_module_define(m, define,
+                        "MAKE_F32X4(%s_ONE(at, i, n), "
+                        "%s_ONE(at, (i) + 1u, n), %s_ONE(at, (i) + 2u, n), "
+                        "%s_ONE(at, (i) + 3u, n))",
+                        what, what, what, what);
+    (void)snprintf(define, sizeof define, "%s_QUAD(at, i, n)", what);
+    pq_kg_module_define(m, define,
+                        "((n) %% 4u == 0u ? %s_WHOLE((at) + (i)) : "
+                        "%s_PARTS(at, i, n))",
+                        what, what);
 }
 
 static void
@@ -103,12 +101,21 @@ declare(pq_kg_module *m)
                                         "keys",      "scale_bits"};
     static const char *const STRIDES[] = {"q_stride", "k_stride", "v_stride",
                                           "m_stride", "y_stride"};
-    pq_kg_module_spec(m, "D");
-    pq_kg_module_spec(m, "DV");
-    pq_kg_module_spec(m, "QROWS");
-    pq_kg_module_spec(m, "KEYS");
+    static const char *const SPECS[] = {"D",  "DV", "QROWS", "KX",
+                                        "RP", "CX", "RPV",   "SUMS"};
+    for (uint32_t i = 0; i < 8; i++) {
+        pq_kg_module_spec(m, SPECS[i]);
+    }
     pq_kg_module_define(m, "D4", "((D + 3u) / 4u)");
-    pq_kg_module_define(m, "MIN(a, b)", "((a) < (b) ? (a) : (b))");
+    pq_kg_module_define(m, "CQ", "((DV + 4u * CX - 1u) / (4u * CX))");
+    pq_kg_module_define(m, "PARTS", "(LOCAL_SIZE / CX / (QROWS / RPV))");
+    // -infinity counts 0 also while it is the largest
+    pq_kg_module_define(m, "PART_OF(s, top)",
+                        "((s) == -INF_F32 ? 0.0f : exp_f32((s) - top))");
+    pq_kg_module_define(m, "MAC_QUAD(sum, p, v)",
+                        "sum = MAKE_F32X4(FMA(p, (v).x, (sum).x), "
+                        "FMA(p, (v).y, (sum).y), FMA(p, (v).z, (sum).z), "
+                        "FMA(p, (v).w, (sum).w))");
     for (uint32_t i = 0; i < 8; i++) {
         pq_kg_module_word(m, WORDS[i]);
     }
@@ -116,19 +123,28 @@ declare(pq_kg_module *m)
         pq_kg_module_words(m, STRIDES[i], 3);
     }
     pq_kg_module_array(m, "f32x4", "query", "QROWS * ((D + 3u) / 4u)");
-    pq_kg_module_array(m, "f32", "weight", "QROWS * KEYS");
-    pq_kg_module_array(m, "f32", "turned", "QROWS * KEYS");
-    pq_kg_module_array(m, "f32", "sums", "QROWS * DV");
+    pq_kg_module_array(m, "f32x4", "weight", "QROWS * KX");
+    pq_kg_module_array(m, "f32", "tops", "QROWS");
+    pq_kg_module_array(m, "f32", "factors", "QROWS");
+    pq_kg_module_array(m, "u32", "row_seen", "QROWS");
+    pq_kg_module_array(m, "u32", "mask_at", "QROWS");
+    pq_kg_module_array(m, "f32x4", "sums", "SUMS");
 }
 
 static void
 declare_buffers(pq_kg_module *m)
 {
     static const char *const NAMES[] = {
-        "q", "k", "v_words", "mask", "positions", "k_scales", "v_scales"};
+        "q", "k", "v", "mask", "positions", "k_scales", "v_scales"};
     for (uint32_t i = 0; i < m->job->input_count; i++) {
         if (pq_kg_in(m->job, i) != NULL) {
-            pq_kg_module_buffer(m, i, NAMES[i], PQ_KG_READS);
+            uint32_t dtype = pq_kg_in(m->job, i)->dtype;
+            bool is_row = i == 1 || i == 2;
+            pq_kg_module_buffer(m, i, NAMES[i],
+                                !is_row             ? PQ_KG_READS
+                                : dtype == PTQC_F32 ? PQ_KG_WIDE
+                                : dtype == PTQC_I8  ? PQ_KG_READS
+                                                    : PQ_KG_PAIRS);
         }
     }
     pq_kg_module_buffer(m, m->job->input_count, "y", PQ_KG_WRITES);
@@ -139,13 +155,11 @@ score_text(pq_kg_module *m)
 {
     pq_kg_text t = {.mem = m->mem};
     if (pq_kg_in(m->job, K_SCALE) != NULL) {
-        pq_kg_text_add(&t, "s = s * AS_F32(k_scales[line * keys + "
-                           "MIN(key, keys - 1u)]);\n");
+        pq_kg_text_add(&t, "s = s * AS_F32(k_scales[line * keys + one]);\n");
     }
     pq_kg_text_add(&t, "s = s * AS_F32(scale_bits);\n");
     if (pq_kg_in(m->job, MASK) != NULL) {
-        pq_kg_text_add(&t, "s = s + AS_F32(mask[m_at[r] + "
-                           "MIN(key, keys - 1u)]);\n");
+        pq_kg_text_add(&t, "s = s + AS_F32(mask[mask_at[row] + one]);\n");
     }
     return pq_kg_module_text(m, &t);
 }
@@ -167,10 +181,10 @@ pq_kg_source_attention(pq_kg_module *m)
                       positions ? "_positions"
                       : causal  ? "_causal"
                                 : "");
-    m->uses |= PQ_KG_USES_MATH;
+    m->uses |= PQ_KG_USES_MATH | PQ_KG_USES_BLOCKS;
     declare(m);
-    define_key_quad(m, k);
-    define_value(m, v);
+    define_quad(m, "KEY", "k", k);
+    define_quad(m, "VALUE", "v", v);
     declare_buffers(m);
     pq_kg_module_hook(
         m, "seen",
@@ -180,8 +194,8 @@ pq_kg_source_attention(pq_kg_module *m)
     pq_kg_module_hook(m, "score", score_text(m));
     pq_kg_module_hook(m, "value",
                       pq_kg_in(m->job, V_SCALE) != NULL
-                          ? "v = v * AS_F32(v_scales[line * keys + base + "
-                            "j]);\n"
+                          ? "quad = quad * AS_F32(v_scales[line * keys + "
+                            "one]);\n"
                           : "");
     pq_kg_module_body(m, pq_kg_text_attention);
 }
@@ -248,11 +262,57 @@ read_shape(pq_kg_launcher *l, shape *s)
     }
 }
 
-// Bytes of a group's arrays for one row.
+// How a group of `local` items shares its work (skeletons/attention.kg).
+typedef struct schedule {
+    uint32_t local, rows, kx, rp, cx, rpv, cq, sums;
+} schedule;
+
 static int64_t
-row_bytes(const shape *s, int64_t keys)
+room_of(const shape *s, const schedule *t)
 {
-    return 4 * ((s->q.dims[3] + 3) / 4 * 4 + 2 * keys + s->v.dims[3]);
+    int64_t quads = (int64_t)t->rows * ((s->q.dims[3] + 3) / 4) +
+                    (int64_t)t->rows * t->kx + t->sums;
+    return 16 * quads + 16 * (int64_t)t->rows;
+}
+
+// Rows t->rows, of which an item of the scores has at most `rp`.
+static void
+share(const shape *s, uint32_t rp, schedule *t)
+{
+    int64_t quads = (s->v.dims[3] + 3) / 4;
+    t->rp = t->rows < rp ? t->rows : rp;
+    t->kx = t->local / (t->rows / t->rp);
+    t->cx = 1;
+    while (t->cx < quads && t->cx < t->local) {
+        t->cx *= 2;
+    }
+    t->cq = (uint32_t)((quads + t->cx - 1) / t->cx);
+    uint32_t row_lanes = t->local / t->cx;
+    row_lanes = row_lanes < t->rows ? row_lanes : t->rows;
+    t->rpv = t->rows / row_lanes;
+    t->sums = t->local > t->cx * row_lanes ? t->local * t->rpv * t->cq : 1;
+}
+
+// The most rows that fit the arrays and the registers.
+static schedule
+pick_schedule(const pq_kg_limits *limits, const shape *s, int64_t rows)
+{
+    schedule t = {.local = LOCAL_MAX, .rows = 1};
+    while (limits->max_local_size > 0 && t.local > limits->max_local_size) {
+        t.local /= 2;
+    }
+    while (t.rows < ROWS_MAX && t.rows < rows && t.rows < t.local) {
+        t.rows *= 2;
+    }
+    for (;; t.rows /= 2) {
+        for (uint32_t rp = RP_MAX; rp > 1; rp /= 2) {
+            share(s, rp, &t);
+            if (t.rows == 1 ||
+                (room_of(s, &t) <= ROOM_MAX && t.rpv * t.cq <= SUMS_MAX)) {
+                return t;
+            }
+        }
+    }
 }
 
 static void
@@ -275,18 +335,10 @@ pq_kg_launch_attention(pq_kg_launcher *l)
     if (l->st != PTQC_BE_OK) {
         return;
     }
-    uint32_t keys = KEYS_MAX, most = l->limits->max_local_size;
-    while (most > 0 && keys > most) {
-        keys /= 2;
-    }
     int64_t group = s.q.dims[1] / s.k.dims[1], rows = group * s.q.dims[2];
-    uint32_t tile = 1;
-    while (tile < ROWS_MAX && tile < rows &&
-           2 * tile * row_bytes(&s, keys) <= ROOM_MAX) {
-        tile *= 2;
-    }
-    PQ_KG_NEED(l, tile * row_bytes(&s, keys) <= ROOM_MAX + 4096);
-    int64_t row_tiles = (rows + tile - 1) / tile;
+    schedule t = pick_schedule(l->limits, &s, rows);
+    PQ_KG_NEED(l, room_of(&s, &t) <= ROOM_MAX);
+    int64_t row_tiles = (rows + t.rows - 1) / t.rows;
     int64_t tiles = s.q.dims[0] * s.k.dims[1] * row_tiles;
     const int64_t words[] = {tiles, row_tiles,   rows,       s.k.dims[1],
                              group, s.q.dims[2], s.k.dims[2]};
@@ -299,12 +351,18 @@ pq_kg_launch_attention(pq_kg_launcher *l)
     put_strides(l, s.v.strides);
     put_strides(l, s.mask);
     put_strides(l, s.y.strides);
-    const uint32_t specs[] = {(uint32_t)s.q.dims[3], (uint32_t)s.v.dims[3],
-                              tile, keys};
-    for (uint32_t i = 0; i < 4; i++) {
+    const uint32_t specs[] = {(uint32_t)s.q.dims[3],
+                              (uint32_t)s.v.dims[3],
+                              t.rows,
+                              t.kx,
+                              t.rp,
+                              t.cx,
+                              t.rpv,
+                              t.sums};
+    for (uint32_t i = 0; i < sizeof specs / sizeof specs[0]; i++) {
         pq_kg_launch_spec(l, specs[i]);
     }
-    pq_kg_launch_rows(l, tiles, keys);
+    pq_kg_launch_rows(l, tiles, t.local);
     l->out->work_ops = 2 * (uint64_t)s.q.dims[0] * (uint64_t)s.q.dims[1] *
                        (uint64_t)s.q.dims[2] * (uint64_t)s.k.dims[2] *
                        (uint64_t)(s.q.dims[3] + s.v.dims[3]);

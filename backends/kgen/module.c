@@ -56,11 +56,13 @@ pq_kg_module_buffer(pq_kg_module *m, uint32_t arg, const char *name,
                    "layout(std430, binding = %u) %sbuffer Buffer%u\n"
                    "{\n    u32 %s[];\n};\n",
                    i, access, i, name);
-    if ((flags & PQ_KG_WIDE) != 0) {
-        pq_kg_text_add(&m->storage,
-                       "layout(std430, binding = %u) %sbuffer Buffer%uWide\n"
-                       "{\n    u32x4 %s4[];\n};\n",
-                       i, access, i, name);
+    for (uint32_t n = 2; n <= 4; n += 2) {
+        if ((flags & (n == 4 ? PQ_KG_WIDE : PQ_KG_PAIRS)) != 0) {
+            pq_kg_text_add(&m->storage,
+                           "layout(std430, binding = %u) %sbuffer Buffer%u%s\n"
+                           "{\n    u32x%u %s%u[];\n};\n",
+                           i, access, i, n == 4 ? "Wide" : "Pairs", n, name, n);
+        }
     }
 }
 

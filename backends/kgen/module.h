@@ -28,6 +28,7 @@
 #define PQ_KG_READS  0u
 #define PQ_KG_WRITES 1u
 #define PQ_KG_WIDE   2u // also as <name>4, of four words each
+#define PQ_KG_PAIRS  4u // also as <name>2, of two
 
 #define PQ_KG_HOOKS_MAX 12u
 

@@ -10,7 +10,7 @@
 #include "device.h"
 
 #define PQ_VK_BUFFERS_MAX 13u // operands and a table
-#define PQ_VK_SPECS_MAX   8u
+#define PQ_VK_SPECS_MAX   12u
 #define PQ_VK_PUSH_BYTES  128u
 
 typedef struct pq_vk_layout {
