@@ -19,7 +19,6 @@
 #include "passes/calib/matrix.h"
 #include "passes/calib/solver.h"
 #include "passes/match.h"
-#include "passes/params.h"
 #include "passes/plan.h"
 #include "passes/registry.h"
 
@@ -33,13 +32,12 @@ static bool
 wants(void *user, const pq_op *op)
 {
     const pq_gptq_pass *p = user;
-    const pq_settings s =
-        pq_recipe_settings(p->solver.env->recipe, p->solver.g, op);
+    const pq_graph *g = p->solver.g;
     pq_method method;
-    return pq_method_parse(s.method, &method) && method.does_gptq &&
-           pq_is_matrix_product(p->solver.g, op) &&
-           !pq_dtype_is_float(
-               pq_annotation(p->solver.g, op->inputs[1])->scheme.format);
+    return pq_is_matrix_product(g, op) &&
+           pq_method_of_op(g, p->solver.env->recipe, op, &method) &&
+           method.does_gptq &&
+           !pq_dtype_is_float(pq_annotation(g, op->inputs[1])->scheme.format);
 }
 
 // ---- solving --------------------------------------------------------------
@@ -74,7 +72,9 @@ take_given_scales(const pq_gptq_pass *p, pq_op_id id, pq_gptq_desc *desc)
 {
     const pq_quant *q =
         pq_annotation(p->solver.g, pq_graph_op(p->solver.g, id)->inputs[1]);
-    if (p->modes[id.index] == PQ_MODE_STATIC && !pq_const_is_none(q->scale)) {
+    bool clips = p->solver.method.does_awq && p->solver.method.clips;
+    if ((p->modes[id.index] == PQ_MODE_STATIC || clips) &&
+        !pq_const_is_none(q->scale)) {
         desc->scales = pq_graph_constant(p->solver.g, q->scale)->p;
         desc->zero_points = pq_graph_constant(p->solver.g, q->zero_point)->p;
     }
@@ -163,19 +163,11 @@ annotate(pq_gptq_pass *p, pq_op_id id, const pq_unit_weight *unit)
     const pq_op *op = pq_graph_op(g, id);
     pq_value *value = pq_graph_value(g, op->inputs[1]);
     pq_constant codes = *pq_graph_constant(g, value->constant);
+    PQ_TRY(pq_matrix_annotate(g, op, unit->scales, unit->zero_points));
     pq_quant q = *pq_graph_quant(g, value->quant);
-    int64_t dims[2] = {(int64_t)unit->scale_count, 1};
-    bool has_groups = q.scheme.granularity == PQ_GRAN_GROUP;
-    if (has_groups) {
-        dims[0] = codes.dims[0];
-        dims[1] = (int64_t)unit->scale_count / dims[0];
-    }
     codes.dtype = q.scheme.format;
     codes.p = unit->codes;
     codes.bytes = unit->code_bytes;
-    PQ_TRY(pq_make_quant(g, &q.scheme, unit->scales, unit->zero_points, dims,
-                         has_groups ? 2 : 1, &value->quant));
-    q = *pq_graph_quant(g, value->quant);
     q.codes = pq_graph_add_constant(g, &codes);
     value->quant = pq_graph_add_quant(g, &q);
     if (pq_const_is_none(q.codes) || pq_quant_is_none(value->quant)) {

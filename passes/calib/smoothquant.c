@@ -44,8 +44,11 @@ wants(void *user, const pq_op *op)
 {
     const pq_smooth_pass *p = user;
     const pq_graph *g = p->solver.g;
+    pq_method method;
     return pq_is_matrix_product(g, op) &&
            pq_annotation(g, op->inputs[0]) != NULL &&
+           pq_method_of_op(g, p->solver.env->recipe, op, &method) &&
+           method.does_smooth &&
            !pq_dtype_is_float(pq_annotation(g, op->inputs[1])->scheme.format);
 }
 
@@ -55,8 +58,11 @@ begin(void *user, const pq_stream_group *group, const char **out_note)
     pq_smooth_pass *p = user;
     pq_arena *arena = &p->solver.arena;
     size_t d = (size_t)p->solver.d;
-    if (!pq_migration_find(&p->migration, group, &p->tie) ||
-        !pq_migration_is_norm(&p->migration, group)) {
+    if (!pq_migration_find(&p->migration, group, &p->tie)) {
+        *out_note = pq_migration_refusal(&p->migration, group);
+        return PTQC_OK;
+    }
+    if (!pq_migration_is_norm(&p->migration, group)) {
         *out_note = "no norm before it takes scales";
         return PTQC_OK;
     }

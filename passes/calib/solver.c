@@ -26,6 +26,33 @@ wants(void *user, const pq_op *op)
     return s->steps->wants(s->user, op);
 }
 
+// What rules say of products that share a Gram matrix must be the same.
+static ptqc_status
+find_method(pq_solver *s, const pq_stream_group *group)
+{
+    const pq_recipe *recipe = s->env->recipe;
+    const pq_op *first = pq_graph_op(s->g, group->ops[0]);
+    (void)pq_method_of_op(s->g, recipe, first, &s->method);
+    for (uint32_t i = 1; i < group->op_count; i++) {
+        const pq_op *op = pq_graph_op(s->g, group->ops[i]);
+        pq_method own;
+        (void)pq_method_of_op(s->g, recipe, op, &own);
+        if (!pq_method_has_same_settings(&s->method, &own)) {
+            return PQ_FAIL(
+                pq_graph_ctx(s->g), PTQC_E_USAGE,
+                "%s: '%.*s' and '%.*s' read one value: expected "
+                "methods with the same settings, found '%.*s' and "
+                "'%.*s'",
+                s->steps->name, PQ_STR_ARG(pq_op_label(s->g, first)),
+                PQ_STR_ARG(pq_op_label(s->g, op)),
+                PQ_STR_ARG(pq_recipe_settings(recipe, s->g, first).method),
+                PQ_STR_ARG(pq_recipe_settings(recipe, s->g, op).method));
+        }
+    }
+    s->sinks.factor = s->method.sink;
+    return PTQC_OK;
+}
+
 static ptqc_status
 begin(void *user, const pq_stream_group *group, bool *out_shows)
 {
@@ -35,6 +62,7 @@ begin(void *user, const pq_stream_group *group, bool *out_shows)
     const char *note = NULL;
     pq_arena_deinit(&s->arena);
     pq_arena_init(&s->arena, ctx);
+    PQ_TRY(find_method(s, group));
     PQ_TRY(pq_matrix_measure(s->g, pq_graph_op(s->g, group->ops[0]), &size));
     s->d = size.cols;
     ptqc_status st = s->steps->begin(s->user, group, &note);
@@ -94,9 +122,8 @@ pq_solver_init(pq_solver *s, pq_graph *g, pq_pass_env *env,
 {
     ptqc_ctx *ctx = pq_graph_ctx(g);
     *s = (pq_solver){.g = g, .env = env, .steps = steps, .user = user};
-    PQ_TRY(pq_method_of(g, env, &s->method));
     s->checkpoint = pq_checkpoint_of(ctx, env, steps->name);
-    pq_sinks_init(&s->sinks, ctx, s->method.sink);
+    pq_sinks_init(&s->sinks, ctx, 0); // the factor is each group's
     pq_arena_init(&s->arena, ctx);
     return PTQC_OK;
 }

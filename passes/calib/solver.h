@@ -39,24 +39,24 @@ typedef struct pq_solver {
     pq_graph *g;      // borrowed
     pq_pass_env *env; // borrowed
     const pq_solver_steps *steps;
-    void *user; // of the steps
-    pq_method method;
+    void *user;               // of the steps
     pq_checkpoint checkpoint; // dir NULL: none
     pq_sinks sinks;
     // Of the group at hand:
     pq_arena arena;
+    pq_method method;   // its products'
     int64_t d;          // width of its value
     pq_moments moments; // when steps->take is NULL
     bool is_open;       // its samples are seen
 } pq_solver;
 
-// PTQC_E_USAGE: the recipe's method is none.
 PTQC_MUST_USE ptqc_status pq_solver_init(pq_solver *s, pq_graph *g,
                                          pq_pass_env *env,
                                          const pq_solver_steps *steps,
                                          void *user);
 void pq_solver_deinit(pq_solver *s); // zeroed allowed
-// `phase`: of progress and messages.
+// `phase`: of progress and messages. PTQC_E_USAGE: products that read one value
+// have methods of other settings (said).
 PTQC_MUST_USE ptqc_status pq_solver_run(pq_solver *s, const char *phase);
 // The weights that read the group's value, in the group's arena.
 PTQC_MUST_USE ptqc_status pq_solver_read_weights(pq_solver *s,
