@@ -52,7 +52,7 @@ samples_used(const ptqc_compile_desc *desc, const pq_recipe *recipe)
 static bool
 uses_samples(const pq_compile *c)
 {
-    return pq_recipe_streams(&c->recipe) || c->stats_out != NULL ||
+    return pq_recipe_streams(&c->recipe, NULL) || c->stats_out != NULL ||
            pq_recipe_is_static(&c->recipe);
 }
 
@@ -62,7 +62,7 @@ uses_samples(const pq_compile *c)
 static ptqc_status
 prepare_work(pq_compile *c, const ptqc_model *model, pq_pass_env *env)
 {
-    if (c->desc->work_dir == NULL || !pq_recipe_streams(&c->recipe)) {
+    if (c->desc->work_dir == NULL || !pq_recipe_streams(&c->recipe, NULL)) {
         return PTQC_OK;
     }
     const pq_fingerprint_desc desc = {.model = model->import,

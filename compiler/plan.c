@@ -419,11 +419,11 @@ plan(pq_planner *p, const ptqc_model *model, uint32_t flags)
     pq_graph *graph;
     PQ_TRY(pq_recipe_of_desc(p->ctx, p->desc, &p->arena, &p->recipe));
     PQ_TRY(pq_recipe_check_use(p->ctx, p->desc, &p->recipe));
-    p->facts.has_method = pq_recipe_streams(&p->recipe);
+    p->facts.has_method = pq_recipe_streams(&p->recipe, NULL);
     p->recipe.method = PQ_STR("rtn");
     for (uint32_t i = 0; p->recipe.rules != NULL && i < p->recipe.rules->count;
          i++) {
-        p->recipe.rules->rules[i].sets &= ~PQ_SETS_METHOD;
+        p->recipe.rules->rules[i].sets &= ~(uint32_t)PQ_SETS_METHOD;
     }
     PQ_TRY(pq_targets_open(p->ctx, p->desc->target, &p->desc->backends,
                            &p->targets));

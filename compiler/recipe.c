@@ -271,8 +271,8 @@ ptqc_status
 pq_recipe_check_samples(ptqc_ctx *ctx, const ptqc_compile_desc *desc,
                         const pq_recipe *r)
 {
-    pq_str method = pq_method_streams(r->method) ? r->method : PQ_STR("gptq");
-    if (pq_recipe_streams(r) &&
+    pq_str method;
+    if (pq_recipe_streams(r, &method) &&
         (!pq_recipe_quantizes(r) || desc->samples == NULL)) {
         return PQ_FAIL(ctx, PTQC_E_USAGE,
                        "method '%.*s': expected a scheme and calibration "

@@ -5,7 +5,7 @@
 
 #include "passes/method.h"
 
-#include "passes/pass.h"
+#include "passes/recipe.h"
 #include "quant/gptq.h"
 
 // Weight of a sink token in the Gram matrix: see calib/sinks.h.
@@ -81,6 +81,10 @@ parse_setting(method_step step, pq_str text, pq_method *m)
         }
         return parse_number(value, 0, 1, &m->alpha);
     }
+    if (step == STEP_AWQ && pq_str_equal_z(key, "clip")) {
+        m->clips = pq_str_equal_z(value, "on");
+        return m->clips || pq_str_equal_z(value, "off");
+    }
     return step == STEP_GPTQ && parse_gptq_setting(key, value, m);
 }
 
@@ -118,6 +122,7 @@ bool
 pq_method_parse(pq_str text, pq_method *out)
 {
     pq_method m = {.alpha = PQ_ALPHA_SEARCH,
+                   .clips = true,
                    .damping = (double)PQ_DAMPING,
                    .sink = PQ_DEFAULT_SINK};
     pq_str step, rest;
@@ -141,20 +146,25 @@ pq_method_parse(pq_str text, pq_method *out)
 }
 
 bool
-pq_method_streams(pq_str text)
+pq_method_streams(const pq_method *m)
 {
-    pq_method m;
-    return pq_method_parse(text, &m) &&
-           (m.does_smooth || m.does_awq || m.does_gptq || m.does_adaround);
+    return m->does_smooth || m->does_awq || m->does_gptq || m->does_adaround;
 }
 
-ptqc_status
-pq_method_of(const pq_graph *g, const pq_pass_env *env, pq_method *out)
+bool
+pq_method_has_same_settings(const pq_method *a, const pq_method *b)
 {
-    if (!pq_method_parse(env->recipe->method, out)) {
-        return PQ_FAIL(pq_graph_ctx(g), PTQC_E_USAGE,
-                       "method '%.*s': expected " PQ_METHOD_SPELLING,
-                       PQ_STR_ARG(env->recipe->method));
-    }
-    return PTQC_OK;
+    // Equal spellings give equal numbers.
+    return !(a->alpha < b->alpha) && !(b->alpha < a->alpha) &&
+           !(a->damping < b->damping) && !(b->damping < a->damping) &&
+           !(a->sink < b->sink) && !(b->sink < a->sink) &&
+           a->order == b->order && a->polish == b->polish &&
+           a->clips == b->clips;
+}
+
+bool
+pq_method_of_op(const pq_graph *g, const pq_recipe *recipe, const pq_op *op,
+                pq_method *out)
+{
+    return pq_method_parse(pq_recipe_settings(recipe, g, op).method, out);
 }

@@ -5,7 +5,7 @@
 //
 //   rtn          round to nearest
 //   smoothquant  alpha=A (0 to 1; "search": per input, the default)
-//   awq          no settings
+//   awq          clip=on|off
 //   adaround     no settings; not with gptq
 //   gptq         damping=D  order=group|given|diagonal  polish=SWEEPS
 //                sink=FACTOR (0: sinks are tokens as others)
@@ -19,6 +19,7 @@
 typedef struct pq_method {
     bool does_smooth, does_awq, does_gptq, does_adaround;
     double alpha;    // of smoothquant; PQ_ALPHA_SEARCH
+    bool clips;      // of awq: ranges, too
     double damping;  // of gptq, of the mean diagonal
     uint32_t order;  // pq_column_order of quant/gptq.h
     uint32_t polish; // sweeps
@@ -28,18 +29,20 @@ typedef struct pq_method {
 // false: no such method, or a setting is unknown or out of range. No text is
 // "rtn". out may be NULL.
 bool pq_method_parse(pq_str text, pq_method *out);
-// The recipe's method; PTQC_E_USAGE when it is none.
+// What the recipe says of an op; false: it is no method.
 struct pq_graph;
-struct pq_pass_env;
-PTQC_MUST_USE ptqc_status pq_method_of(const struct pq_graph *g,
-                                       const struct pq_pass_env *env,
-                                       pq_method *out);
+struct pq_op;
+struct pq_recipe;
+bool pq_method_of_op(const struct pq_graph *g, const struct pq_recipe *recipe,
+                     const struct pq_op *op, pq_method *out);
+// Whether all settings are equal; steps may differ.
+bool pq_method_has_same_settings(const pq_method *a, const pq_method *b);
 // Whether a method needs samples.
-bool pq_method_streams(pq_str text);
+bool pq_method_streams(const pq_method *m);
 // What pq_method_parse takes, for messages.
 #define PQ_METHOD_SPELLING                                                     \
     "rtn, or smoothquant, awq, gptq, adaround joined by + "                    \
     "(gptq:damping=D:order=O:"                                                 \
-    "polish=N:sink=F, smoothquant:alpha=A)"
+    "polish=N:sink=F, smoothquant:alpha=A, awq:clip=on|off)"
 
 #endif

@@ -229,7 +229,7 @@ pq_pipeline_prepare(pq_graph **g, pq_pass_env *env,
     if (!pq_recipe_quantizes(env->recipe)) {
         return PTQC_OK;
     }
-    PQ_TRY(pq_method_of(*g, env, &method));
+    pq_recipe_steps(env->recipe, &method);
     PQ_TRY(PQ_RUN(prepare));
     if (env->recipe->absorbs_bias) {
         PQ_TRY(PQ_RUN(absorb));
@@ -250,9 +250,9 @@ pq_pipeline_encode(pq_graph **g, pq_pass_env *env, const pq_pipeline_desc *desc)
         }
         return PTQC_OK;
     }
-    PQ_TRY(pq_method_of(*g, env, &method));
+    pq_recipe_steps(env->recipe, &method);
     PQ_TRY(PQ_RUN(scale));
-    if (pq_recipe_solves(env->recipe)) {
+    if (method.does_gptq) {
         PQ_TRY(PQ_RUN(solve));
     }
     if (method.does_adaround) {

@@ -148,31 +148,46 @@ pq_recipe_is_static(const pq_recipe *r)
     return is;
 }
 
+void
+pq_settings_take(pq_settings *to, const pq_settings *from, uint32_t sets)
+{
+    if ((sets & PQ_SETS_SCHEME) != 0) {
+        to->is_float = from->is_float;
+        to->scheme = from->scheme;
+    }
+#define SETTING(FLAG, field)                                                   \
+    if ((sets & PQ_SETS_##FLAG) != 0) {                                        \
+        to->field = from->field;                                               \
+    }
+#include "passes/settings.def"
+#undef SETTING
+}
+
+void
+pq_recipe_take(pq_recipe *r, const pq_settings *from, uint32_t sets)
+{
+    if ((sets & PQ_SETS_SCHEME) != 0) {
+        r->has_scheme = !from->is_float;
+        r->scheme = from->scheme;
+    }
+#define SETTING(FLAG, field)                                                   \
+    if ((sets & PQ_SETS_##FLAG) != 0) {                                        \
+        r->field = from->field;                                                \
+    }
+#include "passes/settings.def"
+#undef SETTING
+}
+
 static pq_settings
 settings_by(const pq_recipe *r, const pq_op_rule *rule)
 {
     pq_settings s = {.is_float = !r->has_scheme,
-                     .scheme = r->scheme,
-                     .method = r->method,
-                     .observer = r->observer,
-                     .percentile = r->percentile,
-                     .scale_search = r->scale_search};
-    uint32_t sets = rule != NULL ? rule->sets : 0;
-    if ((sets & PQ_SETS_SCHEME) != 0) {
-        s.is_float = rule->settings.is_float;
-        s.scheme = rule->settings.scheme;
-    }
-    if ((sets & PQ_SETS_METHOD) != 0) {
-        s.method = rule->settings.method;
-    }
-    if ((sets & PQ_SETS_OBSERVER) != 0) {
-        s.observer = rule->settings.observer;
-    }
-    if ((sets & PQ_SETS_PERCENTILE) != 0) {
-        s.percentile = rule->settings.percentile;
-    }
-    if ((sets & PQ_SETS_SCALE_SEARCH) != 0) {
-        s.scale_search = rule->settings.scale_search;
+#define SETTING(FLAG, field) .field = r->field,
+#include "passes/settings.def"
+#undef SETTING
+                     .scheme = r->scheme};
+    if (rule != NULL) {
+        pq_settings_take(&s, &rule->settings, rule->sets);
     }
     return s;
 }
@@ -196,23 +211,50 @@ pq_recipe_settings_of_value(const pq_recipe *r, const pq_graph *g,
                : pq_recipe_settings(r, g, pq_graph_op(g, producer));
 }
 
-bool
-pq_recipe_solves(const pq_recipe *r)
+// Method i: that of the recipe, then those of rules; false past the end.
+static bool
+method_at(const pq_recipe *r, uint32_t i, pq_str *out)
 {
-    pq_method m;
-    bool does = pq_method_parse(r->method, &m) && m.does_gptq;
-    for (uint32_t i = 0; r->rules != NULL && i < r->rules->count; i++) {
-        const pq_op_rule *rule = &r->rules->rules[i];
-        does |= (rule->sets & PQ_SETS_METHOD) != 0 &&
-                pq_method_parse(rule->settings.method, &m) && m.does_gptq;
+    uint32_t count = r->rules != NULL ? r->rules->count : 0;
+    *out = (pq_str){0};
+    if (i == 0) {
+        *out = r->method;
+    } else if (i <= count &&
+               (r->rules->rules[i - 1].sets & PQ_SETS_METHOD) != 0) {
+        *out = r->rules->rules[i - 1].settings.method;
     }
-    return does;
+    return i <= count;
+}
+
+void
+pq_recipe_steps(const pq_recipe *r, pq_method *out)
+{
+    pq_str text;
+    *out = (pq_method){0};
+    for (uint32_t i = 0; method_at(r, i, &text); i++) {
+        pq_method m = {0};
+        (void)pq_method_parse(text, &m);
+        out->does_smooth |= m.does_smooth;
+        out->does_awq |= m.does_awq;
+        out->does_gptq |= m.does_gptq;
+        out->does_adaround |= m.does_adaround;
+    }
 }
 
 bool
-pq_recipe_streams(const pq_recipe *r)
+pq_recipe_streams(const pq_recipe *r, pq_str *out_method)
 {
-    return pq_method_streams(r->method) || pq_recipe_solves(r);
+    pq_str text;
+    for (uint32_t i = 0; method_at(r, i, &text); i++) {
+        pq_method m;
+        if (pq_method_parse(text, &m) && pq_method_streams(&m)) {
+            if (out_method != NULL) {
+                *out_method = text;
+            }
+            return true;
+        }
+    }
+    return false;
 }
 
 bool

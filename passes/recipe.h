@@ -54,10 +54,12 @@ void pq_recipe_deinit(pq_recipe *r);
 bool pq_recipe_quantizes(const pq_recipe *r);
 // Whether some op's activations may be codes with scales from samples.
 bool pq_recipe_is_static(const pq_recipe *r);
-// Whether the method of the recipe or of a rule needs samples.
-bool pq_recipe_streams(const pq_recipe *r);
-// Whether the recipe or a rule asks for gptq of some op.
-bool pq_recipe_solves(const pq_recipe *r);
+// Whether the method of the recipe or of a rule needs samples; *out_method
+// (NULL allowed): the first that does.
+bool pq_recipe_streams(const pq_recipe *r, pq_str *out_method);
+// The steps that the recipe or a rule asks for; settings say nothing.
+struct pq_method;
+void pq_recipe_steps(const pq_recipe *r, struct pq_method *out);
 // Whether the recipe or a rule asks for this observer.
 bool pq_recipe_uses_observer(const pq_recipe *r, pq_observer_kind kind);
 // What the recipe, bound to g, says of an op.
@@ -66,6 +68,9 @@ pq_settings pq_recipe_settings(const pq_recipe *r, const pq_graph *g,
 // Of the op that makes v, else of the input v.
 pq_settings pq_recipe_settings_of_value(const pq_recipe *r, const pq_graph *g,
                                         pq_value_id v);
+
+// What `sets` names becomes what the recipe says of all ops.
+void pq_recipe_take(pq_recipe *r, const pq_settings *from, uint32_t sets);
 
 // ---- text (recipe_read.c, recipe.c) ----------------------------------------
 

@@ -113,6 +113,19 @@ read_bool(const pq_recipe_reader *rd, const pq_yaml *node, bool *out)
     return is_true || is_false ? PTQC_OK : expected(rd, node, "true or false");
 }
 
+// What a key says: of the rule at hand, else of all ops.
+static ptqc_status
+keep(pq_recipe_reader *rd, uint32_t sets, const pq_settings *given)
+{
+    if (rd->rule == NULL) {
+        pq_recipe_take(rd->r, given, sets);
+        return PTQC_OK;
+    }
+    rd->rule->sets |= sets;
+    pq_settings_take(&rd->rule->settings, given, sets);
+    return PTQC_OK;
+}
+
 static ptqc_status
 read_version(pq_recipe_reader *rd, const pq_yaml *node)
 {
@@ -157,18 +170,11 @@ read_scheme(pq_recipe_reader *rd, const pq_yaml *node)
     if (!is_float) {
         PQ_TRY(parse_scheme(rd, node, &scheme));
     }
-    if (rd->rule == NULL) {
-        rd->r->has_scheme = !is_float;
-        rd->r->scheme = scheme;
-        return PTQC_OK;
-    }
-    if ((rd->rule->sets & PQ_SETS_SCHEME) != 0) {
+    if (rd->rule != NULL && (rd->rule->sets & PQ_SETS_SCHEME) != 0) {
         return complain(rd, node, "keep and scheme in one rule");
     }
-    rd->rule->sets |= PQ_SETS_SCHEME;
-    rd->rule->settings.is_float = is_float;
-    rd->rule->settings.scheme = scheme;
-    return PTQC_OK;
+    const pq_settings given = {.is_float = is_float, .scheme = scheme};
+    return keep(rd, PQ_SETS_SCHEME, &given);
 }
 
 static ptqc_status
@@ -176,22 +182,11 @@ read_method(pq_recipe_reader *rd, const pq_yaml *node)
 {
     pq_str text;
     PQ_TRY(read_text(rd, node, &text));
-    // Steps that move scales concern several ops at once.
-    bool is_single =
-        pq_str_equal_z(text, "rtn") || pq_str_equal_z(text, "gptq");
-    if (rd->rule != NULL && !is_single) {
-        return expected(rd, node, "rtn or gptq, in a rule");
-    }
     if (!pq_method_is_known(text)) {
         return expected(rd, node, PQ_METHOD_SPELLING);
     }
-    if (rd->rule == NULL) {
-        rd->r->method = text;
-        return PTQC_OK;
-    }
-    rd->rule->sets |= PQ_SETS_METHOD;
-    rd->rule->settings.method = text;
-    return PTQC_OK;
+    const pq_settings given = {.method = text};
+    return keep(rd, PQ_SETS_METHOD, &given);
 }
 
 static ptqc_status
@@ -214,30 +209,20 @@ read_observer(pq_recipe_reader *rd, const pq_yaml *node)
         snprintf(what, sizeof what, "an observer: %s", names + 2);
         return expected(rd, node, what);
     }
-    if (rd->rule == NULL) {
-        rd->r->observer = (pq_observer_kind)kind;
-        return PTQC_OK;
-    }
-    rd->rule->sets |= PQ_SETS_OBSERVER;
-    rd->rule->settings.observer = (pq_observer_kind)kind;
-    return PTQC_OK;
+    const pq_settings given = {.observer = (pq_observer_kind)kind};
+    return keep(rd, PQ_SETS_OBSERVER, &given);
 }
 
 static ptqc_status
 read_percentile(pq_recipe_reader *rd, const pq_yaml *node)
 {
-    double x;
+    pq_settings given = {0};
     if (node->kind != PQ_YAML_SCALAR || !node->is_plain ||
-        !pq_str_to_f64(node->text, &x) || !(x > 50 && x <= 100)) {
+        !pq_str_to_f64(node->text, &given.percentile) ||
+        !(given.percentile > 50 && given.percentile <= 100)) {
         return expected(rd, node, "a number above 50, at most 100");
     }
-    if (rd->rule == NULL) {
-        rd->r->percentile = x;
-        return PTQC_OK;
-    }
-    rd->rule->sets |= PQ_SETS_PERCENTILE;
-    rd->rule->settings.percentile = x;
-    return PTQC_OK;
+    return keep(rd, PQ_SETS_PERCENTILE, &given);
 }
 
 static ptqc_status
@@ -250,14 +235,9 @@ read_scale_search(pq_recipe_reader *rd, const pq_yaml *node)
         !pq_str_equal_z(text, pq_scale_search_name(PQ_SCALE_MINMAX))) {
         return expected(rd, node, "minmax or mse");
     }
-    pq_scale_search search = is_mse ? PQ_SCALE_MSE : PQ_SCALE_MINMAX;
-    if (rd->rule == NULL) {
-        rd->r->scale_search = search;
-        return PTQC_OK;
-    }
-    rd->rule->sets |= PQ_SETS_SCALE_SEARCH;
-    rd->rule->settings.scale_search = search;
-    return PTQC_OK;
+    const pq_settings given = {.scale_search =
+                                   is_mse ? PQ_SCALE_MSE : PQ_SCALE_MINMAX};
+    return keep(rd, PQ_SETS_SCALE_SEARCH, &given);
 }
 
 static ptqc_status

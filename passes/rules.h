@@ -26,11 +26,23 @@ typedef struct pq_settings {
     pq_scale_search scale_search;
 } pq_settings;
 
-#define PQ_SETS_SCHEME       1u // scheme and is_float
-#define PQ_SETS_METHOD       2u
-#define PQ_SETS_OBSERVER     4u
-#define PQ_SETS_PERCENTILE   8u
-#define PQ_SETS_SCALE_SEARCH 16u
+// Numbers of the flags below.
+enum {
+    PQ_SETTING_SCHEME,
+#define SETTING(FLAG, field) PQ_SETTING_##FLAG,
+#include "passes/settings.def"
+#undef SETTING
+};
+
+enum {
+    PQ_SETS_SCHEME = 1 << PQ_SETTING_SCHEME, // scheme and is_float
+#define SETTING(FLAG, field) PQ_SETS_##FLAG = 1 << PQ_SETTING_##FLAG,
+#include "passes/settings.def"
+#undef SETTING
+};
+
+// Those of `from` that `sets` names.
+void pq_settings_take(pq_settings *to, const pq_settings *from, uint32_t sets);
 
 typedef struct pq_op_rule {
     // Over names of op, outputs and constant operands: a glob (* ?) for the

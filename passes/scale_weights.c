@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Chooses the scales of annotated weights (quant/share.c), by the importance
-// of their columns where statistics tell it. The bias of an
-// integer product is kept in units of sx * sw[c]: where it would come near
-// the end of int32, the weight scale of that channel grows.
+// of their columns where statistics tell it; scales that were chosen before
+// (calib/clips.h) stay. The bias of an integer product is kept in units of sx *
+// sw[c]: where it would come near the end of int32, the weight scale of that
+// channel grows.
 
 #include <math.h>
 
@@ -147,7 +148,8 @@ pq_pass_scale_weights(pq_graph *g, pq_pass_env *env)
     PQ_FOR_EACH_OP(g, id)
     {
         const pq_op *op = pq_graph_op(g, id);
-        if (pq_is_product(op->code) && modes[id.index] != PQ_MODE_FLOAT) {
+        if (pq_is_product(op->code) && modes[id.index] != PQ_MODE_FLOAT &&
+            pq_const_is_none(pq_annotation(g, op->inputs[1])->scale)) {
             const pq_settings s = pq_recipe_settings(env->recipe, g, op);
             PQ_TRY(visit(g, op, modes[id.index], s.scale_search, env->stats));
         }

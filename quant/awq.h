@@ -51,13 +51,25 @@ PTQC_MUST_USE ptqc_status pq_awq_search(ptqc_ctx *ctx, const pq_awq_desc *desc,
                                         float *out_s,
                                         pq_awq_report *out_report);
 
-// Ranges by output error: for every scale (group or channel) the shrunken
-// range whose part of the output, e_g h_gg e_g', is least; no clipping is among
-// the candidates. h [d][d], the lower triangle is read. weights: outer = 1,
-// inner = d. Outputs [pq_weights_scale_count].
+// Output error of one weight, tr(e h e'), and how many of its scales clip.
+typedef struct pq_clip_report {
+    double loss_before, loss; // without and with clipping; loss <= loss_before
+    int64_t clipped_count;
+} pq_clip_report;
+
+// Ranges by output error: for every scale (group or channel) how far the range
+// shrinks, in steps of a twentieth (0: what weights->search chooses), so that
+// its part of the output, e_g h_gg e_g', is least. Rows whose whole error does
+// not fall thereby keep their ranges. h [d][d], the lower triangle is read.
+// weights: outer = 1, inner = d; formats as pq_gptq_solve. out_steps
+// [pq_weights_scale_count]; out_report may be NULL.
 PTQC_MUST_USE ptqc_status pq_clip_search(ptqc_ctx *ctx,
                                          const pq_weights *weights,
-                                         const float *h, float *out_scales,
-                                         int32_t *out_zero_points);
+                                         const float *h, uint8_t *out_steps,
+                                         pq_clip_report *out_report);
+// Scales and zero points of ranges shrunk by such steps. Steps suit a row
+// whatever factor it is multiplied by afterwards.
+void pq_clip_params(const pq_weights *weights, const uint8_t *steps,
+                    float *out_scales, int32_t *out_zero_points);
 
 #endif

@@ -2,9 +2,11 @@
 //
 // Ranges that clip, by the error of the outputs (AWQ's clip search), see
 // awq.h. The part of the outputs that a group makes is e_g x_g, its squared
-// error e_g h_gg e_g'; group by group, all rows at once.
+// error e_g h_gg e_g'; group by group, all rows at once. What groups make
+// together may still be worse: rows whose whole error e h e' did not fall keep
+// their ranges.
 
-#include <math.h>
+#include <string.h>
 
 #include "base/threads.h"
 #include "quant/awq.h"
@@ -15,44 +17,57 @@
 #define CANDIDATES  10 // ranges times 1, .95, ... .55, as AWQ has them
 #define SHRINK_STEP .05f
 
+#define CHUNK_ELEMENTS (INT64_C(1) << 22) // of rows whose whole error is taken
+
 typedef struct pq_clip {
     const pq_weights *weights;
-    int64_t first, n;  // columns of the group
-    int64_t group;     // its number
-    float shrink;      // being tried
-    float *own;        // owned: [n][n] h of the group, both triangles
-    float *e;          // owned: [rows][n]
-    float *products;   // owned: [rows][n] e h
-    uint8_t *codes;    // owned: [rows][n]
-    pq_params *params; // owned: [rows] being tried
-    double *least;     // owned: [rows] smallest error so far
-    float *scales;     // results
-    int32_t *zero_points;
+    int64_t first, n; // columns of the group
+    int64_t group;    // its number
+    uint8_t step;     // being tried
+    float *own;       // owned: [n][n] h of the group, both triangles
+    float *e;         // owned: [rows][n]
+    float *products;  // owned: [rows][n] e h
+    uint8_t *codes;   // owned: [rows][n]
+    double *least;    // owned: [rows] smallest error so far
+    uint8_t *steps;   // result: [rows][groups]
 } pq_clip;
+
+static pq_params
+share_params(const pq_share *share, const pq_weights *ws, uint8_t step)
+{
+    return step == 0 ? pq_share_params(share, &ws->scheme, ws->search, 0)
+                     : pq_share_params_shrunk(share, &ws->scheme,
+                                              1.0f - SHRINK_STEP * (float)step);
+}
+
+// e [n] = the columns from `first` on of row r, less the numbers of their codes
+// when their range is shrunk by `step`.
+static void
+round_group(const pq_weights *ws, int64_t r, int64_t first, int64_t n,
+            uint8_t step, uint8_t *codes, float *e)
+{
+    const pq_share share = {
+        .w = ws->w + r * ws->inner + first,
+        .runs = 1,
+        .length = n,
+        .importance = ws->importance != NULL ? ws->importance + first : NULL};
+    pq_params p = share_params(&share, ws, step);
+    pq_share_encode(&share, &ws->scheme, p, codes);
+    pq_share_decode(&ws->scheme, p, codes, n, e);
+    for (int64_t j = 0; j < n; j++) {
+        e[j] = share.w[j] - e[j];
+    }
+}
 
 static void
 try_rows(void *user, uint64_t begin, uint64_t end, uint32_t worker)
 {
     const pq_clip *c = user;
-    const pq_weights *ws = c->weights;
     (void)worker;
     for (int64_t r = (int64_t)begin; r < (int64_t)end; r++) {
-        pq_share share = {.w = ws->w + r * ws->inner + c->first,
-                          .runs = 1,
-                          .length = c->n,
-                          .importance = ws->importance != NULL
-                                            ? ws->importance + c->first
-                                            : NULL};
-        pq_params p = pq_share_params_shrunk(&share, &ws->scheme, c->shrink);
-        uint8_t *codes = c->codes + r * c->n;
-        float *e = c->e + r * c->n;
-        pq_share_encode(&share, &ws->scheme, p, codes);
-        pq_share_decode(&ws->scheme, p, codes, c->n, e);
-        for (int64_t j = 0; j < c->n; j++) {
-            e[j] = share.w[j] - e[j];
-            c->products[r * c->n + j] = 0;
-        }
-        c->params[r] = p;
+        round_group(c->weights, r, c->first, c->n, c->step, c->codes + r * c->n,
+                    c->e + r * c->n);
+        memset(c->products + r * c->n, 0, (size_t)c->n * sizeof *c->products);
     }
 }
 
@@ -64,10 +79,9 @@ take_better(void *user, uint64_t begin, uint64_t end, uint32_t worker)
     (void)worker;
     for (int64_t r = (int64_t)begin; r < (int64_t)end; r++) {
         double loss = pq_dot(c->e + r * c->n, c->products + r * c->n, c->n);
-        if (c->shrink == 1.0f || loss < c->least[r]) { // the first, exactly
+        if (c->step == 0 || loss < c->least[r]) {
             c->least[r] = loss;
-            c->scales[r * groups + c->group] = c->params[r].scale;
-            c->zero_points[r * groups + c->group] = c->params[r].zero_point;
+            c->steps[r * groups + c->group] = c->step;
         }
     }
 }
@@ -100,8 +114,8 @@ search_group(pq_clip *c, ptqc_ctx *ctx, const float *h)
     ptqc_status st =
         pq_gemm_space_init(&space, ctx, NULL, product.m, product.n);
     copy_own(c, h);
-    for (int i = 0; st == PTQC_OK && i < CANDIDATES; i++) {
-        c->shrink = 1.0f - SHRINK_STEP * (float)i;
+    for (uint8_t i = 0; st == PTQC_OK && i < CANDIDATES; i++) {
+        c->step = i;
         pq_pool_for(space.pool, rows, 4, try_rows, c);
         pq_gemm_compute(&space, &product);
         pq_pool_for(space.pool, rows, 16, take_better, c);
@@ -124,35 +138,183 @@ search_groups(pq_clip *c, ptqc_ctx *ctx, const float *h)
     return PTQC_OK;
 }
 
+static ptqc_status
+find_steps(pq_clip *c, ptqc_ctx *ctx, const float *h)
+{
+    size_t rows = (size_t)c->weights->channels;
+    size_t n = (size_t)pq_rows_group(c->weights);
+    ptqc_status st = PTQC_E_RESOURCE;
+    c->own = pq_alloc_array(ctx, n, n * sizeof *c->own);
+    c->e = pq_alloc_array(ctx, rows, n * sizeof *c->e);
+    c->products = pq_alloc_array(ctx, rows, n * sizeof *c->products);
+    c->codes = pq_alloc_array(ctx, rows, n);
+    c->least = pq_alloc_array(ctx, rows, sizeof *c->least);
+    if (c->own != NULL && c->e != NULL && c->products != NULL &&
+        c->codes != NULL && c->least != NULL) {
+        st = search_groups(c, ctx, h);
+    }
+    pq_free(ctx, c->own);
+    pq_free(ctx, c->e);
+    pq_free(ctx, c->products);
+    pq_free(ctx, c->codes);
+    pq_free(ctx, c->least);
+    return st;
+}
+
+// ---- whole rows -----------------------------------------------------------
+
+typedef struct pq_clip_rows {
+    const pq_weights *weights;
+    const uint8_t *steps; // [rows][groups]
+    bool is_clipped;
+    int64_t first;   // row of the chunk
+    float *h;        // owned: [d][d] both triangles
+    float *e;        // owned: [rows of a chunk][d]
+    float *products; // owned: the same
+    uint8_t *codes;  // owned: the same
+    double *losses;  // owned: [2][rows of a chunk] without and with clipping
+} pq_clip_rows;
+
+static void
+round_rows(void *user, uint64_t begin, uint64_t end, uint32_t worker)
+{
+    const pq_clip_rows *c = user;
+    const pq_weights *ws = c->weights;
+    int64_t d = ws->inner;
+    int64_t groups = pq_rows_group_count(ws);
+    int64_t size = pq_rows_group(ws);
+    (void)worker;
+    for (int64_t r = (int64_t)begin; r < (int64_t)end; r++) {
+        const uint8_t *steps = c->steps + (c->first + r) * groups;
+        for (int64_t i = 0; i < groups; i++) {
+            int64_t at = i * size;
+            round_group(ws, c->first + r, at, d - at < size ? d - at : size,
+                        c->is_clipped ? steps[i] : 0, c->codes + r * d + at,
+                        c->e + r * d + at);
+        }
+        memset(c->products + r * d, 0, (size_t)d * sizeof *c->products);
+    }
+}
+
+static ptqc_status
+row_losses(pq_clip_rows *c, ptqc_ctx *ctx, int64_t rows, double *out)
+{
+    int64_t d = c->weights->inner;
+    struct pq_pool *pool = pq_ctx_pool(ctx);
+    PQ_TRY_ALLOC(pool);
+    const pq_gemm product = {.m = rows,
+                             .n = d,
+                             .k = d,
+                             .a = {c->e, d, 1},
+                             .b = {c->h, d, 1},
+                             .c = c->products,
+                             .c_ld = d};
+    pq_pool_for(pool, (uint64_t)rows, 4, round_rows, c);
+    PQ_TRY(pq_gemm_run(ctx, &product));
+    for (int64_t r = 0; r < rows; r++) {
+        out[r] = pq_dot(c->e + r * d, c->products + r * d, d);
+    }
+    return PTQC_OK;
+}
+
+static ptqc_status
+judge_rows(pq_clip_rows *c, ptqc_ctx *ctx, int64_t step, uint8_t *steps,
+           pq_clip_report *report)
+{
+    int64_t rows = c->weights->channels;
+    int64_t groups = pq_rows_group_count(c->weights);
+    for (c->first = 0; c->first < rows; c->first += step) {
+        int64_t n = rows - c->first < step ? rows - c->first : step;
+        for (int i = 0; i < 2; i++) {
+            c->is_clipped = i == 1;
+            PQ_TRY(row_losses(c, ctx, n, c->losses + i * step));
+        }
+        for (int64_t r = 0; r < n; r++) {
+            double without = c->losses[r];
+            double with = c->losses[step + r];
+            bool is_better = with < without; // NaN is no improvement
+            if (!is_better) {
+                memset(steps + (c->first + r) * groups, 0, (size_t)groups);
+            }
+            report->loss_before += without;
+            report->loss += is_better ? with : without;
+        }
+    }
+    return PTQC_OK;
+}
+
+static ptqc_status
+keep_better_rows(ptqc_ctx *ctx, const pq_weights *ws, const float *h,
+                 uint8_t *steps, pq_clip_report *report)
+{
+    pq_clip_rows c = {.weights = ws, .steps = steps};
+    int64_t step = CHUNK_ELEMENTS / ws->inner + 1;
+    size_t d = (size_t)ws->inner;
+    size_t count;
+    ptqc_status st = PTQC_E_RESOURCE;
+    step = step < ws->channels ? step : ws->channels;
+    count = (size_t)step * d;
+    c.h = pq_alloc_array(ctx, d, d * sizeof *c.h);
+    c.e = pq_alloc_array(ctx, count, sizeof *c.e);
+    c.products = pq_alloc_array(ctx, count, sizeof *c.products);
+    c.codes = pq_alloc_array(ctx, count, 1);
+    c.losses = pq_alloc_array(ctx, (size_t)step, 2 * sizeof *c.losses);
+    if (c.h != NULL && c.e != NULL && c.products != NULL && c.codes != NULL &&
+        c.losses != NULL) {
+        memcpy(c.h, h, d * d * sizeof *c.h);
+        pq_gram_mirror(c.h, ws->inner);
+        st = judge_rows(&c, ctx, step, steps, report);
+    }
+    pq_free(ctx, c.h);
+    pq_free(ctx, c.e);
+    pq_free(ctx, c.products);
+    pq_free(ctx, c.codes);
+    pq_free(ctx, c.losses);
+    return st;
+}
+
+// ---- public ---------------------------------------------------------------
+
 ptqc_status
 pq_clip_search(ptqc_ctx *ctx, const pq_weights *ws, const float *h,
-               float *out_scales, int32_t *out_zero_points)
+               uint8_t *out_steps, pq_clip_report *out_report)
 {
-    pq_clip c = {
-        .weights = ws, .scales = out_scales, .zero_points = out_zero_points};
-    size_t rows = (size_t)ws->channels;
-    size_t n = (size_t)pq_rows_group(ws);
-    ptqc_status st = PTQC_E_RESOURCE;
+    pq_clip c = {.weights = ws, .steps = out_steps};
+    pq_clip_report report = {0};
     PQ_TRY(pq_rows_check(ctx, "clip search", &ws->scheme));
     if (ws->scheme.granularity == PQ_GRAN_TENSOR) {
         return PQ_FAIL(ctx, PTQC_E_UNSUPPORTED,
                        "clip search needs a scale per channel or group");
     }
-    c.own = pq_alloc_array(ctx, n, n * sizeof *c.own);
-    c.e = pq_alloc_array(ctx, rows, n * sizeof *c.e);
-    c.products = pq_alloc_array(ctx, rows, n * sizeof *c.products);
-    c.codes = pq_alloc_array(ctx, rows, n);
-    c.params = pq_alloc_array(ctx, rows, sizeof *c.params);
-    c.least = pq_alloc_array(ctx, rows, sizeof *c.least);
-    if (c.own != NULL && c.e != NULL && c.products != NULL && c.codes != NULL &&
-        c.params != NULL && c.least != NULL) {
-        st = search_groups(&c, ctx, h);
+    PQ_TRY(find_steps(&c, ctx, h));
+    PQ_TRY(keep_better_rows(ctx, ws, h, out_steps, &report));
+    int64_t count = pq_weights_scale_count(ws);
+    for (int64_t i = 0; i < count; i++) {
+        report.clipped_count += out_steps[i] != 0;
     }
-    pq_free(ctx, c.own);
-    pq_free(ctx, c.e);
-    pq_free(ctx, c.products);
-    pq_free(ctx, c.codes);
-    pq_free(ctx, c.params);
-    pq_free(ctx, c.least);
-    return st;
+    if (out_report != NULL) {
+        *out_report = report;
+    }
+    return PTQC_OK;
+}
+
+void
+pq_clip_params(const pq_weights *ws, const uint8_t *steps, float *out_scales,
+               int32_t *out_zero_points)
+{
+    int64_t groups = pq_rows_group_count(ws);
+    int64_t size = pq_rows_group(ws);
+    for (int64_t i = 0; i < ws->channels * groups; i++) {
+        int64_t first = i % groups * size;
+        int64_t left = ws->inner - first;
+        const pq_share share = {.w = ws->w + i / groups * ws->inner + first,
+                                .runs = 1,
+                                .length = left < size ? left : size,
+                                .importance = ws->importance != NULL
+                                                  ? ws->importance + first
+                                                  : NULL};
+        pq_params p = share_params(&share, ws, steps[i]);
+        out_scales[i] = p.scale;
+        out_zero_points[i] = p.zero_point;
+    }
 }

@@ -20,6 +20,7 @@
 #include "base/dtype.h"
 #include "passes/calib/samples.h"
 #include "passes/links.h"
+#include "passes/method.h"
 #include "passes/params.h"
 #include "passes/plan.h"
 #include "passes/registry.h"
@@ -95,7 +96,10 @@ find_layers(pq_rounding *r)
     PQ_TRY_ALLOC(r->layers);
     PQ_FOR_EACH_OP(r->g, id)
     {
-        if (is_rounded(r->g, pq_graph_op(r->g, id), modes[id.index])) {
+        const pq_op *op = pq_graph_op(r->g, id);
+        pq_method method;
+        if (pq_method_of_op(r->g, r->env->recipe, op, &method) &&
+            method.does_adaround && is_rounded(r->g, op, modes[id.index])) {
             pq_layer l = layer_of(r, id, modes[id.index]);
             r->layers[r->count] = l;
             r->count += l.rows > 0 && l.d > 0;

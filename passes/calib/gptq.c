@@ -16,41 +16,28 @@
 #include <string.h>
 
 #include "base/dtype.h"
-#include "passes/calib/checkpoint.h"
 #include "passes/calib/matrix.h"
-#include "passes/calib/moments.h"
-#include "passes/calib/sinks.h"
-#include "passes/calib/stream.h"
+#include "passes/calib/solver.h"
 #include "passes/match.h"
-#include "passes/method.h"
-#include "passes/params.h"
 #include "passes/plan.h"
 #include "passes/registry.h"
 
 typedef struct pq_gptq_pass {
-    pq_graph *g;
-    pq_pass_env *env;
-    pq_method method;
+    pq_solver solver;
     const pq_mode *modes;
-    pq_checkpoint checkpoint; // dir NULL: none
-    pq_sinks sinks;
-    // of the group at hand
-    pq_moments moments;
-    pq_arena arena;        // what its solving makes
-    pq_unit_weight *units; // [op_count]
-    bool is_done;          // its codes were in a checkpoint
+    pq_unit_weight *units; // [op_count] of the group at hand
 } pq_gptq_pass;
 
 static bool
 wants(void *user, const pq_op *op)
 {
     const pq_gptq_pass *p = user;
-    const pq_settings s = pq_recipe_settings(p->env->recipe, p->g, op);
+    const pq_graph *g = p->solver.g;
     pq_method method;
-    return pq_method_parse(s.method, &method) && method.does_gptq &&
-           pq_is_matrix_product(p->g, op) &&
-           !pq_dtype_is_float(
-               pq_annotation(p->g, op->inputs[1])->scheme.format);
+    return pq_is_matrix_product(g, op) &&
+           pq_method_of_op(g, p->solver.env->recipe, op, &method) &&
+           method.does_gptq &&
+           !pq_dtype_is_float(pq_annotation(g, op->inputs[1])->scheme.format);
 }
 
 // ---- solving --------------------------------------------------------------
@@ -62,19 +49,19 @@ tell(pq_gptq_pass *p, const pq_factor_report *f, const pq_gptq_report *r,
 {
     char text[256];
     double share = r->rounding_loss > 0 ? r->loss / r->rounding_loss : 1;
-    int n =
-        snprintf(text, sizeof text,
-                 "output error %.3f of rounding's; damping %.3g%s; %lld "
-                 "inputs never active; %llu sink tokens",
-                 share, (double)f->damping,
-                 f->is_plain ? " did not suffice: rounded to nearest" : "",
-                 (long long)f->dead_count, (unsigned long long)p->sinks.count);
-    if (p->moments.bad_count > 0 && n > 0 && (size_t)n < sizeof text) {
+    int n = snprintf(text, sizeof text,
+                     "output error %.3f of rounding's; damping %.3g%s; %lld "
+                     "inputs never active; %llu sink tokens",
+                     share, (double)f->damping,
+                     f->is_plain ? " did not suffice: rounded to nearest" : "",
+                     (long long)f->dead_count,
+                     (unsigned long long)p->solver.sinks.count);
+    if (p->solver.moments.bad_count > 0 && n > 0 && (size_t)n < sizeof text) {
         (void)snprintf(text + n, sizeof text - (size_t)n,
                        "; %llu tokens with infinities or NaN left out",
-                       (unsigned long long)p->moments.bad_count);
+                       (unsigned long long)p->solver.moments.bad_count);
     }
-    out->p = pq_arena_strndup(&p->arena, text, strlen(text));
+    out->p = pq_arena_strndup(&p->solver.arena, text, strlen(text));
     out->n = strlen(text);
     return out->p != NULL ? PTQC_OK : PTQC_E_RESOURCE;
 }
@@ -83,10 +70,13 @@ tell(pq_gptq_pass *p, const pq_factor_report *f, const pq_gptq_report *r,
 static void
 take_given_scales(const pq_gptq_pass *p, pq_op_id id, pq_gptq_desc *desc)
 {
-    const pq_quant *q = pq_annotation(p->g, pq_graph_op(p->g, id)->inputs[1]);
-    if (p->modes[id.index] == PQ_MODE_STATIC && !pq_const_is_none(q->scale)) {
-        desc->scales = pq_graph_constant(p->g, q->scale)->p;
-        desc->zero_points = pq_graph_constant(p->g, q->zero_point)->p;
+    const pq_quant *q =
+        pq_annotation(p->solver.g, pq_graph_op(p->solver.g, id)->inputs[1]);
+    bool clips = p->solver.method.does_awq && p->solver.method.clips;
+    if ((p->modes[id.index] == PQ_MODE_STATIC || clips) &&
+        !pq_const_is_none(q->scale)) {
+        desc->scales = pq_graph_constant(p->solver.g, q->scale)->p;
+        desc->zero_points = pq_graph_constant(p->solver.g, q->zero_point)->p;
     }
 }
 
@@ -94,34 +84,38 @@ static ptqc_status
 solve(pq_gptq_pass *p, pq_op_id id, const pq_factor *factor,
       pq_unit_weight *unit)
 {
-    ptqc_ctx *ctx = pq_graph_ctx(p->g);
-    const pq_op *op = pq_graph_op(p->g, id);
+    ptqc_ctx *ctx = pq_graph_ctx(p->solver.g);
+    const pq_op *op = pq_graph_op(p->solver.g, id);
     pq_matrix_size size;
     pq_gptq_report report;
-    PQ_TRY(pq_matrix_measure(p->g, op, &size));
+    PQ_TRY(pq_matrix_measure(p->solver.g, op, &size));
     size_t elements = (size_t)(size.rows * size.cols);
-    float *scales = pq_arena_array(&p->arena, size.scale_count, sizeof *scales);
-    int32_t *zeros = pq_arena_array(&p->arena, size.scale_count, sizeof *zeros);
-    uint8_t *codes = pq_arena_alloc(&p->arena, elements);
+    float *scales =
+        pq_arena_array(&p->solver.arena, size.scale_count, sizeof *scales);
+    int32_t *zeros =
+        pq_arena_array(&p->solver.arena, size.scale_count, sizeof *zeros);
+    uint8_t *codes = pq_arena_alloc(&p->solver.arena, elements);
     PQ_TRY_ALLOC(scales);
     PQ_TRY_ALLOC(zeros);
     PQ_TRY_ALLOC(codes);
-    pq_str label = pq_op_label(p->g, op);
+    pq_str label = pq_op_label(p->solver.g, op);
     pq_gptq_desc desc = {
-        .name = pq_arena_strndup(&p->arena, label.p, label.n),
+        .name = pq_arena_strndup(&p->solver.arena, label.p, label.n),
         .rows = size.rows,
-        .h = p->moments.h,
-        .scheme = pq_matrix_scheme(p->g, op),
-        .search = pq_recipe_settings(p->env->recipe, p->g, op).scale_search,
-        .polish_sweeps = p->method.polish,
+        .h = p->solver.moments.h,
+        .scheme = pq_matrix_scheme(p->solver.g, op),
+        .search = pq_recipe_settings(p->solver.env->recipe, p->solver.g, op)
+                      .scale_search,
+        .polish_sweeps = p->solver.method.polish,
     };
     PQ_TRY_ALLOC(desc.name);
     take_given_scales(p, id, &desc);
-    PQ_TRY(pq_matrix_read(p->g, op, &p->arena, &desc.w));
+    PQ_TRY(pq_matrix_read(p->solver.g, op, &p->solver.arena, &desc.w));
     PQ_TRY(pq_gptq_solve(ctx, factor, &desc, scales, zeros, codes, &report));
     unit->scales = scales;
     unit->zero_points = zeros;
-    PQ_TRY(pq_matrix_pack(p->g, op, codes, &p->arena, &unit->codes));
+    PQ_TRY(
+        pq_matrix_pack(p->solver.g, op, codes, &p->solver.arena, &unit->codes));
     return tell(p, pq_factor_get_report(factor), &report, &unit->note);
 }
 
@@ -130,23 +124,24 @@ solve(pq_gptq_pass *p, pq_op_id id, const pq_factor *factor,
 static int64_t
 order_group(const pq_gptq_pass *p, const pq_stream_group *group)
 {
-    const pq_op *op = pq_graph_op(p->g, group->ops[0]);
-    return pq_annotation(p->g, op->inputs[1])->scheme.group;
+    const pq_op *op = pq_graph_op(p->solver.g, group->ops[0]);
+    return pq_annotation(p->solver.g, op->inputs[1])->scheme.group;
 }
 
 static ptqc_status
 solve_group(pq_gptq_pass *p, const pq_stream_group *group)
 {
-    ptqc_ctx *ctx = pq_graph_ctx(p->g);
+    ptqc_ctx *ctx = pq_graph_ctx(p->solver.g);
     pq_factor *factor = NULL;
-    pq_str label = pq_op_label(p->g, pq_graph_op(p->g, group->ops[0]));
+    pq_str label =
+        pq_op_label(p->solver.g, pq_graph_op(p->solver.g, group->ops[0]));
     const pq_factor_desc desc = {
-        .name = pq_arena_strndup(&p->arena, label.p, label.n),
-        .h = p->moments.h,
-        .d = p->moments.d,
-        .tokens = (double)p->moments.token_count,
-        .damping = (float)p->method.damping,
-        .order = (pq_column_order)p->method.order,
+        .name = pq_arena_strndup(&p->solver.arena, label.p, label.n),
+        .h = p->solver.moments.h,
+        .d = p->solver.moments.d,
+        .tokens = (double)p->solver.moments.token_count,
+        .damping = (float)p->solver.method.damping,
+        .order = (pq_column_order)p->solver.method.order,
         .group = order_group(p, group),
     };
     PQ_TRY_ALLOC(desc.name);
@@ -164,33 +159,26 @@ solve_group(pq_gptq_pass *p, const pq_stream_group *group)
 static ptqc_status
 annotate(pq_gptq_pass *p, pq_op_id id, const pq_unit_weight *unit)
 {
-    pq_graph *g = p->g;
+    pq_graph *g = p->solver.g;
     const pq_op *op = pq_graph_op(g, id);
     pq_value *value = pq_graph_value(g, op->inputs[1]);
     pq_constant codes = *pq_graph_constant(g, value->constant);
+    PQ_TRY(pq_matrix_annotate(g, op, unit->scales, unit->zero_points));
     pq_quant q = *pq_graph_quant(g, value->quant);
-    int64_t dims[2] = {(int64_t)unit->scale_count, 1};
-    bool has_groups = q.scheme.granularity == PQ_GRAN_GROUP;
-    if (has_groups) {
-        dims[0] = codes.dims[0];
-        dims[1] = (int64_t)unit->scale_count / dims[0];
-    }
     codes.dtype = q.scheme.format;
     codes.p = unit->codes;
     codes.bytes = unit->code_bytes;
-    PQ_TRY(pq_make_quant(g, &q.scheme, unit->scales, unit->zero_points, dims,
-                         has_groups ? 2 : 1, &value->quant));
-    q = *pq_graph_quant(g, value->quant);
     q.codes = pq_graph_add_constant(g, &codes);
     value->quant = pq_graph_add_quant(g, &q);
     if (pq_const_is_none(q.codes) || pq_quant_is_none(value->quant)) {
         return pq_graph_failure(g);
     }
-    if (p->env->note != NULL) {
+    if (p->solver.env->note != NULL) {
         const char *why =
-            pq_arena_strndup(&p->arena, unit->note.p, unit->note.n);
+            pq_arena_strndup(&p->solver.arena, unit->note.p, unit->note.n);
         PQ_TRY_ALLOC(why);
-        p->env->note(p->env->note_user, pq_op_label(g, op), "gptq", why);
+        p->solver.env->note(p->solver.env->note_user, pq_op_label(g, op),
+                            "gptq", why);
     }
     return PTQC_OK;
 }
@@ -208,9 +196,9 @@ static ptqc_status
 read_checkpoint(pq_gptq_pass *p, const pq_stream_group *group)
 {
     pq_map map;
-    PQ_TRY(pq_unit_read(&p->checkpoint, group->index, p->units, group->op_count,
-                        &map));
-    ptqc_status st = pq_graph_adopt_map(p->g, map);
+    PQ_TRY(pq_unit_read(&p->solver.checkpoint, group->index, p->units,
+                        group->op_count, &map));
+    ptqc_status st = pq_graph_adopt_map(p->solver.g, map);
     if (st != PTQC_OK) {
         pq_map_close(&map);
         return st;
@@ -223,8 +211,9 @@ static ptqc_status
 own_codes(pq_gptq_pass *p, const pq_stream_group *group)
 {
     for (uint32_t i = 0; i < group->op_count; i++) {
-        p->units[i].codes = pq_arena_memdup(
-            pq_graph_arena(p->g), p->units[i].codes, p->units[i].code_bytes);
+        p->units[i].codes =
+            pq_arena_memdup(pq_graph_arena(p->solver.g), p->units[i].codes,
+                            p->units[i].code_bytes);
         PQ_TRY_ALLOC(p->units[i].codes);
     }
     return annotate_all(p, group);
@@ -233,100 +222,59 @@ own_codes(pq_gptq_pass *p, const pq_stream_group *group)
 static ptqc_status
 keep_units(pq_gptq_pass *p, const pq_stream_group *group)
 {
-    if (p->checkpoint.dir == NULL) {
+    if (p->solver.checkpoint.dir == NULL) {
         return own_codes(p, group);
     }
-    PQ_TRY(
-        pq_unit_write(&p->checkpoint, group->index, p->units, group->op_count));
+    PQ_TRY(pq_unit_write(&p->solver.checkpoint, group->index, p->units,
+                         group->op_count));
     ptqc_status st = read_checkpoint(p, group);
     return st != PTQC_NO ? st
-                         : PQ_FAIL(pq_graph_ctx(p->g), PTQC_E_IO,
+                         : PQ_FAIL(pq_graph_ctx(p->solver.g), PTQC_E_IO,
                                    "a checkpoint does not read as written");
 }
 
-// ---- the stream's client --------------------------------------------------
+// ---- the steps ------------------------------------------------------------
 
 static ptqc_status
-begin(void *user, const pq_stream_group *group, bool *out_shows)
+begin(void *user, const pq_stream_group *group, const char **out_note)
 {
     pq_gptq_pass *p = user;
-    pq_arena_deinit(&p->arena);
-    pq_arena_init(&p->arena, pq_graph_ctx(p->g));
-    p->units = pq_arena_array(&p->arena, group->op_count, sizeof *p->units);
+    (void)out_note; // each product has a note of its own
+    p->units =
+        pq_arena_array(&p->solver.arena, group->op_count, sizeof *p->units);
     PQ_TRY_ALLOC(p->units);
-    pq_matrix_size size = {0};
     for (uint32_t i = 0; i < group->op_count; i++) {
-        const pq_op *op = pq_graph_op(p->g, group->ops[i]);
-        PQ_TRY(pq_matrix_measure(p->g, op, &size));
+        const pq_op *op = pq_graph_op(p->solver.g, group->ops[i]);
+        pq_matrix_size size;
+        PQ_TRY(pq_matrix_measure(p->solver.g, op, &size));
         p->units[i].scale_count = size.scale_count;
         p->units[i].zero_count = size.scale_count;
         p->units[i].code_bytes = size.code_bytes;
     }
-    ptqc_status st =
-        p->checkpoint.dir != NULL ? read_checkpoint(p, group) : PTQC_NO;
-    p->is_done = st == PTQC_OK;
-    *out_shows = !p->is_done;
-    return st == PTQC_NO
-               ? pq_moments_init(pq_graph_ctx(p->g), size.cols, &p->moments)
-               : st;
+    return p->solver.checkpoint.dir != NULL ? read_checkpoint(p, group)
+                                            : PTQC_NO;
 }
 
 static ptqc_status
-see(void *user, uint64_t sample, pq_value_id v, const pq_tensor *t)
+settle(void *user, const pq_stream_group *group, const char **out_note)
 {
     pq_gptq_pass *p = user;
-    (void)v;
-    return pq_sinks_see(&p->sinks, sample, t);
-}
-
-static ptqc_status
-take(void *user, uint64_t sample, const pq_tensor *x)
-{
-    pq_gptq_pass *p = user;
-    pq_moments *m = &p->moments;
-    pq_token_weights w;
-    int64_t n = (int64_t)(x->bytes / sizeof(float)) / m->d;
-    PQ_TRY(pq_sinks_weigh(&p->sinks, sample, x->p, n, m->d, &w));
-    return pq_moments_add(pq_graph_ctx(p->g), m, x->p, n, w.weights,
-                          w.outliers);
-}
-
-static ptqc_status
-end(void *user, const pq_stream_group *group)
-{
-    pq_gptq_pass *p = user;
-    if (p->is_done) {
-        return PTQC_OK;
-    }
-    ptqc_status st = solve_group(p, group);
-    if (st == PTQC_OK) {
-        st = keep_units(p, group);
-    }
-    pq_moments_deinit(pq_graph_ctx(p->g), &p->moments);
-    return st;
+    (void)out_note;
+    PQ_TRY(solve_group(p, group));
+    return keep_units(p, group);
 }
 
 ptqc_status
 pq_pass_gptq(pq_graph *g, pq_pass_env *env)
 {
-    ptqc_ctx *ctx = pq_graph_ctx(g);
-    pq_gptq_pass p = {.g = g, .env = env};
+    static const pq_solver_steps steps = {
+        .name = "gptq", .wants = wants, .begin = begin, .settle = settle};
+    pq_gptq_pass p = {0};
     pq_mode *modes;
-    const pq_stream_client client = {.user = &p,
-                                     .wants = wants,
-                                     .begin = begin,
-                                     .see = see,
-                                     .take = take,
-                                     .end = end};
-    PQ_TRY(pq_method_of(g, env, &p.method));
     PQ_TRY(pq_plan_modes(g, env->recipe, env->scratch, &modes));
     p.modes = modes;
-    p.checkpoint = pq_checkpoint_of(ctx, env, "gptq");
-    pq_sinks_init(&p.sinks, ctx, p.method.sink);
-    pq_arena_init(&p.arena, ctx);
-    ptqc_status st = pq_stream_run(g, env, "gptq", &client);
-    pq_moments_deinit(ctx, &p.moments);
-    pq_sinks_deinit(&p.sinks);
-    pq_arena_deinit(&p.arena);
+    PQ_TRY(pq_solver_init(&p.solver, g, env, &steps, &p));
+    ptqc_status st = pq_solver_run(&p.solver, "gptq");
+    pq_solver_deinit(&p.solver);
     return st;
 }

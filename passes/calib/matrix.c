@@ -6,6 +6,7 @@
 
 #include "base/dtype.h"
 #include "passes/match.h"
+#include "passes/params.h"
 #include "passes/plan.h"
 #include "quant/pack.h"
 #include "quant/quantize.h"
@@ -127,4 +128,22 @@ pq_matrix_pack(const pq_graph *g, const pq_op *op, const uint8_t *codes,
     }
     *out = packed;
     return PTQC_OK;
+}
+
+ptqc_status
+pq_matrix_annotate(pq_graph *g, const pq_op *op, const float *scales,
+                   const int32_t *zero_points)
+{
+    pq_value *value = pq_graph_value(g, op->inputs[1]);
+    const pq_scheme scheme = pq_graph_quant(g, value->quant)->scheme;
+    bool has_groups = scheme.granularity == PQ_GRAN_GROUP;
+    pq_matrix_size size;
+    PQ_TRY(pq_matrix_measure(g, op, &size));
+    int64_t dims[2] = {(int64_t)size.scale_count, 1};
+    if (has_groups) {
+        dims[0] = weight_of(g, op)->dims[0];
+        dims[1] = (int64_t)size.scale_count / dims[0];
+    }
+    return pq_make_quant(g, &scheme, scales, zero_points, dims,
+                         has_groups ? 2 : 1, &value->quant);
 }

@@ -28,5 +28,10 @@ PTQC_MUST_USE ptqc_status pq_matrix_read(const pq_graph *g, const pq_op *op,
 PTQC_MUST_USE ptqc_status pq_matrix_pack(const pq_graph *g, const pq_op *op,
                                          const uint8_t *codes, pq_arena *arena,
                                          const void **out);
+// The weight's annotation gets these parameters, copied: as many as
+// pq_matrix_measure says.
+PTQC_MUST_USE ptqc_status pq_matrix_annotate(pq_graph *g, const pq_op *op,
+                                             const float *scales,
+                                             const int32_t *zero_points);
 
 #endif

@@ -145,7 +145,7 @@ find_home(const pq_graph *g, const pq_stream_group *group, pq_scale_home *out)
     *out = (pq_scale_home){.op = producer};
     if (op == NULL || channels < 1 ||
         pq_graph_value(g, group->x)->use_count != group->op_count) {
-        return false; // somebody else reads it
+        return false;
     }
     return is_norm(g, op, channels) || find_in_mul(g, op, channels, out) ||
            find_in_attention(g, group->x, channels, out);
@@ -173,6 +173,14 @@ pq_migration_find(const pq_migration *m, const pq_stream_group *group,
     bool found = find_home(m->g, group, &home);
     *out_tie = home.tie;
     return found;
+}
+
+const char *
+pq_migration_refusal(const pq_migration *m, const pq_stream_group *group)
+{
+    return pq_graph_value(m->g, group->x)->use_count != group->op_count
+               ? "others read the value, too"
+               : "nothing before it takes scales";
 }
 
 bool

@@ -33,6 +33,9 @@ PTQC_MUST_USE ptqc_status pq_migration_init(pq_migration *m, pq_graph *g,
 // have the same.
 bool pq_migration_find(const pq_migration *m, const pq_stream_group *group,
                        pq_tie *out_tie);
+// Why it cannot: for the report.
+const char *pq_migration_refusal(const pq_migration *m,
+                                 const pq_stream_group *group);
 // Whether it is a norm that divides it.
 bool pq_migration_is_norm(const pq_migration *m, const pq_stream_group *group);
 // s [width of the group], positive. The group has a home.

@@ -18,8 +18,7 @@
 
 #include "passes/admit.h"
 #include "passes/calib/matrix.h"
-#include "passes/calib/sinks.h"
-#include "passes/calib/stream.h"
+#include "passes/calib/solver.h"
 #include "passes/match.h"
 #include "passes/plan.h"
 #include "passes/registry.h"
@@ -41,13 +40,9 @@ typedef struct pq_rows {
 } pq_rows;
 
 typedef struct pq_spare {
-    pq_graph *g;
-    pq_pass_env *env;
-    pq_sinks sinks;
+    pq_solver solver;
     // of the group at hand
-    pq_arena arena;
     pq_observer observer;
-    int64_t d;
     double *power; // [d] |w_k|^2
     pq_rows usual, outlying;
     uint32_t fallback_count;
@@ -64,23 +59,26 @@ has_dynamic_form(const pq_spare *p, const pq_op *op)
 {
     const pq_scheme real = {.format = PTQC_F32};
     const pq_scheme none = {0};
-    pq_product_schemes s = {.x = token_codes,
-                            .x_scale = real,
-                            .w = pq_annotation(p->g, op->inputs[1])->scheme,
-                            .y = real};
+    pq_product_schemes s = {
+        .x = token_codes,
+        .x_scale = real,
+        .w = pq_annotation(p->solver.g, op->inputs[1])->scheme,
+        .y = real};
     s.bias = pq_value_is_none(pq_op_input(op, 2)) ? none : real;
     s.residual = pq_value_is_none(pq_op_input(op, 3)) ? none : real;
-    return pq_admits_product(p->g, p->env->caps, op, &s);
+    return pq_admits_product(p->solver.g, p->solver.env->caps, op, &s);
 }
 
 static bool
 wants(void *user, const pq_op *op)
 {
     const pq_spare *p = user;
-    const pq_quant *x = pq_annotation(p->g, op->inputs[0]);
+    const pq_quant *x = pq_annotation(p->solver.g, op->inputs[0]);
     return x != NULL && !x->scheme.dynamic &&
-           pq_graph_value(p->g, op->inputs[0])->type.rank >= 3 && // [.., T, K]
-           pq_is_matrix_product(p->g, op) && has_dynamic_form(p, op);
+           pq_graph_value(p->solver.g, op->inputs[0])->type.rank >=
+               3 && // [.., T, K]
+           pq_is_matrix_product(p->solver.g, op) &&
+           has_dynamic_form(p, op);
 }
 
 // ---- gathering ------------------------------------------------------------
@@ -91,9 +89,9 @@ add_power(pq_spare *p, const pq_op *op)
     pq_matrix_size size;
     pq_arena local;
     const float *w;
-    PQ_TRY(pq_matrix_measure(p->g, op, &size));
-    pq_arena_init(&local, pq_graph_ctx(p->g));
-    ptqc_status st = pq_matrix_read(p->g, op, &local, &w);
+    PQ_TRY(pq_matrix_measure(p->solver.g, op, &size));
+    pq_arena_init(&local, pq_graph_ctx(p->solver.g));
+    ptqc_status st = pq_matrix_read(p->solver.g, op, &local, &w);
     for (int64_t i = 0; i < size.rows && st == PTQC_OK; i++) {
         for (int64_t k = 0; k < size.cols; k++) {
             double x = (double)w[i * size.cols + k];
@@ -105,64 +103,58 @@ add_power(pq_spare *p, const pq_op *op)
 }
 
 static ptqc_status
-begin(void *user, const pq_stream_group *group, bool *out_shows)
+begin(void *user, const pq_stream_group *group, const char **out_note)
 {
     pq_spare *p = user;
-    pq_matrix_size size;
-    const pq_scheme *s = &pq_annotation(p->g, group->x)->scheme;
+    const pq_graph *g = p->solver.g;
+    pq_arena *arena = &p->solver.arena;
+    size_t d = (size_t)p->solver.d;
+    size_t room = d * ROWS_LIMIT;
+    const pq_scheme *s = &pq_annotation(g, group->x)->scheme;
     const pq_settings settings =
-        pq_recipe_settings_of_value(p->env->recipe, p->g, group->x);
+        pq_recipe_settings_of_value(p->solver.env->recipe, g, group->x);
     const pq_observer_desc desc = {.kind = settings.observer,
                                    .percentile = settings.percentile,
                                    .format = s->format,
                                    .symmetric = s->symmetric};
-    *out_shows = true;
-    pq_arena_deinit(&p->arena);
-    pq_arena_init(&p->arena, pq_graph_ctx(p->g));
-    PQ_TRY(pq_matrix_measure(p->g, pq_graph_op(p->g, group->ops[0]), &size));
-    p->d = size.cols;
-    size_t room = (size_t)p->d * ROWS_LIMIT;
-    p->power = pq_arena_array(&p->arena, (size_t)p->d, sizeof *p->power);
-    p->usual =
-        (pq_rows){.x = pq_arena_array(&p->arena, room, sizeof *p->usual.x)};
-    p->outlying =
-        (pq_rows){.x = pq_arena_array(&p->arena, room, sizeof *p->outlying.x)};
+    (void)out_note;
+    p->power = pq_arena_array(arena, d, sizeof *p->power);
+    p->usual = (pq_rows){.x = pq_arena_array(arena, room, sizeof(float))};
+    p->outlying = (pq_rows){.x = pq_arena_array(arena, room, sizeof(float))};
     PQ_TRY_ALLOC(p->power);
     PQ_TRY_ALLOC(p->usual.x);
     PQ_TRY_ALLOC(p->outlying.x);
     pq_observer_deinit(&p->observer);
-    pq_observer_init(&p->observer, pq_graph_ctx(p->g), &desc);
+    pq_observer_init(&p->observer, pq_graph_ctx(g), &desc);
     for (uint32_t i = 0; i < group->op_count; i++) {
-        PQ_TRY(add_power(p, pq_graph_op(p->g, group->ops[i])));
+        PQ_TRY(add_power(p, pq_graph_op(g, group->ops[i])));
     }
-    return PTQC_OK;
+    return PTQC_NO;
 }
 
 static void
 keep_row(const pq_spare *p, pq_rows *rows, const float *row)
 {
     if (rows->count < ROWS_LIMIT) {
-        memcpy(rows->x + rows->count++ * p->d, row, (size_t)p->d * sizeof *row);
+        memcpy(rows->x + rows->count++ * p->solver.d, row,
+               (size_t)p->solver.d * sizeof *row);
     }
 }
 
 static ptqc_status
-take(void *user, uint64_t sample, const pq_tensor *t)
+take(void *user, float *x, int64_t n, const pq_token_weights *w)
 {
     pq_spare *p = user;
-    pq_token_weights w;
-    const float *x = t->p;
-    int64_t n = (int64_t)(t->bytes / sizeof(float)) / p->d;
+    int64_t d = p->solver.d;
     int64_t step = n / ROWS_PER_SAMPLE > 0 ? n / ROWS_PER_SAMPLE : 1;
-    PQ_TRY(pq_sinks_weigh(&p->sinks, sample, x, n, p->d, &w));
     for (int64_t i = 0; i < n; i++) {
-        if (w.outliers[i] != 0) {
-            keep_row(p, &p->outlying, x + i * p->d);
+        if (w->outliers[i] != 0) {
+            keep_row(p, &p->outlying, x + i * d);
         } else if (i % step == step - 1) {
-            keep_row(p, &p->usual, x + i * p->d);
+            keep_row(p, &p->usual, x + i * d);
         }
     }
-    return pq_observer_take(&p->observer, x, t->bytes / sizeof *x);
+    return pq_observer_take(&p->observer, x, (uint64_t)(n * d));
 }
 
 // ---- measuring ------------------------------------------------------------
@@ -174,17 +166,17 @@ relative_error(const pq_spare *p, const pq_rows *rows, const pq_params *params,
 {
     double sum = 0;
     for (int64_t i = 0; i < rows->count; i++) {
-        const float *x = rows->x + i * p->d;
+        const float *x = rows->x + i * p->solver.d;
         double error = 0, energy = 0;
         float most = 0;
-        for (int64_t k = 0; k < p->d; k++) {
+        for (int64_t k = 0; k < p->solver.d; k++) {
             most = fmaxf(most, fabsf(x[k]));
         }
         pq_params q = params != NULL
                           ? *params
                           : pq_params_of_range(-most, most, PTQC_I8, true);
         ptqc_dtype format = params != NULL ? scheme->format : PTQC_I8;
-        for (int64_t k = 0; k < p->d; k++) {
+        for (int64_t k = 0; k < p->solver.d; k++) {
             int32_t code = pq_code_of(x[k], q, format) - q.zero_point;
             double e = (double)x[k] - (double)q.scale * code;
             error += e * e * p->power[k];
@@ -206,7 +198,7 @@ tell(const pq_spare *p, const pq_stream_group *group, bool falls_back,
      const double errors[4])
 {
     char text[160];
-    if (p->env->note == NULL) {
+    if (p->solver.env->note == NULL) {
         return;
     }
     (void)snprintf(text, sizeof text,
@@ -214,17 +206,19 @@ tell(const pq_spare *p, const pq_stream_group *group, bool falls_back,
                    "%lld tokens that stand out), scales per token %.2g",
                    errors[0], errors[2], (long long)p->outlying.count,
                    errors[1]);
-    p->env->note(p->env->note_user,
-                 pq_op_label(p->g, pq_graph_op(p->g, group->ops[0])),
-                 falls_back ? "scales per token" : "one scale", text);
+    p->solver.env->note(
+        p->solver.env->note_user,
+        pq_op_label(p->solver.g, pq_graph_op(p->solver.g, group->ops[0])),
+        falls_back ? "scales per token" : "one scale", text);
 }
 
 static ptqc_status
-end(void *user, const pq_stream_group *group)
+settle(void *user, const pq_stream_group *group, const char **out_note)
 {
     pq_spare *p = user;
-    pq_value *value = pq_graph_value(p->g, group->x);
-    const pq_scheme scheme = pq_annotation(p->g, group->x)->scheme;
+    (void)out_note; // told with its verdict
+    pq_value *value = pq_graph_value(p->solver.g, group->x);
+    const pq_scheme scheme = pq_annotation(p->solver.g, group->x)->scheme;
     float min, max;
     PQ_TRY(pq_observer_range(&p->observer, &min, &max));
     const pq_params params =
@@ -241,16 +235,9 @@ end(void *user, const pq_stream_group *group)
     }
     const pq_quant q = {.scheme = token_codes};
     p->fallback_count++;
-    value->quant = pq_graph_add_quant(p->g, &q);
-    return pq_quant_is_none(value->quant) ? pq_graph_failure(p->g) : PTQC_OK;
-}
-
-static ptqc_status
-see(void *user, uint64_t sample, pq_value_id v, const pq_tensor *t)
-{
-    pq_spare *p = user;
-    (void)v;
-    return pq_sinks_see(&p->sinks, sample, t);
+    value->quant = pq_graph_add_quant(p->solver.g, &q);
+    return pq_quant_is_none(value->quant) ? pq_graph_failure(p->solver.g)
+                                          : PTQC_OK;
 }
 
 // ---- annotations that nobody wants any more -------------------------------
@@ -281,13 +268,15 @@ drop_unread(pq_spare *p)
     while (has_changed) {
         pq_mode *modes;
         has_changed = false;
-        PQ_TRY(pq_plan_modes(p->g, p->env->recipe, p->env->scratch, &modes));
-        for (uint32_t i = 1; i < pq_graph_value_count(p->g); i++) {
+        PQ_TRY(pq_plan_modes(p->solver.g, p->solver.env->recipe,
+                             p->solver.env->scratch, &modes));
+        for (uint32_t i = 1; i < pq_graph_value_count(p->solver.g); i++) {
             pq_value_id v = {i};
-            const pq_quant *q = pq_annotation(p->g, v);
-            if (q != NULL && !q->scheme.dynamic && !pq_is_constant(p->g, v) &&
-                !is_read_as_codes(p->g, modes, v)) {
-                pq_graph_value(p->g, v)->quant = (pq_quant_id){0};
+            const pq_quant *q = pq_annotation(p->solver.g, v);
+            if (q != NULL && !q->scheme.dynamic &&
+                !pq_is_constant(p->solver.g, v) &&
+                !is_read_as_codes(p->solver.g, modes, v)) {
+                pq_graph_value(p->solver.g, v)->quant = (pq_quant_id){0};
                 has_changed = true;
             }
         }
@@ -298,10 +287,11 @@ drop_unread(pq_spare *p)
 static bool
 has_static_matmul(const pq_spare *p)
 {
-    PQ_FOR_EACH_OP(p->g, id)
+    PQ_FOR_EACH_OP(p->solver.g, id)
     {
-        const pq_op *op = pq_graph_op(p->g, id);
-        if (pq_is_product(op->code) && pq_is_constant(p->g, op->inputs[1]) &&
+        const pq_op *op = pq_graph_op(p->solver.g, id);
+        if (pq_is_product(op->code) &&
+            pq_is_constant(p->solver.g, op->inputs[1]) &&
             wants((void *)p, op)) {
             return true;
         }
@@ -312,29 +302,26 @@ has_static_matmul(const pq_spare *p)
 ptqc_status
 pq_pass_spare_outliers(pq_graph *g, pq_pass_env *env)
 {
-    pq_spare p = {.g = g, .env = env};
-    const pq_stream_client client = {.user = &p,
-                                     .wants = wants,
-                                     .begin = begin,
-                                     .see = see,
-                                     .take = take,
-                                     .end = end};
-    if (env->samples == NULL || !has_static_matmul(&p)) {
+    static const pq_solver_steps steps = {.name = "outliers",
+                                          .wants = wants,
+                                          .begin = begin,
+                                          .take = take,
+                                          .settle = settle};
+    pq_spare p = {0};
+    if (env->samples == NULL) {
         return PTQC_OK;
     }
-    pq_sinks_init(&p.sinks, pq_graph_ctx(g), 1);
-    pq_arena_init(&p.arena, pq_graph_ctx(g));
-    ptqc_status st = pq_stream_run(g, env, "outliers", &client);
+    PQ_TRY(pq_solver_init(&p.solver, g, env, &steps, &p));
+    ptqc_status st =
+        has_static_matmul(&p) ? pq_solver_run(&p.solver, "outliers") : PTQC_OK;
+    if (st == PTQC_OK && p.fallback_count > 0) {
+        pq_say(pq_graph_ctx(g), PTQC_SEVERITY_WARNING,
+               "%u inputs of matmul get scales per token instead of one: a few "
+               "tokens would ruin it (see the report)",
+               p.fallback_count);
+        st = drop_unread(&p);
+    }
     pq_observer_deinit(&p.observer);
-    pq_sinks_deinit(&p.sinks);
-    pq_arena_deinit(&p.arena);
-    PQ_TRY(st);
-    if (p.fallback_count == 0) {
-        return PTQC_OK;
-    }
-    pq_say(pq_graph_ctx(g), PTQC_SEVERITY_WARNING,
-           "%u inputs of matmul get scales per token instead of one: a few "
-           "tokens would ruin it (see the report)",
-           p.fallback_count);
-    return drop_unread(&p);
+    pq_solver_deinit(&p.solver);
+    return st;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "ir/text.h"
+#include "passes/calib/checkpoint.h"
 #include "passes/calib/samples.h"
 #include "passes/plan.h"
 #include "tests/support/context.h"
@@ -124,6 +125,8 @@ take_note(void *user, pq_str where, const char *what, const char *why)
 typedef struct setting {
     const char *scheme, *method, *pass, *work_dir;
     float outlier;
+    pq_rules *rules;
+    const pq_sha256 *fingerprint;
 } setting;
 
 static ptqc_status
@@ -135,7 +138,8 @@ run(ptqc_ctx *ctx, pq_graph **g, const setting *s)
     const pq_samples samples = {.get = get_sample, .user = &src};
     pq_recipe recipe = {.has_scheme = true,
                         .method = pq_str_of(s->method),
-                        .percentile = 99.99};
+                        .percentile = 99.99,
+                        .rules = s->rules};
     pq_arena scratch;
     pq_arena_init(&scratch, ctx);
     notes[0] = '\0';
@@ -147,7 +151,11 @@ run(ptqc_ctx *ctx, pq_graph **g, const setting *s)
                        .make_runner = pq_interp_make,
                        .runner_user = ctx,
                        .note = take_note,
-                       .work_dir = s->work_dir};
+                       .work_dir = s->work_dir,
+                       .fingerprint = s->fingerprint};
+    if (s->rules != NULL) {
+        PQ_TRY(pq_rules_bind(s->rules, *g));
+    }
     ptqc_status st = pq_pipeline_run(g, &env, passes, 2, &desc);
     pq_arena_deinit(&scratch);
     return st;
@@ -192,11 +200,24 @@ test_nothing_changes(void **state)
 {
     (void)state;
     static const setting settings[] = {
-        {"w8a8:dyn", "smoothquant:alpha=0.5", "smoothquant", NULL, 1},
-        {"w8a8:dyn", "smoothquant", "smoothquant", NULL, 1},
-        {"w8a8", "smoothquant:alpha=0.9", "smoothquant", NULL, 50},
-        {"w4a16:g4", "awq", "awq", NULL, 1},
-        {"w3a16:ch", "awq", "awq", "folder", 50},
+        {.scheme = "w8a8:dyn",
+         .method = "smoothquant:alpha=0.5",
+         .pass = "smoothquant",
+         .outlier = 1},
+        {.scheme = "w8a8:dyn",
+         .method = "smoothquant",
+         .pass = "smoothquant",
+         .outlier = 1},
+        {.scheme = "w8a8",
+         .method = "smoothquant:alpha=0.9",
+         .pass = "smoothquant",
+         .outlier = 50},
+        {.scheme = "w4a16:g4", .method = "awq", .pass = "awq", .outlier = 1},
+        {.scheme = "w3a16:ch",
+         .method = "awq",
+         .pass = "awq",
+         .work_dir = "folder",
+         .outlier = 50},
     };
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 1);
@@ -251,7 +272,8 @@ test_homes(void **state)
     bool has_moved[PARTS] = {false};
     ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 1);
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
-        const setting s = {schemes[i], "awq", "awq", NULL, 1};
+        const setting s = {
+            .scheme = schemes[i], .method = "awq", .pass = "awq", .outlier = 1};
         pq_graph *before = make_graph(ctx);
         pq_graph *after = make_graph(ctx);
         assert_int_equal(run(ctx, &after, &s), PTQC_OK);
@@ -270,6 +292,139 @@ test_homes(void **state)
         assert_true(has_moved[k]);
     }
     ptqc_ctx_destroy(ctx);
+}
+
+// ---- ranges that clip -----------------------------------------------------
+
+static bool
+has_scales(const pq_graph *g, const char *name)
+{
+    return !pq_const_is_none(
+        pq_annotation(g, find_op(g, name)->inputs[1])->scale);
+}
+
+// Products of scores keep their ranges; whoever is told not to clip, too.
+static void
+test_clips(void **state)
+{
+    (void)state;
+    static const setting on = {
+        .scheme = "w3a16:ch", .method = "awq", .pass = "awq", .outlier = 1};
+    static const setting off = {.scheme = "w3a16:ch",
+                                .method = "awq:clip=off",
+                                .pass = "awq",
+                                .outlier = 1};
+    static const char *const names[] = {"v", "o", "gate", "up", "down"};
+    ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 1);
+    pq_graph *clipped = make_graph(ctx);
+    pq_graph *plain = make_graph(ctx);
+    assert_int_equal(run(ctx, &clipped, &on), PTQC_OK);
+    assert_non_null(strstr(notes, "scales clip: error 0."));
+    assert_int_equal(run(ctx, &plain, &off), PTQC_OK);
+    assert_null(strstr(notes, "clip"));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        assert_true(has_scales(clipped, names[i]));
+        assert_false(has_scales(plain, names[i]));
+        assert_true(difference(clipped, plain, names[i], 1) == 0);
+    }
+    assert_false(has_scales(clipped, "q"));
+    assert_false(has_scales(clipped, "k"));
+    pq_graph_destroy(clipped);
+    pq_graph_destroy(plain);
+    ptqc_ctx_destroy(ctx);
+}
+
+static char *
+text_of(const setting *s)
+{
+    ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 1);
+    pq_graph *g = make_graph(ctx);
+    pq_strbuf text;
+    pq_strbuf_init(&text, ctx);
+    assert_int_equal(run(ctx, &g, s), PTQC_OK);
+    assert_int_equal(pq_graph_print(g, 0, &text), PTQC_OK);
+    pq_strbuf_addf(&text, "%s", notes);
+    char *copy = strdup(text.p);
+    pq_strbuf_deinit(&text);
+    pq_graph_destroy(g);
+    ptqc_ctx_destroy(ctx);
+    return copy;
+}
+
+// What checkpoints hold is what was found.
+static void
+test_resumes(void **state)
+{
+    (void)state;
+    static const pq_sha256 fingerprint = {{7}};
+    pq_test_folder folder;
+    pq_test_folder_create(&folder);
+    setting s = {.scheme = "w3a16:g4",
+                 .method = "awq",
+                 .pass = "awq",
+                 .work_dir = folder.path,
+                 .outlier = 1};
+    char *without = text_of(&s);
+    s.fingerprint = &fingerprint;
+    char *first = text_of(&s);
+    assert_int_equal(pq_test_folder_count(&folder), 8); // 4 groups, two each
+    char *second = text_of(&s);
+    assert_string_equal(first, without);
+    assert_string_equal(first, second);
+    free(without);
+    free(first);
+    free(second);
+    pq_units_remove(folder.path); // and the folder
+}
+
+// ---- methods of rules -----------------------------------------------------
+
+typedef struct rule_case {
+    const char *match[2], *method[2]; // NULL: none
+    ptqc_status st;
+    const char *in_notes, *not_in_notes; // or in the diagnostics, when it fails
+} rule_case;
+
+static void
+test_methods_of_rules(void **state)
+{
+    (void)state;
+    static const rule_case cases[] = {
+        {{"re:^[qkv]$"}, {"awq"}, PTQC_OK, "q|awq|inputs scaled", "down|"},
+        {{"down"}, {"awq:clip=off"}, PTQC_OK, "down|awq|inputs", "q|awq|"},
+        {{"q"}, {"awq"}, PTQC_OK, "q|awq|others read the value, too", "k|"},
+        {{"re:^[qv]$", "k"},
+         {"awq", "awq:clip=off"},
+         PTQC_E_USAGE,
+         "'q' and 'k' read one value",
+         NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const rule_case *c = &cases[i];
+        pq_test_sink sink = {0};
+        ptqc_ctx *ctx = pq_test_ctx_create(&sink, NULL, 1);
+        setting s = {
+            .scheme = "w3a16:g4", .method = "rtn", .pass = "awq", .outlier = 1};
+        pq_graph *g = make_graph(ctx);
+        assert_int_equal(pq_rules_create(ctx, &s.rules), PTQC_OK);
+        for (int k = 0; k < 2 && c->match[k] != NULL; k++) {
+            const pq_op_rule rule = {
+                .match = pq_str_of(c->match[k]),
+                .place = PQ_STR("test"),
+                .sets = PQ_SETS_METHOD,
+                .settings = {.method = pq_str_of(c->method[k])}};
+            assert_int_equal(pq_rules_add(s.rules, &rule), PTQC_OK);
+        }
+        assert_int_equal(run(ctx, &g, &s), c->st);
+        const char *said = c->st == PTQC_OK ? notes : sink.text;
+        assert_non_null(strstr(said, c->in_notes));
+        if (c->not_in_notes != NULL) {
+            assert_null(strstr(said, c->not_in_notes));
+        }
+        pq_rules_destroy(s.rules);
+        pq_graph_destroy(g);
+        ptqc_ctx_destroy(ctx);
+    }
 }
 
 // ---- one token that ruins a scale ----------------------------------------
@@ -295,8 +450,14 @@ static void
 test_spare_outliers(void **state)
 {
     (void)state;
-    static const setting calm = {"w8a8", "rtn", "spare-outliers", NULL, 1};
-    static const setting wild = {"w8a8", "rtn", "spare-outliers", NULL, 3000};
+    static const setting calm = {.scheme = "w8a8",
+                                 .method = "rtn",
+                                 .pass = "spare-outliers",
+                                 .outlier = 1};
+    static const setting wild = {.scheme = "w8a8",
+                                 .method = "rtn",
+                                 .pass = "spare-outliers",
+                                 .outlier = 3000};
     ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 1);
     pq_graph *g = make_graph(ctx);
     assert_int_equal(run(ctx, &g, &calm), PTQC_OK);
@@ -323,6 +484,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_changes),
         cmocka_unit_test(test_homes),
+        cmocka_unit_test(test_clips),
+        cmocka_unit_test(test_resumes),
+        cmocka_unit_test(test_methods_of_rules),
         cmocka_unit_test(test_spare_outliers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -191,8 +191,14 @@ clips(void **state)
         double loss[2];
         for (int clip = 0; clip < 2; clip++) {
             if (clip == 1) {
-                assert_int_equal(pq_clip_search(ctx, &ws, h, scales, zeros),
+                pq_clip_report report;
+                uint8_t *steps = calloc(count, 1);
+                assert_int_equal(pq_clip_search(ctx, &ws, h, steps, &report),
                                  PTQC_OK);
+                pq_clip_params(&ws, steps, scales, zeros);
+                free(steps);
+                assert_true(report.loss < report.loss_before);
+                assert_true(report.clipped_count > 0);
             } else {
                 pq_choose_weight_params(&ws, scales, zeros);
             }
@@ -257,8 +263,7 @@ search_in(ptqc_ctx *ctx, void *user)
 {
     float h[16] = {4, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1};
     float s[4];
-    float scales[4];
-    int32_t zeros[4];
+    uint8_t steps[4];
     pq_consumer consumer = {user, 4};
     pq_awq_desc desc = {.consumers = &consumer,
                         .consumer_count = 1,
@@ -268,7 +273,7 @@ search_in(ptqc_ctx *ctx, void *user)
                         .steps = 2};
     PQ_TRY(pq_awq_search(ctx, &desc, s, NULL));
     pq_weights ws = pq_rows_view(user, 4, 4, &desc.scheme);
-    return pq_clip_search(ctx, &ws, h, scales, zeros);
+    return pq_clip_search(ctx, &ws, h, steps, NULL);
 }
 
 static void
