@@ -11,11 +11,12 @@
 #include "passes/recipe.h"
 #include "tests/unit/passes/pass_test.h"
 
-#define CHANNELS 24
+#define CHANNELS 256
+#define CH       "256" // the same as text
 #define INPUTS   3
 #define OUTPUTS  6
 #define TAPS     9
-#define SAMPLES  8
+#define SAMPLES  9
 
 typedef struct pq_net {
     float w1[CHANNELS * INPUTS], b1[CHANNELS];
@@ -77,20 +78,22 @@ graph_of(ptqc_ctx *ctx, const pq_net *n)
     pq_strbuf_init(&t, ctx);
     pq_strbuf_add_z(&t, "ptir 1\ngraph \"net\" stage float\n"
                         "symbol N = [1, inf]\n");
-    add_constant(&t, 1, "24, 3, 1, 1", n->w1, CHANNELS * INPUTS);
-    add_constant(&t, 2, "24", n->b1, CHANNELS);
-    add_constant(&t, 3, "24, 1, 3, 3", n->w2, CHANNELS * TAPS);
-    add_constant(&t, 4, "24", n->b2, CHANNELS);
-    add_constant(&t, 5, "6, 24, 1, 1", n->w3, OUTPUTS * CHANNELS);
+    add_constant(&t, 1, CH ", 3, 1, 1", n->w1, CHANNELS * INPUTS);
+    add_constant(&t, 2, CH, n->b1, CHANNELS);
+    add_constant(&t, 3, CH ", 1, 3, 3", n->w2, CHANNELS * TAPS);
+    add_constant(&t, 4, CH, n->b2, CHANNELS);
+    add_constant(&t, 5, "6, " CH ", 1, 1", n->w3, OUTPUTS * CHANNELS);
     add_constant(&t, 6, "6", n->b3, OUTPUTS);
     pq_strbuf_addf(
         &t,
-        "input %%x: f32[N, 3, 6, 6]\n%%w1: f32[24, 3, 1, 1] = c1\n"
-        "%%b1: f32[24] = c2\n%%w2: f32[24, 1, 3, 3] = c3\n"
-        "%%b2: f32[24] = c4\n%%w3: f32[6, 24, 1, 1] = c5\n%%b3: f32[6] = c6\n"
-        "%%y1: f32[N, 24, 6, 6] = conv \"first\"(%%x, %%w1, %%b1)%s%s%s\n"
-        "%%y2: f32[N, 24, 6, 6] = conv \"depth\"(%%y1, %%w2, %%b2) {%s%spads = "
-        "[1, 1, 1, 1], group = 24}\n"
+        "input %%x: f32[N, 3, 6, 6]\n%%w1: f32[" CH ", 3, 1, 1] = c1\n"
+        "%%b1: f32[" CH "] = c2\n%%w2: f32[" CH ", 1, 3, 3] = c3\n"
+        "%%b2: f32[" CH "] = c4\n%%w3: f32[6, " CH
+        ", 1, 1] = c5\n%%b3: f32[6] = c6\n"
+        "%%y1: f32[N, " CH ", 6, 6] = conv \"first\"(%%x, %%w1, %%b1)%s%s%s\n"
+        "%%y2: f32[N, " CH
+        ", 6, 6] = conv \"depth\"(%%y1, %%w2, %%b2) {%s%spads = "
+        "[1, 1, 1, 1], group = " CH "}\n"
         "%%y3: f32[N, 6, 6, 6] = conv \"last\"(%%y2, %%w3, %%b3)\noutput "
         "%%y3\n",
         is_act ? " {" : "", n->act, is_act ? "}" : "", n->act,
@@ -107,19 +110,28 @@ graph_of(ptqc_ctx *ctx, const pq_net *n)
 typedef struct pq_source {
     ptqc_ctx *ctx;
     pq_tensor t;
-    bool is_smooth; // one number per channel and little noise
+    bool is_smooth;      // one number per channel and little noise
+    uint64_t first_seed; // of the samples
 } pq_source;
+
+enum {
+    SEED_OTHER = 100, // numbers that pq_pass_test_compare does not use
+    SEED_COMPARE = 1, // those that it uses
+};
 
 static ptqc_status
 get_sample(void *user, uint64_t index, pq_tensor *tensors, uint32_t count)
 {
     pq_source *s = user;
-    pq_test_random r = pq_test_random_seed(100 + index);
+    float all[PQ_PASS_TEST_SYMBOL * INPUTS * 36]; // a batch of the tests
+    pq_test_random r =
+        pq_test_random_seed(s->first_seed + index / PQ_PASS_TEST_SYMBOL);
     if (index >= SAMPLES || count != 1) {
         return PTQC_NO;
     }
-    pq_test_fill_normal(&r, s->t.p, s->t.bytes / sizeof(float), 2);
+    pq_test_fill_normal(&r, all, sizeof all / sizeof *all, 2);
     float *x = s->t.p;
+    memcpy(x, all + index % PQ_PASS_TEST_SYMBOL * INPUTS * 36, s->t.bytes);
     for (int i = 0; s->is_smooth && i < INPUTS * 36; i++) {
         x[i] = i % 36 == 0 ? x[i] : x[i - i % 36] + 0.02f * x[i];
     }
@@ -148,6 +160,7 @@ run_passes(pq_graph **g, const char *const *passes, uint32_t count,
     source.t.bytes = sizeof(float) * INPUTS * 36;
     source.t.p = pq_alloc(ctx, source.t.bytes);
     source.is_smooth = recipe->seed == 1;
+    source.first_seed = recipe->seed == 2 ? SEED_COMPARE : SEED_OTHER;
     const pq_samples samples = {.get = get_sample, .user = &source};
     double share = -1;
     const pq_pass_env env = {.recipe = recipe,
@@ -216,10 +229,11 @@ numbers(const pq_graph *g, const char *op, uint32_t input)
 
 // A net as the equalizer leaves it, float arithmetic.
 static pq_graph *
-equalized(ptqc_ctx *ctx, const pq_net *n)
+equalized(ptqc_ctx *ctx, const pq_net *n, uint64_t seed)
 {
     static const char *const passes[] = {"assign-schemes", "equalize"};
     pq_recipe r = recipe();
+    r.seed = seed;
     pq_graph *g = graph_of(ctx, n);
     run_passes(&g, passes, 2, &r, "w8a8:t");
     return g;
@@ -253,8 +267,8 @@ undoes_injection(void **state)
         t[c] = ldexpf(1, 3 - c % 7);
     }
     inject(&injected, s, t);
-    pq_graph *a = equalized(ctx, &plain);
-    pq_graph *b = equalized(ctx, &injected);
+    pq_graph *a = equalized(ctx, &plain, 0);
+    pq_graph *b = equalized(ctx, &injected, 0);
     static const char *const ops[] = {"first", "depth", "last"};
     static const size_t sizes[] = {CHANNELS * INPUTS, CHANNELS * TAPS,
                                    OUTPUTS * CHANNELS};
@@ -282,7 +296,7 @@ keeps_function(void **state)
         pq_net n;
         fill(&n, acts[k]);
         pq_graph *before = graph_of(ctx, &n);
-        pq_graph *after = equalized(ctx, &n);
+        pq_graph *after = equalized(ctx, &n, 0);
         pq_pass_test_compare(acts[k], before, after, 1e-5);
         const float *w1 = numbers(after, "first", 1);
         const float *w2 = numbers(after, "depth", 1);
@@ -325,13 +339,13 @@ saves_injected_chain(void **state)
         t[c] = ldexpf(1, (int)rintf(2 * pq_test_random_normal(&random)));
     }
     pq_graph *before = graph_of(ctx, &n);
-    pq_graph *plain = quantized(ctx, &n, &on, "w8a16:t");
+    pq_graph *plain = quantized(ctx, &n, &on, "w8a8:t");
     inject(&n, s, t);
-    pq_graph *bare = quantized(ctx, &n, &off, "w8a16:t");
-    pq_graph *saved = quantized(ctx, &n, &on, "w8a16:t");
+    pq_graph *bare = quantized(ctx, &n, &off, "w8a8:t");
+    pq_graph *saved = quantized(ctx, &n, &on, "w8a8:t");
     print_message("not injected %.1f dB, injected %.1f, equalized %.1f\n",
                   sqnr(before, plain), sqnr(before, bare), sqnr(before, saved));
-    assert_true(sqnr(before, bare) < sqnr(before, plain) - 20);
+    assert_true(sqnr(before, bare) < 5);
     assert_true(fabs(sqnr(before, saved) - sqnr(before, plain)) < 0.5);
     pq_graph_destroy(before);
     pq_graph_destroy(plain);
@@ -352,15 +366,14 @@ respects_clips(void **state)
         n.w2[c * TAPS] *= c % 5 == 0 ? 40 : 1; // far beyond 6
     }
     pq_graph *before = graph_of(ctx, &n);
-    pq_graph *after = equalized(ctx, &n);
+    pq_graph *after = equalized(ctx, &n, 2);
     bool is_changed = false;
     const float *w1 = numbers(after, "first", 1);
     for (int i = 0; i < CHANNELS * INPUTS; i++) {
         is_changed = is_changed || fabsf(w1[i] / n.w1[i] - 1) > 0.01f;
     }
     assert_true(is_changed);
-    // Numbers as large as the samples': the limits have a reserve.
-    pq_pass_test_compare("clip", before, after, 0.02);
+    pq_pass_test_compare("clip", before, after, 1e-5);
     pq_graph_destroy(before);
     pq_graph_destroy(after);
     ptqc_ctx_destroy(ctx);
@@ -495,7 +508,8 @@ absorbs_biases(void **state)
     ptqc_ctx_destroy(ctx);
 }
 
-// Learned rounding of 4-bit weights: conv, depthwise and all.
+// Learned rounding of 4-bit weights, conv, depthwise and all: its own norm, on
+// samples unlike those that sqnr feeds.
 static void
 learns_rounding(void **state)
 {
@@ -513,10 +527,9 @@ learns_rounding(void **state)
     pq_graph *plain = quantized(ctx, &n, &r, "w4a8:static:ch");
     pq_graph *learned = graph_of(ctx, &n);
     double share = run_passes(&learned, passes, 7, &r, "w4a8:static:ch");
-    // The inputs of "last" have little more than rank INPUTS.
     print_message("rounded %.2f dB, learned %.2f, share %.3f\n",
                   sqnr(before, plain), sqnr(before, learned), share);
-    assert_true(share > 0 && share < 0.9);
+    assert_true(share > 0 && share < 0.7);
     pq_graph_destroy(before);
     pq_graph_destroy(plain);
     pq_graph_destroy(learned);
