@@ -3,7 +3,7 @@
 // AdaRound on the Gram matrix, see adaround.h. An iteration is one product e h
 // and one step of Adam. h is scaled to a mean diagonal of 1 and the loss by
 // that of a rounded weight, so that lambda and the learning rate mean the same
-// for every layer.
+// for every layer. Few tokens estimate h badly: it is damped as GPTQ's.
 
 #include "quant/adaround.h"
 
@@ -14,6 +14,7 @@
 #include "base/narrow.h"
 #include "base/threads.h"
 #include "quant/adaround_step.h"
+#include "quant/factor.h"
 #include "quant/linalg/gemm.h"
 #include "quant/rows.h"
 #include "quant/share.h"
@@ -195,7 +196,22 @@ deinit(pq_ada *a, ptqc_ctx *ctx)
     pq_free(ctx, a->rounded);
 }
 
-// h over its mean diagonal; false when that is not a positive number.
+// h [d][d] of mean diagonal 1, both triangles.
+static void
+damp(float *h, int64_t d, double tokens)
+{
+    double squares = 0;
+    for (int64_t i = 0; i < d * d; i++) {
+        squares += (double)h[i] * (double)h[i];
+    }
+    float damping =
+        (float)pq_shrinking_damping(tokens, (double)d, (double)d, squares);
+    for (int64_t i = 0; i < d; i++) {
+        h[i * d + i] += damping;
+    }
+}
+
+// h over its mean diagonal, damped; false when that is not a positive number.
 static bool
 scale_matrix(pq_ada *a)
 {
@@ -214,6 +230,9 @@ scale_matrix(pq_ada *a)
         }
     }
     pq_gram_mirror(a->h, d);
+    if (a->desc->tokens > 0) {
+        damp(a->h, d, a->desc->tokens);
+    }
     return true;
 }
 

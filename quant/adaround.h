@@ -16,6 +16,8 @@ typedef struct pq_adaround_desc {
     const float *w;   // [rows][d] target, finite
     int64_t rows, d;
     const float *h; // [d][d], the lower triangle is read; any positive factor
+    double tokens;  // that h was made of: what they are too few to tell is not
+                    // learned (pq_shrinking_damping); 0: not known
     uint32_t iterations; // 0: 1000
     float lambda;        // of the mean loss of a rounded weight; 0: 3
     float learning_rate; // 0: .03

@@ -238,12 +238,8 @@ become_plain(ptqc_ctx *ctx, pq_factor *f)
     f->report.is_plain = true;
 }
 
-// The damping that makes (1 - p) h + p mean I of h, where p is the oracle
-// approximating shrinkage of a covariance of n tokens (Chen et al., 2010, eq.
-// 23). On synthetic layers it is near the best one for other inputs: all of it
-// for uncorrelated inputs, .2 for AR(.9) of d / 2 tokens, .01 of 8 d.
-static double
-shrinking_damping(double n, double d, double trace, double squares)
+double
+pq_shrinking_damping(double n, double d, double trace, double squares)
 {
     double spread = squares - trace * trace / d;
     double above = (1 - 2 / d) * squares + trace * trace;
@@ -265,7 +261,7 @@ choose_damping(ptqc_ctx *ctx, const pq_factor_desc *desc, const char *name,
     bool is_few = n > 0 && n < GUARD_TOKENS * (double)desc->d;
     f->report.damping = desc->damping > 0 ? desc->damping : PQ_DAMPING;
     if (is_few || (n > 0 && !(desc->damping > 0))) {
-        double least = shrinking_damping(n, seen, mean * seen, squares);
+        double least = pq_shrinking_damping(n, seen, mean * seen, squares);
         f->report.damping = fmaxf(f->report.damping, (float)least);
     }
     if (is_few) {

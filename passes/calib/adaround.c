@@ -371,6 +371,7 @@ round_groups(const pq_rounding *r, const pq_layer *l, const pq_quant *q,
                                  .rows = l->rows,
                                  .d = l->d,
                                  .h = l->h + i * l->d * l->d,
+                                 .tokens = l->count,
                                  .scheme = q->scheme,
                                  .scales = (const float *)scale->p + i * step,
                                  .zero_points =

@@ -20,6 +20,32 @@ enum { D = 256, M = 128, N = 4096 };
 static const pq_scheme w4_g128 = {
     .format = PTQC_U4, .granularity = PQ_GRAN_GROUP, .axis = 1, .group = 128};
 
+// Loss over that of rounding on inputs that were not learned from.
+static double
+held_ratio(ptqc_ctx *ctx, const layer_inputs *in, const pq_adaround_desc *desc,
+           const uint8_t *codes)
+{
+    float *x = draw_inputs(ctx, in, 3, N);
+    float *h = gram_of(ctx, x, N, D);
+    uint8_t *rounded = calloc(M * D, 1);
+    pq_weights w = pq_rows_view(desc->w, M, D, &desc->scheme);
+    double learned, plain;
+    assert_int_equal(
+        pq_rows_encode(ctx, &w, desc->scales, desc->zero_points, rounded),
+        PTQC_OK);
+    assert_int_equal(pq_rows_loss(ctx, &w, desc->scales, desc->zero_points,
+                                  codes, h, &learned),
+                     PTQC_OK);
+    assert_int_equal(pq_rows_loss(ctx, &w, desc->scales, desc->zero_points,
+                                  rounded, h, &plain),
+                     PTQC_OK);
+    free(x);
+    free(h);
+    free(rounded);
+    return learned / plain;
+}
+
+// B6. Independent inputs have nothing to learn, and it is not learned.
 static void
 beside_gptq(void **state)
 {
@@ -59,16 +85,23 @@ beside_gptq(void **state)
                                  .rows = M,
                                  .d = D,
                                  .h = h,
+                                 .tokens = N,
                                  .scheme = w4_g128,
                                  .scales = scales,
                                  .zero_points = zeros};
         assert_int_equal(pq_adaround(ctx, &desc, codes, &report), PTQC_OK);
         double base =
             cases[i].kind == COV_IID ? report.rounding_loss : gptq.loss;
-        printf("covariance %d k^-%.1f: %.3f of GPTQ, %.3f of rounding\n",
+        double held = held_ratio(ctx, &in, &desc, codes);
+        printf("covariance %d k^-%.1f: %.3f of GPTQ, %.3f of rounding, others "
+               "%.3f\n",
                (int)cases[i].kind, cases[i].exponent, report.loss / gptq.loss,
-               report.loss / report.rounding_loss);
+               report.loss / report.rounding_loss, held);
         assert_true(report.loss <= cases[i].bar * base);
+        if (cases[i].kind == COV_IID) {
+            assert_true(report.loss >= .98 * base);
+            assert_true(fabs(held - 1) <= .02);
+        }
         assert_true(fabs(report.rounding_loss - gptq.rounding_loss) <=
                     1e-6 * gptq.rounding_loss);
         pq_factor_destroy(ctx, factor);
