@@ -522,6 +522,7 @@ learns_rounding(void **state)
     pq_recipe r = recipe();
     r.equalize = PQ_EQUALIZE_OFF;
     r.seed = 1; // smooth samples
+    r.method = PQ_STR("adaround");
     fill(&n, "act = relu");
     pq_graph *before = graph_of(ctx, &n);
     pq_graph *plain = quantized(ctx, &n, &r, "w4a8:static:ch");
