@@ -42,6 +42,8 @@ struct ptqc_ctx {
     _Atomic uint64_t fail_count;
     atomic_int cancelled; // lock-free: set from signal handlers
     atomic_int said_cancelled;
+    atomic_int stopping;   // as soon as no unit is at work
+    atomic_int is_in_unit; // written by the context's thread
     atomic_int said_last; // the last message was shown: so are its notes
 };
 
@@ -280,10 +282,30 @@ ptqc_ctx_cancel(ptqc_ctx *ctx)
     atomic_store(&ctx->cancelled, 1);
 }
 
+PTQC_API void
+ptqc_ctx_stop(ptqc_ctx *ctx)
+{
+    atomic_store(&ctx->stopping, 1);
+}
+
+void
+pq_unit_begin(ptqc_ctx *ctx)
+{
+    atomic_store(&ctx->is_in_unit, 1);
+}
+
+void
+pq_unit_end(ptqc_ctx *ctx)
+{
+    atomic_store(&ctx->is_in_unit, 0);
+}
+
 bool
 pq_is_cancelled(const ptqc_ctx *ctx)
 {
-    return atomic_load_explicit(&ctx->cancelled, memory_order_relaxed) != 0;
+    return atomic_load_explicit(&ctx->cancelled, memory_order_relaxed) != 0 ||
+           (atomic_load_explicit(&ctx->stopping, memory_order_relaxed) != 0 &&
+            atomic_load_explicit(&ctx->is_in_unit, memory_order_relaxed) == 0);
 }
 
 ptqc_status

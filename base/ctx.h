@@ -67,6 +67,10 @@ void pq_ctx_swap_diag(ptqc_ctx *ctx, ptqc_diag_fn *fn, void **user);
     } while (0)
 
 bool pq_is_cancelled(const ptqc_ctx *ctx);
+// Between these ptqc_ctx_stop waits: a unit of work is done whose result will
+// be kept. Pairs do not nest.
+void pq_unit_begin(ptqc_ctx *ctx);
+void pq_unit_end(ptqc_ctx *ctx);
 // PTQC_E_CANCELLED (said once) or PTQC_OK.
 ptqc_status pq_check_cancelled(ptqc_ctx *ctx);
 void pq_progress(ptqc_ctx *ctx, const char *phase, uint64_t done,

@@ -78,6 +78,57 @@ pq_scratch_open(ptqc_ctx *ctx, const char *dir, pq_scratch **out)
     return PTQC_OK;
 }
 
+static ptqc_status
+adopt(ptqc_ctx *ctx, int fd, uint64_t bytes, pq_scratch **out)
+{
+    pq_scratch *s = pq_alloc(ctx, sizeof *s);
+    if (s == NULL) {
+        (void)close(fd);
+        return PTQC_E_RESOURCE;
+    }
+    *s = (pq_scratch){.ctx = ctx, .fd = fd, .bytes = bytes};
+    *out = s;
+    return PTQC_OK;
+}
+
+ptqc_status
+pq_scratch_create(ptqc_ctx *ctx, const char *path, pq_scratch **out)
+{
+    const pq_scratch none = {.ctx = ctx};
+    *out = NULL;
+    // Not the old file: somebody may have it open.
+    if (unlink(path) != 0 && errno != ENOENT) {
+        return fail_errno(&none, "replace", errno);
+    }
+    int fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW,
+                  S_IRUSR | S_IWUSR);
+    return fd >= 0 ? adopt(ctx, fd, 0, out)
+                   : fail_errno(&none, "create", errno);
+}
+
+ptqc_status
+pq_scratch_reopen(ptqc_ctx *ctx, const char *path, pq_scratch **out)
+{
+    const pq_scratch none = {.ctx = ctx};
+    struct stat info;
+    *out = NULL;
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0) {
+        return errno == ENOENT ? PTQC_NO : fail_errno(&none, "open", errno);
+    }
+    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+        (void)close(fd);
+        return fail_errno(&none, "open", EINVAL);
+    }
+    return adopt(ctx, fd, (uint64_t)info.st_size, out);
+}
+
+uint64_t
+pq_scratch_bytes(const pq_scratch *s)
+{
+    return s->bytes;
+}
+
 void
 pq_scratch_close(pq_scratch *s)
 {

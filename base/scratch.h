@@ -18,6 +18,15 @@ typedef struct pq_scratch pq_scratch;
 // In `dir`; NULL: in memory of the context, which counts towards its limit.
 PTQC_MUST_USE ptqc_status pq_scratch_open(ptqc_ctx *ctx, const char *dir,
                                           pq_scratch **out);
+// With a name, under which it stays when it is closed. What was there is
+// replaced.
+PTQC_MUST_USE ptqc_status pq_scratch_create(ptqc_ctx *ctx, const char *path,
+                                            pq_scratch **out);
+// One of those again, all its bytes as they were appended. PTQC_NO: there is
+// no such file.
+PTQC_MUST_USE ptqc_status pq_scratch_reopen(ptqc_ctx *ctx, const char *path,
+                                            pq_scratch **out);
+uint64_t pq_scratch_bytes(const pq_scratch *s);
 void pq_scratch_close(pq_scratch *s); // NULL allowed
 // Appends n bytes; *out_offset is where they begin.
 PTQC_MUST_USE ptqc_status pq_scratch_append(pq_scratch *s, const void *p,

@@ -21,23 +21,36 @@ static const verb_fn verbs[CLI_VERB_COUNT] = {
 
 // ---- Ctrl-C ---------------------------------------------------------------
 
-// SIGINT is blocked everywhere and waited for by one thread, so that nothing
-// runs in a signal handler: the first asks the library to stop, the second
-// ends the process.
+// SIGINT, and SIGTERM of a compile, are blocked everywhere and waited for by
+// one thread, so that nothing runs in a signal handler: the first asks the
+// library to stop when the unit of work at hand is done, the second ends the
+// process.
+static void
+watched_signals(const cli *c, sigset_t *out)
+{
+    sigemptyset(out);
+    sigaddset(out, SIGINT);
+    if (c->args.verb == CLI_VERB_COMPILE) {
+        sigaddset(out, SIGTERM);
+    }
+}
+
 static void *
 wait_for_interrupt(void *user)
 {
     cli *c = user;
     sigset_t set;
     int number;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
+    watched_signals(c, &set);
     for (int times = 0; sigwait(&set, &number) == 0; times++) {
         ptqc_ctx *ctx = __atomic_load_n(&c->ctx, __ATOMIC_ACQUIRE);
+        ptqc_status st =
+            number == SIGTERM ? PTQC_E_CHECKPOINT : PTQC_E_CANCELLED;
         if (times > 0 || ctx == NULL) {
-            _exit(PTQC_E_CANCELLED);
+            _exit((int)st);
         }
-        ptqc_ctx_cancel(ctx);
+        __atomic_store_n(&c->stop_status, st, __ATOMIC_RELEASE);
+        ptqc_ctx_stop(ctx);
     }
     return NULL;
 }
@@ -47,8 +60,7 @@ watch_interrupts(cli *c)
 {
     pthread_t thread;
     sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
+    watched_signals(c, &set);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     if (pthread_create(&thread, NULL, wait_for_interrupt, c) == 0) {
         pthread_detach(thread);
@@ -82,10 +94,14 @@ main(int argc, char **argv)
     if (c == NULL) {
         return PTQC_E_RESOURCE;
     }
-    watch_interrupts(c);
     ptqc_status st = cli_parse(c, argc, argv);
     if (st == PTQC_OK) {
+        watch_interrupts(c);
         st = run_verb(c);
+    }
+    if (st == PTQC_E_CANCELLED) {
+        ptqc_status asked = __atomic_load_n(&c->stop_status, __ATOMIC_ACQUIRE);
+        st = asked != PTQC_OK ? asked : st;
     }
     if (st > PTQC_NO && c->error_count == 0) {
         (void)cli_fail(c, st, "%s", ptqc_status_name(st));

@@ -48,7 +48,8 @@ if(ptqc_cli_sources)
     add_dependencies(cli_test_run ptqc_command)
   endif()
   if(PTQC_TESTS)
-    foreach(test demo_model demo_lm compile_output recipes calibration calibrate_lm)
+    foreach(test demo_model demo_lm compile_output recipes calibration calibrate_lm
+        resume_lm)
       add_test(NAME e2e_${test}
         COMMAND ${CMAKE_SOURCE_DIR}/tests/e2e/${test}.sh $<TARGET_FILE:ptqc_command>
         WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})

@@ -48,7 +48,8 @@ samples_used(const ptqc_compile_desc *desc, const pq_recipe *recipe)
     return count > 0 && (limit == 0 || limit > count) ? count : limit;
 }
 
-// Whether something of this compile looks at samples.
+// Whether something of this compile looks at samples, which a folder for
+// scratch files is for.
 static bool
 uses_samples(const pq_compile *c)
 {
@@ -58,11 +59,12 @@ uses_samples(const pq_compile *c)
 
 // ---- the phases -----------------------------------------------------------
 
-// The folder for checkpoints, when a pass of this compile can use it.
+// The folder for checkpoints and scratch files, when a pass of this compile
+// can use it.
 static ptqc_status
 prepare_work(pq_compile *c, const ptqc_model *model, pq_pass_env *env)
 {
-    if (c->desc->work_dir == NULL || !pq_recipe_streams(&c->recipe, NULL)) {
+    if (c->desc->work_dir == NULL || env->samples == NULL || !uses_samples(c)) {
         return PTQC_OK;
     }
     const pq_fingerprint_desc desc = {.model = model->import,
@@ -200,6 +202,22 @@ compile_init(pq_compile *c, ptqc_ctx *ctx, const ptqc_compile_desc *desc)
     pq_report_init(&c->report, ctx);
 }
 
+// What a compile that failed leaves: its finished pieces, nothing else.
+static void
+leave_work(pq_compile *c, ptqc_status st)
+{
+    const char *dir = c->desc->work_dir;
+    if (c->work_lock < 0 || st == PTQC_OK) {
+        return;
+    }
+    if (pq_units_leave(dir) && st == PTQC_E_CANCELLED) {
+        pq_say(c->ctx, PTQC_SEVERITY_NOTE,
+               "finished pieces are kept in '%s': the same command goes on "
+               "from there",
+               dir);
+    }
+}
+
 static void
 compile_deinit(pq_compile *c)
 {
@@ -240,6 +258,7 @@ ptqc_compile_file(ptqc_ctx *ctx, ptqc_model *model,
         c.desc->report(c.desc->report_user, c.metadata,
                        pq_writer_offset(writer));
     }
+    leave_work(&c, st);
     compile_deinit(&c);
     PQ_TRY(st);
     PQ_TRY(pq_writer_commit(writer));

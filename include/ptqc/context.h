@@ -63,6 +63,10 @@ PTQC_API PTQC_MUST_USE ptqc_status ptqc_ctx_create(const ptqc_ctx_desc *desc,
 PTQC_API void ptqc_ctx_destroy(ptqc_ctx *ctx);
 // Makes running calls return PTQC_E_CANCELLED soon. Async-signal-safe.
 PTQC_API void ptqc_ctx_cancel(ptqc_ctx *ctx);
+// The same, but a unit of work whose result is kept on disk (a group of
+// weights in a compile with a work folder) is finished first.
+// Async-signal-safe.
+PTQC_API void ptqc_ctx_stop(ptqc_ctx *ctx);
 // Threads that work is shared by, >= 1.
 PTQC_API uint32_t ptqc_ctx_threads(const ptqc_ctx *ctx);
 // Largest sum of live allocations so far, in bytes.

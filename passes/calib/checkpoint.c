@@ -253,10 +253,17 @@ pq_unit_write(const pq_checkpoint *c, uint32_t index,
 }
 
 static bool
-is_unit_name(const char *name)
+is_ours(const char *name)
 {
+    static const char *const ends[] = {".unit", ".live", ".resume"};
     size_t n = strlen(name);
-    return n > 5 && strcmp(name + n - 5, ".unit") == 0;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        size_t k = strlen(ends[i]);
+        if (n > k && strcmp(name + n - k, ends[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void
@@ -267,10 +274,16 @@ pq_units_remove(const char *dir)
         return;
     }
     for (struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
-        if (is_unit_name(e->d_name)) {
+        if (is_ours(e->d_name)) {
             (void)unlinkat(dirfd(d), e->d_name, 0);
         }
     }
     (void)closedir(d);
     (void)rmdir(dir);
+}
+
+bool
+pq_units_leave(const char *dir)
+{
+    return rmdir(dir) != 0;
 }

@@ -41,8 +41,10 @@ PTQC_MUST_USE ptqc_status pq_unit_read(const pq_checkpoint *c, uint32_t index,
 PTQC_MUST_USE ptqc_status pq_unit_write(const pq_checkpoint *c, uint32_t index,
                                         const pq_unit_weight *weights,
                                         uint32_t count);
-// Removes the units in `dir`, and dir itself when nothing else is in it. What
-// cannot be removed stays.
+// Removes the units and what streams left (resume.h) in `dir`, and dir itself
+// when nothing else is in it. What cannot be removed stays.
 void pq_units_remove(const char *dir);
+// Removes dir when nothing is in it; -> whether something is.
+bool pq_units_leave(const char *dir);
 
 #endif

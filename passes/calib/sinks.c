@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/vec.h"
 
 // Norms of tokens lie within a factor of two or three of each other; those of
@@ -38,6 +39,15 @@ pq_sinks_deinit(pq_sinks *s)
     pq_free(s->ctx, s->sorted);
     pq_free(s->ctx, s->outliers);
     *s = (pq_sinks){0};
+}
+
+void
+pq_sinks_reset(pq_sinks *s)
+{
+    ptqc_ctx *ctx = s->ctx;
+    double factor = s->factor;
+    pq_sinks_deinit(s);
+    pq_sinks_init(s, ctx, factor);
 }
 
 // Of the arrays for n tokens.
@@ -146,6 +156,54 @@ pq_sinks_see(pq_sinks *s, uint64_t sample, const pq_tensor *t)
         }
     }
     return PTQC_OK;
+}
+
+// Samples come in order, from 0 on; some may have no tokens.
+static uint32_t
+known_samples(const pq_sinks *s)
+{
+    uint32_t n = s->flag_capacity;
+    while (n > 0 && s->flags[n - 1] == NULL) {
+        n--;
+    }
+    return n;
+}
+
+void
+pq_sinks_write(const pq_sinks *s, pq_strbuf *out)
+{
+    const uint32_t head[2] = {known_samples(s), 0};
+    pq_strbuf_add(out, (pq_str){(const char *)&s->count, sizeof s->count});
+    pq_strbuf_add(out, (pq_str){(const char *)head, sizeof head});
+    for (uint32_t i = 0; i < head[0]; i++) {
+        int64_t n = s->flags[i] != NULL ? s->lengths[i] : 0;
+        pq_strbuf_add(out, (pq_str){(const char *)&n, sizeof n});
+        pq_strbuf_add(out, (pq_str){(const char *)s->flags[i], (size_t)n});
+    }
+}
+
+ptqc_status
+pq_sinks_read(pq_sinks *s, const uint8_t *p, size_t n)
+{
+    if (n < 16) {
+        return PTQC_NO;
+    }
+    uint32_t samples = pq_load_le32(p + 8);
+    s->count = pq_load_le64(p);
+    size_t at = 16;
+    for (uint32_t i = 0; i < samples; i++) {
+        uint64_t tokens = n - at >= 8 ? pq_load_le64(p + at) : UINT64_MAX;
+        at += 8;
+        if (tokens == UINT64_MAX || tokens > n - at) {
+            return PTQC_NO;
+        }
+        if (tokens > 0) {
+            PQ_TRY(make_flags(s, i, (int64_t)tokens));
+            memcpy(s->flags[i], p + at, (size_t)tokens);
+            at += (size_t)tokens;
+        }
+    }
+    return at == n ? PTQC_OK : PTQC_NO;
 }
 
 ptqc_status

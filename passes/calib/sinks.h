@@ -8,6 +8,7 @@
 #ifndef PTQC_PASSES_CALIB_SINKS_H
 #define PTQC_PASSES_CALIB_SINKS_H
 
+#include "base/str.h"
 #include "ir/runner.h"
 
 typedef struct pq_sinks {
@@ -25,10 +26,18 @@ typedef struct pq_sinks {
 
 void pq_sinks_init(pq_sinks *s, ptqc_ctx *ctx, double factor);
 void pq_sinks_deinit(pq_sinks *s);
+void pq_sinks_reset(pq_sinks *s); // nothing was seen
 // A hidden state [..., width] of a sample: tokens whose norm stands out are
 // sinks from now on.
 PTQC_MUST_USE ptqc_status pq_sinks_see(pq_sinks *s, uint64_t sample,
                                        const pq_tensor *t);
+
+// What was seen, to be kept in a file; little-endian: u64 count, u32 samples,
+// u32 0, per sample i64 tokens and a flag each.
+void pq_sinks_write(const pq_sinks *s, pq_strbuf *out);
+// Into a new one. PTQC_NO: not as written.
+PTQC_MUST_USE ptqc_status pq_sinks_read(pq_sinks *s, const uint8_t *p,
+                                        size_t n);
 
 // What a sample's tokens count for products whose inputs are x [n][d]; valid
 // until the next call.

@@ -77,14 +77,6 @@ begin(void *user, const pq_stream_group *group, bool *out_shows)
 }
 
 static ptqc_status
-see(void *user, uint64_t sample, pq_value_id v, const pq_tensor *t)
-{
-    pq_solver *s = user;
-    (void)v;
-    return pq_sinks_see(&s->sinks, sample, t);
-}
-
-static ptqc_status
 take(void *user, uint64_t sample, const pq_tensor *t)
 {
     pq_solver *s = user;
@@ -145,7 +137,8 @@ pq_solver_run(pq_solver *s, const char *phase)
     const pq_stream_client client = {.user = s,
                                      .wants = wants,
                                      .begin = begin,
-                                     .see = see,
+                                     .checkpoint = &s->checkpoint,
+                                     .sinks = &s->sinks,
                                      .take = take,
                                      .end = end};
     return pq_stream_run(s->g, s->env, phase, &client);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Streaming calibration, see stream.h.
-//
-//   groups     by the value they read, in the order in which it is made
-//   piece i    ops that value i depends on, less those of pieces before
-//   live       values that a piece makes or keeps and a later piece reads
+// Streaming calibration, see stream.h; how the graph is cut: pieces.h. Values
+// that a piece makes and a later piece reads live in files (live.h): with a
+// checkpoint in named ones, and a table of them is kept whenever a group is
+// done (resume.h). Until the next table is there no file that the last one
+// names is removed.
 
 #include "passes/calib/stream.h"
 
@@ -12,23 +12,21 @@
 
 #include "ir/block.h"
 #include "ir/builder.h"
-#include "passes/calib/live.h"
+#include "passes/calib/pieces.h"
+#include "passes/calib/resume.h"
 #include "passes/calib/samples.h"
 #include "passes/match.h"
 
-// When an op runs: 0 = never (nothing that is shown depends on it), else the
-// index of its piece + 1.
 typedef struct pq_stream {
     pq_graph *g;   // borrowed
     pq_graph *run; // owned: the clone that runs; same ids
     const pq_pass_env *env;
     const pq_stream_client *client;
     const char *phase;
-    pq_stream_group *groups; // [group_count]
-    uint32_t group_count;
-    uint32_t *piece_of; // [ops]
-    uint32_t *last_use; // [values] last piece that reads it; 0: none
-    pq_live *live;      // [values], owned contents
+    const pq_checkpoint *kept; // NULL: nothing outlives the process
+    pq_pieces pieces;
+    pq_live *live;  // [values], owned contents
+    bool *is_stale; // [values] has a file that only the last table names
     uint32_t value_count;
     uint32_t next_piece;   // the first that has not been run
     uint64_t sample_count; // known after the first piece
@@ -50,169 +48,28 @@ typedef struct pq_piece {
     ptqc_status st;
 } pq_piece;
 
-// ---- groups and pieces ----------------------------------------------------
-
-static bool
-is_member(const pq_stream *s, const pq_op *op)
-{
-    return pq_is_product(op->code) && pq_is_constant(s->g, op->inputs[1]) &&
-           pq_is_float(s->g, op->inputs[0]) &&
-           !pq_is_constant(s->g, op->inputs[0]) &&
-           s->client->wants(s->client->user, op);
-}
-
-// members[]: the products in order; counts[v]: how many read v.
-static ptqc_status
-find_members(const pq_stream *s, pq_op_id **out, uint32_t *counts)
-{
-    uint32_t n = 0;
-    pq_op_id *members = pq_arena_array(s->env->scratch, pq_graph_op_count(s->g),
-                                       sizeof *members);
-    PQ_TRY_ALLOC(members);
-    PQ_FOR_EACH_OP(s->g, id)
-    {
-        const pq_op *op = pq_graph_op(s->g, id);
-        if (is_member(s, op)) {
-            members[n++] = id;
-            counts[op->inputs[0].index]++;
-        }
-    }
-    *out = members;
-    return PTQC_OK;
-}
-
-static ptqc_status
-add_group(pq_stream *s, pq_value_id x, const pq_op_id *members,
-          const uint32_t *counts)
-{
-    if (counts[x.index] == 0) {
-        return PTQC_OK;
-    }
-    pq_op_id *ops =
-        pq_arena_array(s->env->scratch, counts[x.index], sizeof *ops);
-    PQ_TRY_ALLOC(ops);
-    pq_stream_group *group = &s->groups[s->group_count];
-    *group = (pq_stream_group){.x = x, .ops = ops, .index = s->group_count++};
-    for (uint32_t i = 0; group->op_count < counts[x.index]; i++) {
-        const pq_op *op = pq_graph_op(s->g, members[i]);
-        if (pq_value_equal(op->inputs[0], x)) {
-            ops[group->op_count++] = members[i];
-        }
-    }
-    return PTQC_OK;
-}
-
-// Values in the order in which they are made: graph inputs first.
-static ptqc_status
-find_groups(pq_stream *s)
-{
-    pq_op_id *members;
-    pq_arena *scratch = s->env->scratch;
-    uint32_t *counts = pq_arena_array(scratch, s->value_count, sizeof *counts);
-    s->groups = pq_arena_array(scratch, s->value_count, sizeof *s->groups);
-    PQ_TRY_ALLOC(counts);
-    PQ_TRY_ALLOC(s->groups);
-    PQ_TRY(find_members(s, &members, counts));
-    for (uint32_t i = 0; i < pq_graph_input_count(s->g); i++) {
-        PQ_TRY(add_group(s, pq_graph_input(s->g, i), members, counts));
-    }
-    PQ_FOR_EACH_OP(s->g, id)
-    {
-        const pq_op *op = pq_graph_op(s->g, id);
-        for (uint32_t i = 0; i < op->output_count; i++) {
-            PQ_TRY(add_group(s, op->outputs[i], members, counts));
-        }
-    }
-    for (uint32_t i = 0; i < s->group_count; i++) {
-        s->groups[i].count = s->group_count;
-    }
-    return PTQC_OK;
-}
-
-// Every op goes to the first piece that depends on it: backwards through the
-// ops, an op's piece is known before those of its operands.
-static ptqc_status
-assign_pieces(pq_stream *s)
-{
-    uint32_t *needed =
-        pq_arena_array(s->env->scratch, s->value_count, sizeof *needed);
-    s->piece_of = pq_arena_array(s->env->scratch, pq_graph_op_count(s->g),
-                                 sizeof *s->piece_of);
-    PQ_TRY_ALLOC(needed);
-    PQ_TRY_ALLOC(s->piece_of);
-    for (uint32_t i = s->group_count; i-- > 0;) {
-        needed[s->groups[i].x.index] = i + 1;
-    }
-    for (pq_op_id id = pq_graph_last_op(s->g); !pq_op_is_none(id);
-         id = pq_graph_op(s->g, id)->prev) {
-        const pq_op *op = pq_graph_op(s->g, id);
-        uint32_t piece = 0;
-        for (uint32_t i = 0; i < op->output_count; i++) {
-            uint32_t n = needed[op->outputs[i].index];
-            piece = n != 0 && (piece == 0 || n < piece) ? n : piece;
-        }
-        s->piece_of[id.index] = piece;
-        for (uint32_t i = 0; piece != 0 && i < op->input_count; i++) {
-            uint32_t *n = &needed[op->inputs[i].index];
-            *n = *n == 0 || piece < *n ? piece : *n;
-        }
-    }
-    return PTQC_OK;
-}
-
-// The last piece that reads each value; a group's value is read (shown) by
-// its own piece, too.
-static ptqc_status
-find_last_uses(pq_stream *s)
-{
-    s->last_use =
-        pq_arena_array(s->env->scratch, s->value_count, sizeof *s->last_use);
-    PQ_TRY_ALLOC(s->last_use);
-    for (uint32_t i = 0; i < s->group_count; i++) {
-        s->last_use[s->groups[i].x.index] = i + 1;
-    }
-    PQ_FOR_EACH_OP(s->g, id)
-    {
-        const pq_op *op = pq_graph_op(s->g, id);
-        uint32_t piece = s->piece_of[id.index];
-        for (uint32_t i = 0; i < op->input_count; i++) {
-            uint32_t *last = &s->last_use[op->inputs[i].index];
-            *last = piece > *last ? piece : *last;
-        }
-    }
-    return PTQC_OK;
-}
-
-// A state's content belongs to one piece's runner.
-static ptqc_status
-check_states(const pq_stream *s)
-{
-    for (uint32_t i = 0; i < pq_graph_state_count(s->g); i++) {
-        pq_value_id state = pq_graph_state(s->g, i);
-        uint32_t piece = 0;
-        for (const pq_use *u = pq_value_uses(s->g, state); u != NULL;
-             u = u->next) {
-            uint32_t other = s->piece_of[u->op.index];
-            if (piece != 0 && other != 0 && other != piece) {
-                return PQ_FAIL(pq_graph_ctx(s->g), PTQC_E_UNSUPPORTED,
-                               "%s: state '%.*s' is read on both sides of a "
-                               "product",
-                               s->phase,
-                               PQ_STR_ARG(pq_graph_value(s->g, state)->name));
-            }
-            piece = other != 0 ? other : piece;
-        }
-    }
-    return PTQC_OK;
-}
-
 // ---- one piece ------------------------------------------------------------
+
+// The value that the piece ends with; none: it is the one behind the groups.
+static pq_value_id
+end_of(const pq_stream *s, const pq_piece *p)
+{
+    return p->number <= s->pieces.group_count
+               ? s->pieces.groups[p->number - 1].x
+               : PQ_NO_VALUE;
+}
 
 static bool
 is_stored(const pq_stream *s, const pq_piece *p, pq_value_id v)
 {
-    return pq_value_equal(v, s->groups[p->number - 1].x) ||
-           s->last_use[v.index] > p->number;
+    return pq_value_equal(v, end_of(s, p)) ||
+           s->pieces.last_use[v.index] > p->number;
+}
+
+static bool
+is_output(const pq_stream *s, const pq_piece *p, pq_value_id v)
+{
+    return is_stored(s, p, v) || s->pieces.is_watched[v.index];
 }
 
 static bool
@@ -222,7 +79,7 @@ is_from_outside(const pq_stream *s, const pq_piece *p, pq_value_id v)
     return value != NULL && pq_const_is_none(value->constant) &&
            !value->is_state &&
            (pq_op_is_none(value->producer) ||
-            s->piece_of[value->producer.index] != p->number);
+            s->pieces.piece_of[value->producer.index] != p->number);
 }
 
 static ptqc_status
@@ -242,7 +99,7 @@ list_piece(const pq_stream *s, pq_piece *p)
     PQ_FOR_EACH_OP(s->run, id)
     {
         const pq_op *op = pq_graph_op(s->run, id);
-        if (s->piece_of[id.index] != p->number) {
+        if (s->pieces.piece_of[id.index] != p->number) {
             continue;
         }
         p->ops[p->op_count++] = id;
@@ -254,7 +111,7 @@ list_piece(const pq_stream *s, pq_piece *p)
             }
         }
         for (uint32_t i = 0; i < op->output_count; i++) {
-            if (is_stored(s, p, op->outputs[i])) {
+            if (is_output(s, p, op->outputs[i])) {
                 p->outputs[p->output_count++] = op->outputs[i];
             }
         }
@@ -286,13 +143,23 @@ make_graph(const pq_stream *s, pq_piece *p)
 }
 
 static ptqc_status
+open_live(pq_stream *s, const pq_piece *p, pq_value_id v)
+{
+    pq_live *live = &s->live[v.index];
+    if (!is_stored(s, p, v)) {
+        return PTQC_OK;
+    }
+    return s->kept != NULL
+               ? pq_resume_create_live(s->kept, v.index, live)
+               : pq_live_open(pq_graph_ctx(s->run), s->env->work_dir, live);
+}
+
+static ptqc_status
 open_piece(pq_stream *s, pq_piece *p)
 {
-    ptqc_ctx *ctx = pq_graph_ctx(s->run);
     PQ_TRY(list_piece(s, p));
     for (uint32_t i = 0; i < p->output_count; i++) {
-        PQ_TRY(
-            pq_live_open(ctx, s->env->work_dir, &s->live[p->outputs[i].index]));
+        PQ_TRY(open_live(s, p, p->outputs[i]));
     }
     if (p->op_count == 0) {
         return PTQC_OK;
@@ -302,6 +169,29 @@ open_piece(pq_stream *s, pq_piece *p)
                                &p->runner);
 }
 
+// Values that no piece from `next` on reads; named files stay.
+static void
+close_unread(pq_stream *s, uint32_t next)
+{
+    for (uint32_t i = 0; i < s->value_count; i++) {
+        if (s->live[i].scratch != NULL && s->pieces.last_use[i] <= next) {
+            pq_live_close(pq_graph_ctx(s->run), &s->live[i]);
+            s->is_stale[i] = s->kept != NULL;
+        }
+    }
+}
+
+static void
+remove_stale(pq_stream *s)
+{
+    for (uint32_t i = 0; i < s->value_count; i++) {
+        if (s->is_stale[i]) {
+            pq_resume_remove_live(s->kept, i);
+            s->is_stale[i] = false;
+        }
+    }
+}
+
 static void
 close_piece(pq_stream *s, pq_piece *p)
 {
@@ -309,12 +199,32 @@ close_piece(pq_stream *s, pq_piece *p)
         p->runner->destroy(p->runner);
     }
     pq_graph_destroy(p->graph);
-    for (uint32_t i = 0; i < s->value_count; i++) {
-        if (s->live[i].scratch != NULL && s->last_use[i] <= p->number) {
-            pq_live_close(pq_graph_ctx(s->run), &s->live[i]);
-        }
+    if (s->kept == NULL) {
+        close_unread(s, p->number);
     }
     pq_arena_deinit(&p->arena);
+}
+
+// A value that the piece at hand makes.
+static ptqc_status
+show(const pq_stream *s, const pq_piece *p, pq_value_id v, const pq_tensor *t)
+{
+    const pq_stream_client *client = s->client;
+    if (s->pieces.is_watched[v.index]) {
+        PQ_TRY(client->watch(client->user, v, t));
+    }
+    if (!is_stored(s, p, v)) {
+        return PTQC_OK;
+    }
+    PQ_TRY(pq_live_append(pq_graph_ctx(s->run), &s->live[v.index], t));
+    if (pq_value_equal(v, end_of(s, p))) {
+        return PTQC_OK;
+    }
+    if (client->sinks != NULL) {
+        PQ_TRY(pq_sinks_see(client->sinks, p->sample, t));
+    }
+    return client->see != NULL ? client->see(client->user, p->sample, v, t)
+                               : PTQC_OK;
 }
 
 // Outputs of the piece's graph, in the order of p->outputs.
@@ -322,17 +232,11 @@ static ptqc_status
 keep(void *user, pq_value_id v, const pq_tensor *t)
 {
     const pq_piece *p = user;
-    const pq_stream *s = p->stream;
     uint32_t i = 0;
     while (!pq_value_equal(pq_graph_output(p->graph, i), v)) {
         i++;
     }
-    pq_value_id own = p->outputs[i];
-    PQ_TRY(pq_live_append(pq_graph_ctx(s->run), &s->live[own.index], t));
-    return s->client->see == NULL ||
-                   pq_value_equal(own, s->groups[p->number - 1].x)
-               ? PTQC_OK
-               : s->client->see(s->client->user, p->sample, own, t);
+    return show(p->stream, p, p->outputs[i], t);
 }
 
 static const pq_tensor *
@@ -357,9 +261,25 @@ get_value(const pq_stream *s, pq_value_id v, uint64_t sample, pq_tensor *out)
     return pq_live_get(pq_graph_ctx(s->run), &s->live[v.index], sample, out);
 }
 
+// Graph inputs that are watched, with the first piece.
+static ptqc_status
+show_inputs(const pq_stream *s)
+{
+    for (uint32_t i = 0; i < pq_graph_input_count(s->run); i++) {
+        pq_value_id v = pq_graph_input(s->run, i);
+        if (s->pieces.is_watched[v.index]) {
+            PQ_TRY(s->client->watch(s->client->user, v, &s->feed[i]));
+        }
+    }
+    return PTQC_OK;
+}
+
 static ptqc_status
 run_sample(const pq_stream *s, pq_piece *p, bool shows)
 {
+    if (p->number == 1) {
+        PQ_TRY(show_inputs(s));
+    }
     if (p->op_count > 0) {
         for (uint32_t i = 0; i < p->input_count; i++) {
             PQ_TRY(get_value(s, p->inputs[i], p->sample, &p->tensors[i]));
@@ -370,7 +290,7 @@ run_sample(const pq_stream *s, pq_piece *p, bool shows)
         return PTQC_OK;
     }
     pq_tensor x;
-    PQ_TRY(get_value(s, s->groups[p->number - 1].x, p->sample, &x));
+    PQ_TRY(get_value(s, end_of(s, p), p->sample, &x));
     return s->client->take(s->client->user, p->sample, &x);
 }
 
@@ -430,6 +350,74 @@ take_codes(pq_stream *s, pq_op_id id)
     return pq_set_input(s->run, id, 1, v);
 }
 
+// ---- going on -------------------------------------------------------------
+
+// Whether all that piece `next` and those after it read is there.
+static bool
+has_all(const pq_stream *s, uint32_t next)
+{
+    PQ_FOR_EACH_OP(s->g, id)
+    {
+        const pq_op *op = pq_graph_op(s->g, id);
+        uint32_t piece = s->pieces.piece_of[id.index];
+        for (uint32_t i = 0; piece > 0 && piece <= next && i < op->output_count;
+             i++) {
+            uint32_t v = op->outputs[i].index;
+            if (s->pieces.last_use[v] > next && s->live[v].scratch == NULL) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+// Before the first piece that must run, the one of group `index`: those whose
+// results were kept are left out.
+static ptqc_status
+go_on(pq_stream *s, uint32_t index)
+{
+    pq_resume_point point;
+    if (s->kept == NULL || index == 0) {
+        return PTQC_OK;
+    }
+    ptqc_status st = pq_resume_read(s->kept, &point, s->live, s->value_count,
+                                    s->client->sinks);
+    if (st != PTQC_OK) {
+        return st == PTQC_NO ? PTQC_OK : st;
+    }
+    if (point.next_piece <= index && has_all(s, point.next_piece)) {
+        s->next_piece = point.next_piece;
+        s->sample_count = point.sample_count;
+        return PTQC_OK;
+    }
+    // A checkpoint before it was lost: its group is solved again.
+    for (uint32_t i = 0; i < s->value_count; i++) {
+        pq_live_close(pq_graph_ctx(s->run), &s->live[i]);
+    }
+    if (s->client->sinks != NULL) {
+        pq_sinks_reset(s->client->sinks);
+    }
+    return PTQC_OK;
+}
+
+// After the group of the piece that was run last.
+static ptqc_status
+keep_point(pq_stream *s)
+{
+    const pq_resume_point point = {.next_piece = s->next_piece,
+                                   .sample_count = s->sample_count};
+    if (s->kept == NULL) {
+        return PTQC_OK;
+    }
+    close_unread(s, s->next_piece);
+    PQ_TRY(pq_resume_write(s->kept, &point, s->live, s->value_count,
+                           s->client->sinks));
+    remove_stale(s);
+    return PTQC_OK;
+}
+
+// ---- groups ---------------------------------------------------------------
+
 static ptqc_status
 run_piece(pq_stream *s, uint32_t index, bool shows)
 {
@@ -445,19 +433,51 @@ run_piece(pq_stream *s, uint32_t index, bool shows)
 
 // Pieces of groups that need not be shown wait until a later one must be.
 static ptqc_status
-run_group(pq_stream *s, const pq_stream_group *group)
+run_pieces(pq_stream *s, uint32_t last, bool shows)
+{
+    if (s->next_piece == 0) {
+        PQ_TRY(go_on(s, last));
+    }
+    for (; s->next_piece <= last; s->next_piece++) {
+        PQ_TRY(run_piece(s, s->next_piece, shows && s->next_piece == last));
+        pq_progress(pq_graph_ctx(s->g), s->phase, s->next_piece + 1,
+                    s->pieces.count);
+    }
+    return PTQC_OK;
+}
+
+static ptqc_status
+do_group(pq_stream *s, const pq_stream_group *group)
 {
     bool shows = true;
     PQ_TRY(s->client->begin(s->client->user, group, &shows));
-    for (; shows && s->next_piece <= group->index; s->next_piece++) {
-        PQ_TRY(run_piece(s, s->next_piece, s->next_piece == group->index));
+    if (shows) {
+        PQ_TRY(run_pieces(s, group->index, true));
     }
     PQ_TRY(s->client->end(s->client->user, group));
     for (uint32_t i = 0; i < group->op_count; i++) {
         PQ_TRY(take_codes(s, group->ops[i]));
     }
-    pq_progress(pq_graph_ctx(s->g), s->phase, group->index + 1, s->group_count);
-    return PTQC_OK;
+    return shows ? keep_point(s) : PTQC_OK;
+}
+
+// A unit of work: who asks to stop (ptqc_ctx_stop) gets it finished and kept.
+static ptqc_status
+run_group(pq_stream *s, const pq_stream_group *group)
+{
+    ptqc_ctx *ctx = pq_graph_ctx(s->g);
+    PQ_TRY(pq_check_cancelled(ctx));
+    if (s->kept != NULL) {
+        pq_unit_begin(ctx);
+    }
+    ptqc_status st = do_group(s, group);
+    pq_unit_end(ctx);
+    PQ_TRY(st);
+    if (!pq_is_cancelled(ctx)) {
+        return PTQC_OK;
+    }
+    return PQ_FAIL(ctx, PTQC_E_CANCELLED, "%s: stopped after group %u of %u",
+                   s->phase, group->index + 1, group->count);
 }
 
 // ---- all ------------------------------------------------------------------
@@ -466,38 +486,63 @@ static ptqc_status
 prepare(pq_stream *s)
 {
     pq_arena *scratch = s->env->scratch;
-    PQ_TRY(find_groups(s));
-    PQ_TRY(assign_pieces(s));
-    PQ_TRY(find_last_uses(s));
-    PQ_TRY(check_states(s));
+    PQ_TRY(pq_pieces_find(s->g, scratch, s->client, &s->pieces));
+    pq_value_id cut = pq_pieces_find_cut_state(s->g, &s->pieces);
+    if (!pq_value_is_none(cut)) {
+        return PQ_FAIL(pq_graph_ctx(s->g), PTQC_E_UNSUPPORTED,
+                       "%s: state '%.*s' is read on both sides of a product",
+                       s->phase, PQ_STR_ARG(pq_graph_value(s->g, cut)->name));
+    }
     s->live = pq_arena_array(scratch, s->value_count, sizeof *s->live);
     s->feed = pq_arena_array(scratch, (size_t)pq_graph_input_count(s->g) + 1,
                              sizeof *s->feed);
+    s->is_stale = pq_arena_array(scratch, s->value_count, sizeof *s->is_stale);
     PQ_TRY_ALLOC(s->live);
+    PQ_TRY_ALLOC(s->is_stale);
     PQ_TRY_ALLOC(s->feed);
     return pq_clone_float(s->g, &s->run);
+}
+
+static ptqc_status
+run_all(pq_stream *s)
+{
+    const pq_pieces *pieces = &s->pieces;
+    if (pieces->count == 0) {
+        pq_say(pq_graph_ctx(s->g), PTQC_SEVERITY_WARNING,
+               "%s: the graph has no quantized matmul that it is for",
+               s->phase);
+    }
+    for (uint32_t i = 0; i < pieces->group_count; i++) {
+        PQ_TRY(run_group(s, &pieces->groups[i]));
+    }
+    return s->client->watched_count > 0
+               ? run_pieces(s, pieces->count - 1, false)
+               : PTQC_OK;
 }
 
 ptqc_status
 pq_stream_run(pq_graph *g, const pq_pass_env *env, const char *phase,
               const pq_stream_client *client)
 {
+    const pq_checkpoint *c = client->checkpoint;
     pq_stream s = {.g = g,
                    .env = env,
                    .client = client,
                    .phase = phase,
+                   .kept = c != NULL && c->dir != NULL ? c : NULL,
                    .value_count = pq_graph_value_count(g)};
     if (env->samples == NULL || env->make_runner == NULL) {
         return PQ_FAIL(pq_graph_ctx(g), PTQC_E_USAGE,
                        "%s needs calibration samples", phase);
     }
     ptqc_status st = prepare(&s);
-    if (st == PTQC_OK && s.group_count == 0) {
-        pq_say(pq_graph_ctx(g), PTQC_SEVERITY_WARNING,
-               "%s: the graph has no quantized matmul that it is for", phase);
+    if (st == PTQC_OK) {
+        st = run_all(&s);
     }
-    for (uint32_t i = 0; i < s.group_count && st == PTQC_OK; i++) {
-        st = run_group(&s, &s.groups[i]);
+    if (st == PTQC_OK && s.kept != NULL) {
+        pq_resume_remove(s.kept);
+        close_unread(&s, s.pieces.count);
+        remove_stale(&s);
     }
     for (uint32_t i = 0; s.live != NULL && i < s.value_count; i++) {
         pq_live_close(pq_graph_ctx(g), &s.live[i]);

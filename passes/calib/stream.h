@@ -7,10 +7,13 @@
 // and goes on with these codes: every group sees what the quantized products
 // before it give (true-sequential), and each product runs once. A piece is cut
 // by the flow of data alone; one piece at a time is in memory, the values that
-// later pieces read lie in scratch files.
+// later pieces read lie in scratch files. With a checkpoint they have names,
+// and a stream that was interrupted goes on where it stopped.
 #ifndef PTQC_PASSES_CALIB_STREAM_H
 #define PTQC_PASSES_CALIB_STREAM_H
 
+#include "passes/calib/checkpoint.h"
+#include "passes/calib/sinks.h"
 #include "passes/pass.h"
 
 typedef struct pq_stream_group {
@@ -28,6 +31,18 @@ typedef struct pq_stream_client {
     // *out_shows = false: the value of this group need not be shown.
     ptqc_status (*begin)(void *user, const pq_stream_group *group,
                          bool *out_shows);
+    // May be NULL: where the client keeps the results of its groups. `begin`
+    // of a group that is kept says that it need not be shown.
+    const pq_checkpoint *checkpoint;
+    // May be NULL: shown the values that outlive the piece at hand (hidden
+    // states), before `take` of the same sample.
+    pq_sinks *sinks;
+    // Values of the float graph (with the codes that are known by then) that
+    // are shown as they are made, all samples of one, in order; whatever they
+    // need is run. Not with a checkpoint.
+    const pq_value_id *watched; // [watched_count]
+    uint32_t watched_count;
+    ptqc_status (*watch)(void *user, pq_value_id v, const pq_tensor *t);
     // May be NULL. A value that outlives the piece at hand (a hidden state),
     // before `take` of the same sample.
     ptqc_status (*see)(void *user, uint64_t sample, pq_value_id v,
@@ -40,7 +55,8 @@ typedef struct pq_stream_client {
 } pq_stream_client;
 
 // g keeps its ops and values; what runs is a clone without annotations.
-// PTQC_E_USAGE when there is no sample.
+// PTQC_E_USAGE when there is no sample; PTQC_E_CANCELLED after a whole group
+// when ptqc_ctx_stop was called and there is a checkpoint.
 PTQC_MUST_USE ptqc_status pq_stream_run(pq_graph *g, const pq_pass_env *env,
                                         const char *phase,
                                         const pq_stream_client *client);

@@ -6,6 +6,7 @@
 // damaged ones made again.
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "ir/text.h"
 #include "passes/calib/samples.h"
@@ -76,6 +77,8 @@ make_graph(ptqc_ctx *ctx)
 typedef struct source {
     float x[TOKENS * WIDTH];
     uint64_t calls, limit; // PTQC_E_CANCELLED after `limit` calls; 0: never
+    uint64_t stop_at;      // ptqc_ctx_stop at this call; 0: never
+    ptqc_ctx *ctx;
 } source;
 
 static ptqc_status
@@ -85,8 +88,12 @@ get_sample(void *user, uint64_t index, pq_tensor *tensors, uint32_t count)
     if (index >= SAMPLES || count != 1) {
         return PTQC_NO;
     }
-    if (s->limit > 0 && s->calls++ >= s->limit) {
+    s->calls++;
+    if (s->limit > 0 && s->calls > s->limit) {
         return PTQC_E_CANCELLED;
+    }
+    if (s->calls == s->stop_at) {
+        ptqc_ctx_stop(s->ctx);
     }
     pq_test_random r = pq_test_random_seed(100 + index);
     pq_test_fill_normal(&r, s->x, TOKENS * WIDTH, 1);
@@ -105,19 +112,25 @@ typedef struct setting {
     const char *scheme, *method;
     const char *work_dir;
     const pq_sha256 *fingerprint;
-    uint64_t limit; // of the source
+    uint64_t limit, stop_at; // of the source
+    uint64_t *calls;         // of the source: how many; NULL: not wanted
     pq_rules *rules;
 } setting;
 
-// Runs the annotating passes and gptq.
+// Runs the annotating passes, and gptq; smoothquant before, when the method
+// begins with it.
 static ptqc_status
 run(ptqc_ctx *ctx, pq_graph **g, const setting *s)
 {
-    static const char *const passes[] = {"assign-schemes", "calibrate",
-                                         "propagate-params", "scale-weights",
-                                         "gptq"};
+    static const char *const passes[] = {"assign-schemes", "smoothquant",
+                                         "calibrate",      "propagate-params",
+                                         "scale-weights",  "gptq"};
+    static const char *const plain[] = {"assign-schemes", "calibrate",
+                                        "propagate-params", "scale-weights",
+                                        "gptq"};
+    bool does_smooth = strncmp(s->method, "smoothquant", 11) == 0;
     const pq_pipeline_desc desc = {.flags = PQ_PIPELINE_VERIFY};
-    source src = {.limit = s->limit};
+    source src = {.limit = s->limit, .stop_at = s->stop_at, .ctx = ctx};
     const pq_samples samples = {.get = get_sample, .user = &src};
     pq_recipe recipe = {.has_scheme = true,
                         .method = pq_str_of(s->method),
@@ -135,7 +148,13 @@ run(ptqc_ctx *ctx, pq_graph **g, const setting *s)
                        .work_dir = s->work_dir,
                        .fingerprint = s->fingerprint};
     ptqc_status st =
-        pq_pipeline_run(g, &env, passes, sizeof passes / sizeof *passes, &desc);
+        does_smooth ? pq_pipeline_run(g, &env, passes,
+                                      sizeof passes / sizeof *passes, &desc)
+                    : pq_pipeline_run(g, &env, plain,
+                                      sizeof plain / sizeof *plain, &desc);
+    if (s->calls != NULL) {
+        *s->calls = src.calls;
+    }
     pq_arena_deinit(&scratch);
     return st;
 }
@@ -357,36 +376,215 @@ test_encoding(void **state)
 
 // ---- checkpoints ----------------------------------------------------------
 
+static uint32_t
+count_units(const pq_test_folder *folder, const char *pass)
+{
+    char name[64], path[PQ_TEST_PATH_BYTES];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < GROUPS; i++) {
+        (void)snprintf(name, sizeof name, "%s-%05u.unit", pass, i);
+        n += access(pq_test_folder_path(folder, name, path), F_OK) == 0;
+    }
+    return n;
+}
+
+// Ends with PTQC_E_CANCELLED and gives back what it took.
+static void
+run_cancelled(const setting *s, const char *said)
+{
+    pq_test_sink sink = {0};
+    ptqc_ctx *ctx = pq_test_ctx_create(&sink, NULL, 2);
+    assert_non_null(pq_ctx_pool(ctx));
+    uint64_t before = pq_live_bytes(ctx);
+    pq_graph *g = make_graph(ctx);
+    assert_int_equal(run(ctx, &g, s), PTQC_E_CANCELLED);
+    assert_true(said == NULL || strstr(sink.text, said) != NULL);
+    pq_graph_destroy(g);
+    assert_int_equal(pq_live_bytes(ctx), before);
+    ptqc_ctx_destroy(ctx);
+}
+
+// A resumed run asks for the samples of no piece twice.
 static void
 test_resume(void **state)
 {
     (void)state;
     pq_test_folder folder;
     const pq_sha256 fingerprint = {{1, 2, 3}};
+    uint64_t calls;
     setting s = {.scheme = "w4a16:g4", .method = "gptq"};
     char *expected = text_of(&s, 1);
     s.fingerprint = &fingerprint;
+    s.calls = &calls;
     for (uint64_t limit = SAMPLES / 2; limit < GROUPS * SAMPLES;
          limit += SAMPLES) {
-        pq_test_sink sink = {0};
+        uint64_t done = limit / SAMPLES;
         pq_test_folder_create(&folder);
         s.work_dir = folder.path;
         s.limit = limit;
-        ptqc_ctx *ctx = pq_test_ctx_create(&sink, NULL, 2);
-        assert_non_null(pq_ctx_pool(ctx));
-        uint64_t before = pq_live_bytes(ctx);
-        pq_graph *g = make_graph(ctx);
-        assert_int_equal(run(ctx, &g, &s), PTQC_E_CANCELLED);
-        assert_int_equal(pq_test_folder_count(&folder), limit / SAMPLES);
-        pq_graph_destroy(g);
-        assert_int_equal(pq_live_bytes(ctx), before);
-        ptqc_ctx_destroy(ctx);
+        run_cancelled(&s, NULL);
+        assert_int_equal(count_units(&folder, "gptq"), done);
         s.limit = 0;
         expect_same(text_of(&s, 3), expected);
+        assert_int_equal(calls, (GROUPS - done) * SAMPLES);
         expect_same(text_of(&s, 1), expected); // all of it was there
+        assert_int_equal(calls, 0);
+        assert_int_equal(pq_test_folder_count(&folder), GROUPS);
         pq_test_folder_remove(&folder);
     }
     free(expected);
+}
+
+// Who asks to stop gets the group at hand finished and kept.
+static void
+test_stop(void **state)
+{
+    (void)state;
+    pq_test_folder folder;
+    const pq_sha256 fingerprint = {{4}};
+    uint64_t calls;
+    setting s = {.scheme = "w4a16:g4", .method = "gptq"};
+    char *expected = text_of(&s, 1);
+    for (uint64_t at = SAMPLES / 2; at < GROUPS * SAMPLES; at += SAMPLES) {
+        uint64_t done = at / SAMPLES + 1;
+        char said[64];
+        pq_test_folder_create(&folder);
+        (void)snprintf(said, sizeof said, "stopped after group %u of 5",
+                       (unsigned)done);
+        s.work_dir = folder.path;
+        s.fingerprint = &fingerprint;
+        s.stop_at = at;
+        run_cancelled(&s, said);
+        assert_int_equal(count_units(&folder, "gptq"), done);
+        s.stop_at = 0;
+        s.calls = &calls;
+        expect_same(text_of(&s, 1), expected);
+        assert_int_equal(calls, (GROUPS - done) * SAMPLES);
+        pq_test_folder_remove(&folder);
+    }
+    s.work_dir = NULL; // nothing would be kept: at once
+    s.fingerprint = NULL;
+    s.stop_at = 3;
+    run_cancelled(&s, "cancelled");
+    free(expected);
+}
+
+// Two passes that stream, stopped at each tenth of the samples that they ask
+// for, at one and two threads; static activations besides, which the passes
+// between measure again.
+static void
+test_tenths(void **state)
+{
+    (void)state;
+    static const char *const schemes[] = {"w8a8:dyn", "w8a8"};
+    pq_test_folder folder;
+    const pq_sha256 fingerprint = {{5}};
+    uint64_t total, calls;
+    for (size_t k = 0; k < sizeof schemes / sizeof *schemes; k++) {
+        setting s = {.scheme = schemes[k],
+                     .method = "smoothquant+gptq",
+                     .calls = &total};
+        char *expected = text_of(&s, 1);
+        for (uint64_t tenth = 1; tenth < 10; tenth++) {
+            pq_test_folder_create(&folder);
+            setting cut = s;
+            cut.work_dir = folder.path;
+            cut.fingerprint = &fingerprint;
+            cut.calls = &calls;
+            cut.limit = total * tenth / 10;
+            run_cancelled(&cut, NULL);
+            cut.limit = 0;
+            expect_same(text_of(&cut, 1 + tenth % 2), expected);
+            assert_true(calls < total || tenth < 5);
+            pq_test_folder_remove(&folder);
+        }
+        free(expected);
+    }
+}
+
+static void
+flip(const char *path, long at)
+{
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, at, SEEK_SET), 0);
+    int byte = fgetc(f);
+    if (byte != EOF) {
+        assert_int_equal(fseek(f, at, SEEK_SET), 0);
+        fputc(byte ^ 1, f);
+    }
+    assert_int_equal(fclose(f), 0);
+}
+
+// What is left of a stream, byte by byte damaged: the same codes, by running
+// its pieces once more.
+static void
+test_damaged_point(void **state)
+{
+    (void)state;
+    pq_test_folder folder;
+    char path[PQ_TEST_PATH_BYTES];
+    const pq_sha256 fingerprint = {{6}};
+    uint64_t calls;
+    setting s = {.scheme = "w4a16:g4", .method = "gptq"};
+    char *expected = text_of(&s, 1);
+    s.fingerprint = &fingerprint;
+    for (long at = 0; at < 400; at += 13) {
+        pq_test_folder_create(&folder);
+        s.work_dir = folder.path;
+        s.limit = 3 * SAMPLES + 2;
+        run_cancelled(&s, NULL);
+        s.limit = 0;
+        s.calls = &calls;
+        pq_test_folder_path(&folder, "gptq.resume", path);
+        flip(path, at);
+        expect_same(text_of(&s, 1), expected);
+        assert_int_equal(calls, GROUPS * SAMPLES);
+        pq_test_folder_remove(&folder);
+    }
+    free(expected);
+}
+
+// A hidden state that is damaged, or a group's codes that are: the pieces run
+// once more.
+static void
+test_damaged_parts(void **state)
+{
+    (void)state;
+    pq_test_folder folder;
+    char path[PQ_TEST_PATH_BYTES], name[64];
+    const pq_sha256 fingerprint = {{7}};
+    uint64_t calls;
+    setting s = {.scheme = "w4a16:g4",
+                 .method = "gptq",
+                 .calls = &calls,
+                 .fingerprint = &fingerprint};
+    for (uint32_t what = 0; what < 2; what++) {
+        uint32_t found = 0;
+        pq_test_folder_create(&folder);
+        s.work_dir = folder.path;
+        s.limit = 3 * SAMPLES + 2;
+        run_cancelled(&s, NULL);
+        s.limit = 0;
+        for (uint32_t i = 0; what == 0 && i < 100; i++) {
+            (void)snprintf(name, sizeof name, "gptq-%08u.live", i);
+            pq_test_folder_path(&folder, name, path);
+            if (access(path, F_OK) == 0) {
+                flip(path, 100);
+                found++;
+            }
+        }
+        if (what == 1) {
+            flip(pq_test_folder_path(&folder, "gptq-00001.unit", path), 60);
+        }
+        assert_true(what == 1 || found > 0);
+        char *damaged = text_of(&s, 2);
+        assert_int_equal(calls, GROUPS * SAMPLES);
+        s.work_dir = NULL;
+        expect_same(text_of(&s, 1), damaged);
+        free(damaged);
+        pq_test_folder_remove(&folder);
+    }
 }
 
 static void
@@ -460,6 +658,10 @@ main(void)
         cmocka_unit_test(test_rule),
         cmocka_unit_test(test_encoding),
         cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_tenths),
+        cmocka_unit_test(test_damaged_point),
+        cmocka_unit_test(test_damaged_parts),
         cmocka_unit_test(test_foreign_and_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
