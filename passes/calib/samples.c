@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Running calibration samples, see samples.h.
+// Running calibration samples, see samples.h: the whole graph at once, or, with
+// a folder for what waits in between, piece by piece (stream.h), cut at the
+// inputs of matrices, so that no more than one piece's weights are in memory.
+// Both show the same bytes: float kernels do not depend on what stands around
+// them (docs/numerics.md).
 
 #include "passes/calib/samples.h"
 
+#include "passes/calib/matrix.h"
+#include "passes/calib/pieces.h"
 #include "passes/match.h"
 #include "passes/plan.h"
 
@@ -103,12 +109,80 @@ pq_run_graph(pq_graph *g, const pq_pass_env *env, const char *phase,
     return st;
 }
 
+// ---- piece by piece -------------------------------------------------------
+
+typedef struct pq_streaming {
+    const pq_graph *g;
+    pq_observe_fn observe;
+    void *user;
+} pq_streaming;
+
+static bool
+cuts(void *user, const pq_op *op)
+{
+    const pq_streaming *s = user;
+    return pq_is_matrix_product(s->g, op);
+}
+
+static ptqc_status
+begin(void *user, const pq_stream_group *group, bool *out_shows)
+{
+    (void)user;
+    (void)group;
+    *out_shows = false;
+    return PTQC_OK;
+}
+
+static ptqc_status
+watch(void *user, pq_value_id v, const pq_tensor *t)
+{
+    const pq_streaming *s = user;
+    return s->observe(s->user, v, t);
+}
+
+static ptqc_status
+end(void *user, const pq_stream_group *group)
+{
+    (void)user;
+    (void)group;
+    return PTQC_OK;
+}
+
+// Whether the graph can be cut, and there is a folder for what waits.
+static ptqc_status
+can_stream(const pq_graph *g, const pq_pass_env *env,
+           const pq_stream_client *client, bool *out)
+{
+    pq_pieces pieces;
+    *out = false;
+    if (env->work_dir == NULL || env->samples == NULL) {
+        return PTQC_OK;
+    }
+    PQ_TRY(pq_pieces_find(g, env->scratch, client, &pieces));
+    *out = pieces.count > 1 &&
+           pq_value_is_none(pq_pieces_find_cut_state(g, &pieces));
+    return PTQC_OK;
+}
+
 ptqc_status
 pq_run_samples(pq_graph *g, const pq_pass_env *env, const char *phase,
                const pq_value_id *watched, uint32_t count,
                pq_observe_fn observe, void *user)
 {
     pq_graph *clone = NULL;
+    bool streams;
+    pq_streaming s = {.g = g, .observe = observe, .user = user};
+    const pq_stream_client client = {.user = &s,
+                                     .wants = cuts,
+                                     .begin = begin,
+                                     .end = end,
+                                     .watched = watched,
+                                     .watched_count = count,
+                                     .watch = watch};
+    PQ_TRY(can_stream(g, env, &client, &streams));
+    if (streams) {
+        return pq_stream_run(g, env, phase, &client);
+    }
     ptqc_status st = pq_clone_float(g, &clone);
     if (st == PTQC_OK) {
         st = pq_run_graph(clone, env, phase, watched, count, observe, user);

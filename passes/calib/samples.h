@@ -7,9 +7,10 @@
 #include "passes/pass.h"
 
 // Shows the watched values (graph inputs among them, too) of every sample to
-// `observe`, values of one sample in unspecified order. What runs is a clone
-// without annotations, so that nobody takes them for codes; its value ids are
-// those of g. PTQC_E_USAGE when there is no sample.
+// `observe`: each value's samples in order, different values in unspecified
+// order. What runs is a clone without annotations, so that nobody takes them
+// for codes; its value ids are those of g. With env->work_dir one piece of the
+// graph is in memory at a time. PTQC_E_USAGE when there is no sample.
 PTQC_MUST_USE ptqc_status pq_run_samples(pq_graph *g, const pq_pass_env *env,
                                          const char *phase,
                                          const pq_value_id *watched,

@@ -41,7 +41,7 @@ wait_for() {
 
 # groups METHOD: how many one compile finishes, smoothing included
 groups() {
-    norms=12 products=24 # of six blocks
+    norms=18 products=36 # of nine blocks
     [ "$1" = gptq ] && echo $products || echo $((norms + products))
 }
 
