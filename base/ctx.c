@@ -44,7 +44,7 @@ struct ptqc_ctx {
     atomic_int said_cancelled;
     atomic_int stopping;   // as soon as no unit is at work
     atomic_int is_in_unit; // written by the context's thread
-    atomic_int said_last; // the last message was shown: so are its notes
+    atomic_int said_last;  // the last message was shown: so are its notes
 };
 
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2, "cancel is async-signal-safe");

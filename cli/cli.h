@@ -51,7 +51,7 @@ typedef struct cli {
     cli_args args;
     ptqc_ctx *ctx;
     ptqc_status stop_status; // what a signal asked to end with; OK: none came
-    uint32_t error_count; // diagnostics printed as errors
+    uint32_t error_count;    // diagnostics printed as errors
     bool is_quiet, shows_progress;
     uint64_t progress_ns, progress_start_ns; // throttle and ETA
     const char *phase;

@@ -54,7 +54,7 @@ static bool
 uses_samples(const pq_compile *c)
 {
     return pq_recipe_streams(&c->recipe, NULL) || c->stats_out != NULL ||
-           pq_recipe_is_static(&c->recipe);
+           pq_recipe_is_static(&c->recipe) || c->recipe.kv == PQ_KV_INT8;
 }
 
 // ---- the phases -----------------------------------------------------------

@@ -138,6 +138,7 @@ static const char *const simplify[] = {
 
 // When the recipe names a type of key and value states.
 static const char *const retype[] = {"kv-type"};
+static const char *const narrow[] = {"smooth-keys"}; // with samples
 
 // From a scheme to annotations.
 static const char *const assign[] = {"assign-schemes"};
@@ -226,6 +227,10 @@ pq_pipeline_prepare(pq_graph **g, pq_pass_env *env,
                     const pq_pipeline_desc *desc)
 {
     pq_method method;
+    if (env->recipe->kv == PQ_KV_INT8 && env->samples != NULL &&
+        env->make_runner != NULL) {
+        PQ_TRY(PQ_RUN(narrow));
+    }
     if (!pq_recipe_quantizes(env->recipe)) {
         return PTQC_OK;
     }

@@ -15,10 +15,8 @@ typedef struct pq_scale_home {
 
 // ---- finding --------------------------------------------------------------
 
-// Whether the rows of the product that makes v can be scaled: v is its only
-// output's only use, linear in the weights.
-static bool
-has_linear_rows(const pq_graph *g, pq_value_id v, int64_t channels)
+bool
+pq_has_linear_rows(const pq_graph *g, pq_value_id v, int64_t channels)
 {
     const pq_op *op = pq_producer(g, v, PQ_OP_MATMUL);
     if (op == NULL || pq_graph_value(g, v)->use_count != 1 ||
@@ -51,7 +49,7 @@ find_in_mul(const pq_graph *g, const pq_op *op, int64_t channels,
     for (uint32_t i = op->code == PQ_OP_MUL ? 2 : 0; i-- > 0;) {
         pq_value_id v = op->inputs[i];
         if (pq_same_dims(g, v, op->outputs[0]) &&
-            has_linear_rows(g, v, channels)) {
+            pq_has_linear_rows(g, v, channels)) {
             out->op = pq_producer_id(g, v);
             return true;
         }
@@ -81,6 +79,14 @@ swaps_heads(const pq_graph *g, pq_value_id v)
     return op != NULL;
 }
 
+pq_value_id
+pq_heads_source(const pq_graph *g, pq_value_id v)
+{
+    return swaps_heads(g, v)
+               ? behind(g, behind(g, v, PQ_OP_TRANSPOSE), PQ_OP_RESHAPE)
+               : PQ_NO_VALUE;
+}
+
 // v as [B, heads, T, D] in an attention -> the product's result [B, T, K].
 static pq_value_id
 find_values(const pq_graph *g, pq_value_id v)
@@ -92,10 +98,7 @@ find_values(const pq_graph *g, pq_value_id v)
     } else if (codes != NULL) {
         v = codes->inputs[2];
     }
-    if (!swaps_heads(g, v)) {
-        return PQ_NO_VALUE;
-    }
-    return behind(g, behind(g, v, PQ_OP_TRANSPOSE), PQ_OP_RESHAPE);
+    return pq_heads_source(g, v);
 }
 
 // x = reshape(transpose(attention(q, k, v))): [B, T, heads * D].
@@ -121,7 +124,7 @@ find_in_attention(const pq_graph *g, pq_value_id x, int64_t channels,
         return false;
     }
     pq_value_id v = find_values(g, attention->inputs[2]);
-    if (pq_value_is_none(v) || !has_linear_rows(g, v, kv_heads * size)) {
+    if (pq_value_is_none(v) || !pq_has_linear_rows(g, v, kv_heads * size)) {
         return false;
     }
     *out = (pq_scale_home){.op = pq_producer_id(g, v),

@@ -29,6 +29,11 @@ typedef struct pq_migration {
 
 PTQC_MUST_USE ptqc_status pq_migration_init(pq_migration *m, pq_graph *g,
                                             pq_arena *arena);
+// Whether the rows of the product that makes v can be scaled: v is its only
+// output's only use, linear in the weights.
+bool pq_has_linear_rows(const pq_graph *g, pq_value_id v, int64_t channels);
+// v [B, heads, T, D] made of [B, T, heads * D] -> that; PQ_NO_VALUE: it is not.
+pq_value_id pq_heads_source(const pq_graph *g, pq_value_id v);
 // Whether the group's input can be divided by scales, and which channels must
 // have the same.
 bool pq_migration_find(const pq_migration *m, const pq_stream_group *group,

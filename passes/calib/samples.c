@@ -8,7 +8,6 @@
 
 #include "passes/calib/samples.h"
 
-#include "passes/calib/matrix.h"
 #include "passes/calib/pieces.h"
 #include "passes/match.h"
 #include "passes/plan.h"
@@ -112,7 +111,6 @@ pq_run_graph(pq_graph *g, const pq_pass_env *env, const char *phase,
 // ---- piece by piece -------------------------------------------------------
 
 typedef struct pq_streaming {
-    const pq_graph *g;
     pq_observe_fn observe;
     void *user;
 } pq_streaming;
@@ -120,8 +118,8 @@ typedef struct pq_streaming {
 static bool
 cuts(void *user, const pq_op *op)
 {
-    const pq_streaming *s = user;
-    return pq_is_matrix_product(s->g, op);
+    (void)user;
+    return op->code == PQ_OP_MATMUL;
 }
 
 static ptqc_status
@@ -171,7 +169,7 @@ pq_run_samples(pq_graph *g, const pq_pass_env *env, const char *phase,
 {
     pq_graph *clone = NULL;
     bool streams;
-    pq_streaming s = {.g = g, .observe = observe, .user = user};
+    pq_streaming s = {.observe = observe, .user = user};
     const pq_stream_client client = {.user = &s,
                                      .wants = cuts,
                                      .begin = begin,

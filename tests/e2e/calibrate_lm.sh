@@ -77,6 +77,16 @@ compile "$work/limit.ptqc" -j 2 --memory-limit 8M --method gptq $text 2>"$work/s
 grep -q "limit 8388608" "$work/said" || fail "$(cat "$work/said")"
 [ ! -e "$work/limit.ptqc" ] || fail "an artifact without memory"
 
+# Static activations, too: one piece is in memory at a time.
+static="--scheme w8a8 --method rtn $text"
+# shellcheck disable=SC2086
+"$ptqc" compile $model -q -j 2 $static -o "$work/static.ptqc"
+# shellcheck disable=SC2086
+"$ptqc" compile $model -q -j 1 $static --memory-limit 14M -o "$work/less.ptqc" ||
+    fail "static activations within 14 MB"
+cmp "$work/static.ptqc" "$work/less.ptqc" || fail "static: limited memory"
+[ ! -e "$work/static.ptqc.work" ] || fail "static: a folder is left"
+
 # Better than rounding.
 # ppl ARTIFACT
 ppl() {
