@@ -13,6 +13,7 @@
 #include "passes/calib/checkpoint.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -145,6 +146,16 @@ take_all(const pq_checkpoint *c, const pq_map *map, pq_unit_weight *weights,
 }
 
 static ptqc_status
+refuse(ptqc_ctx *ctx, const char *path)
+{
+    return PQ_FAIL(ctx, PTQC_E_USAGE,
+                   "checkpoint '%s' belongs to another model, recipe, "
+                   "calibration or version: remove its folder or name "
+                   "another one",
+                   path);
+}
+
+static ptqc_status
 check_unit(const pq_checkpoint *c, const char *path, const pq_map *map,
            pq_unit_weight *weights, uint32_t count)
 {
@@ -154,11 +165,7 @@ check_unit(const pq_checkpoint *c, const char *path, const pq_map *map,
     case UNIT_IS_DAMAGED:
         break;
     case UNIT_IS_FOREIGN:
-        return PQ_FAIL(c->ctx, PTQC_E_USAGE,
-                       "checkpoint '%s' belongs to another model, recipe, "
-                       "calibration or version: remove its folder or name "
-                       "another one",
-                       path);
+        return refuse(c->ctx, path);
     }
     pq_say(c->ctx, PTQC_SEVERITY_WARNING,
            "checkpoint '%s' is damaged: its unit is done again", path);
@@ -264,6 +271,52 @@ is_ours(const char *name)
         }
     }
     return false;
+}
+
+// PTQC_E_USAGE: the file is a unit of another compile. What cannot be read is
+// said when it is needed.
+static ptqc_status
+check_owner(ptqc_ctx *ctx, int dir_fd, const char *dir, const char *name,
+            const pq_sha256 *fingerprint)
+{
+    unit_header h = {.version = 0};
+    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t n = fd >= 0 ? read(fd, &h, sizeof h) : -1;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    bool is_foreign =
+        n == (ssize_t)sizeof h &&
+        memcmp(h.magic, unit_magic, sizeof unit_magic) == 0 &&
+        (h.version != UNIT_VERSION ||
+         memcmp(&h.fingerprint, fingerprint, sizeof h.fingerprint) != 0);
+    if (!is_foreign) {
+        return PTQC_OK;
+    }
+    pq_strbuf path;
+    pq_strbuf_init(&path, ctx);
+    pq_strbuf_addf(&path, "%s/%s", dir, name);
+    ptqc_status st = path.failed ? PTQC_E_RESOURCE : refuse(ctx, path.p);
+    pq_strbuf_deinit(&path);
+    return st;
+}
+
+ptqc_status
+pq_units_check(ptqc_ctx *ctx, const char *dir, const pq_sha256 *fingerprint)
+{
+    ptqc_status st = PTQC_OK;
+    DIR *d = opendir(dir);
+    if (d == NULL) {
+        return PTQC_OK; // who uses it says why
+    }
+    for (struct dirent *e = readdir(d); e != NULL && st == PTQC_OK;
+         e = readdir(d)) {
+        if (is_ours(e->d_name)) {
+            st = check_owner(ctx, dirfd(d), dir, e->d_name, fingerprint);
+        }
+    }
+    (void)closedir(d);
+    return st;
 }
 
 void

@@ -41,6 +41,9 @@ PTQC_MUST_USE ptqc_status pq_unit_read(const pq_checkpoint *c, uint32_t index,
 PTQC_MUST_USE ptqc_status pq_unit_write(const pq_checkpoint *c, uint32_t index,
                                         const pq_unit_weight *weights,
                                         uint32_t count);
+// PTQC_E_USAGE: a unit in dir is not of this compile: said before its work.
+PTQC_MUST_USE ptqc_status pq_units_check(ptqc_ctx *ctx, const char *dir,
+                                         const pq_sha256 *fingerprint);
 // Removes the units and what streams left (resume.h) in `dir`, and dir itself
 // when nothing else is in it. What cannot be removed stays.
 void pq_units_remove(const char *dir);

@@ -120,6 +120,16 @@ for signal in INT KILL; do
         [ $code -eq 2 ] || fail "exit $code with another recipe's checkpoint"
         grep -q "another model, recipe" "$work/said" || fail "$(cat "$work/said")"
     fi
+    if [ ! -e "$work/cut.ptqc" ]; then
+        # A pass before the one that left them would have work to do.
+        code=0
+        # shellcheck disable=SC2086
+        "$ptqc" compile $model --scheme w8a8:dyn --method smoothquant+gptq $text \
+            -o "$work/cut.ptqc" 2>"$work/said" || code=$?
+        [ $code -eq 2 ] || fail "exit $code with another method's checkpoint"
+        grep -q "gptq-.*another model, recipe" "$work/said" || fail "$(cat "$work/said")"
+        [ ! -e "$work/cut.ptqc.work/smoothquant-00000.unit" ] || fail "work was done"
+    fi
     # shellcheck disable=SC2086
     compile "$work/cut.ptqc" -f --method gptq $text 2>/dev/null
     cmp "$work/cut.ptqc" "$work/gptq.1.ptqc" || fail "resumed after $signal"
