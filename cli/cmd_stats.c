@@ -19,12 +19,31 @@ keep_stat(void *user, const ptqc_stat *s)
     char name[1024];
     json_array_append_new(
         user,
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:f}", "name",
-                  json_string_nocheck(cli_escape(s->name, name, sizeof name)),
-                  "min", number_json(s->min), "max", number_json(s->max),
-                  "range_min", number_json(s->range_min), "range_max",
-                  number_json(s->range_max), "count", (json_int_t)s->count,
-                  "columns", (json_int_t)s->columns, "rows", s->rows));
+        json_pack(
+            "{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:I, s:f, s:I, s:f}",
+            "name", json_string_nocheck(cli_escape(s->name, name, sizeof name)),
+            "min", number_json(s->min), "max", number_json(s->max), "range_min",
+            number_json(s->range_min), "range_max", number_json(s->range_max),
+            "count", (json_int_t)s->count, "columns", (json_int_t)s->columns,
+            "rows", s->rows, "channels", (json_int_t)s->channels,
+            "channel_spread", s->channel_spread, "tokens",
+            (json_int_t)s->tokens, "token_mean", s->token_mean));
+}
+
+// How much channels, and tokens, differ: what scales per channel or per token
+// would gain over one.
+static void
+print_spread(const json_t *s)
+{
+    json_int_t channels = json_integer_value(json_object_get(s, "channels"));
+    double mean = json_number_value(json_object_get(s, "token_mean"));
+    if (channels > 0) {
+        cli_print(" %lld channels, largest %.3g x mean", (long long)channels,
+                  json_number_value(json_object_get(s, "channel_spread")));
+    }
+    if (json_integer_value(json_object_get(s, "tokens")) > 0) {
+        cli_print(" tokens reach %.4g on average", mean);
+    }
 }
 
 static void
@@ -44,6 +63,7 @@ print_stat(const json_t *s)
         cli_print(" range %g to %g", json_number_value(range),
                   json_number_value(json_object_get(s, "range_max")));
     }
+    print_spread(s);
     if (columns > 0) {
         cli_print(" importance of %lld columns, %.0f rows", columns,
                   json_number_value(json_object_get(s, "rows")));

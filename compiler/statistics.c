@@ -95,6 +95,10 @@ tell(const pq_stats *s, ptqc_stat_fn fn, void *user)
             .count = from->count,
             .columns = (uint64_t)from->column_count,
             .rows = from->row_count,
+            .channels = (uint64_t)from->channel_count,
+            .channel_spread = pq_stat_channel_spread(from),
+            .tokens = from->tokens,
+            .token_mean = from->token_mean,
         };
         fn(user, &stat);
     }

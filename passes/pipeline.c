@@ -138,7 +138,8 @@ static const char *const simplify[] = {
 
 // When the recipe names a type of key and value states.
 static const char *const retype[] = {"kv-type"};
-static const char *const narrow[] = {"smooth-keys"}; // with samples
+static const char *const narrow[] = {
+    "smooth-keys"}; // with samples or statistics
 
 // From a scheme to annotations.
 static const char *const assign[] = {"assign-schemes"};
@@ -227,8 +228,9 @@ pq_pipeline_prepare(pq_graph **g, pq_pass_env *env,
                     const pq_pipeline_desc *desc)
 {
     pq_method method;
-    if (env->recipe->kv == PQ_KV_INT8 && env->samples != NULL &&
-        env->make_runner != NULL) {
+    bool has_facts = env->stats != NULL ||
+                     (env->samples != NULL && env->make_runner != NULL);
+    if (env->recipe->kv == PQ_KV_INT8 && has_facts) {
         PQ_TRY(PQ_RUN(narrow));
     }
     if (!pq_recipe_quantizes(env->recipe)) {

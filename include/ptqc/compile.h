@@ -112,6 +112,10 @@ typedef struct ptqc_stat {
     uint64_t count;              // numbers seen
     uint64_t columns;            // with mean squares (importance); 0: none
     double rows;                 // that those are over
+    uint64_t channels;           // whose ranges are known; 0: none
+    double channel_spread;       // largest |x| of a channel over their mean
+    uint64_t tokens;             // 0: none, or not rows of channels
+    double token_mean;           // over tokens, of the largest |x| of each
 } ptqc_stat;
 typedef void (*ptqc_stat_fn)(void *user, const ptqc_stat *stat);
 

@@ -6,6 +6,7 @@
 // annotations, whose value ids are the same. What observers count does not
 // depend on the number of threads.
 
+#include "passes/calib/channel_stats.h"
 #include "passes/calib/columns.h"
 #include "passes/calib/samples.h"
 #include "passes/calib/sanity.h"
@@ -22,8 +23,10 @@ typedef struct pq_calibration {
     pq_observer *observers; // [count], owned
     pq_sanity *sanity;      // [count]
     uint32_t count;
-    uint32_t *slot_of;  // [values] index into watched + 1; 0 = not watched
-    pq_columns columns; // when statistics are kept
+    uint32_t *slot_of; // [values] index into watched + 1; 0 = not watched
+    // When statistics are kept.
+    pq_columns columns;
+    pq_channel_stats_set channels; // of those watched
 } pq_calibration;
 
 static ptqc_status
@@ -61,6 +64,14 @@ make_observers(pq_calibration *c)
         PQ_TRY(pq_sanity_init(&c->sanity[i], c->g, c->watched[i],
                               c->env->scratch));
     }
+    PQ_TRY(pq_channel_stats_set_init(&c->channels, c->g, c->env->scratch));
+    for (uint32_t i = 0; i < c->count && c->env->stats_out != NULL; i++) {
+        if (c->sanity[i].channel_count > 0) {
+            PQ_TRY(pq_channel_stats_set_add(&c->channels, c->g, c->watched[i],
+                                            c->sanity[i].axis,
+                                            c->env->scratch));
+        }
+    }
     for (uint32_t i = 0; i < c->count; i++) {
         const pq_scheme *s = &pq_annotation(c->g, c->watched[i])->scheme;
         const pq_settings settings =
@@ -87,6 +98,7 @@ observe(void *user, pq_value_id v, const pq_tensor *t)
     if (slot == 0 || t->dtype != PTQC_F32) {
         return PTQC_OK;
     }
+    pq_channel_stats_take(&c->channels, v, t);
     pq_sanity_take(&c->sanity[slot - 1], t);
     return pq_observer_take(&c->observers[slot - 1], t->p,
                             t->bytes / sizeof(float));
@@ -123,7 +135,12 @@ annotate(pq_calibration *c, uint32_t i)
         pq_sanity_report(&c->sanity[i], c->env, v->name, o, min, max);
     }
     if (c->env->stats_out != NULL) {
+        const pq_channel_stats *channels = pq_channel_stats_find(
+            &c->channels, c->watched[i], c->sanity[i].axis);
         PQ_TRY(pq_stats_keep(c->env->stats_out, v->name, o));
+        PQ_TRY(channels != NULL
+                   ? pq_channel_stats_keep(channels, v->name, c->env->stats_out)
+                   : PTQC_OK);
     }
     pq_params p =
         pq_params_of_range(min, max, o->desc.format, o->desc.symmetric);

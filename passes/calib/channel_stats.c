@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "passes/calib/stats.h"
 #include "passes/match.h"
 
 #define LANES 8 // sums at once; added up in order
@@ -102,28 +103,52 @@ take_row(pq_channel_stats *s, int64_t channel, const float *x, int64_t n)
     }
 }
 
-static ptqc_status
-observe(void *user, pq_value_id v, const pq_tensor *t)
+static void
+take_tokens(pq_channel_stats *s, const float *x, int64_t rows)
 {
-    const pq_channel_stats_set *set = user;
-    pq_channel_stats *s = &set->items[set->slot_of[v.index] - 1];
+    for (int64_t r = 0; r < rows; r++) {
+        float most = 0;
+        for (int64_t i = 0; i < s->channels; i++) {
+            float a = fabsf(x[r * s->channels + i]);
+            most = a <= FLT_MAX && a > most ? a : most;
+        }
+        s->token_sum += (double)most;
+    }
+    s->tokens += (uint64_t)rows;
+}
+
+void
+pq_channel_stats_take(pq_channel_stats_set *set, pq_value_id v,
+                      const pq_tensor *t)
+{
+    uint32_t slot = set->slot_of[v.index];
+    pq_channel_stats *s = slot > 0 ? &set->items[slot - 1] : NULL;
     const float *x = t->p;
     int64_t inner = 1;
-    if (t->dtype != PTQC_F32 || s->axis >= t->rank ||
+    if (s == NULL || t->dtype != PTQC_F32 || s->axis >= t->rank ||
         t->dims[s->axis] != s->channels) {
-        return PTQC_OK;
+        return;
     }
     for (uint32_t i = s->axis + 1; i < t->rank; i++) {
         inner *= t->dims[i];
     }
     if (inner < 1) {
-        return PTQC_OK;
+        return;
     }
     int64_t rows = (int64_t)(t->bytes / sizeof *x) / inner;
     for (int64_t r = 0; r < rows; r++) {
         take_row(s, r % s->channels, x + r * inner, inner);
     }
     s->count += (double)(rows / s->channels * inner);
+    if (s->axis + 1 == t->rank) {
+        take_tokens(s, x, rows / s->channels);
+    }
+}
+
+static ptqc_status
+observe(void *user, pq_value_id v, const pq_tensor *t)
+{
+    pq_channel_stats_take(user, v, t);
     return PTQC_OK;
 }
 
@@ -136,6 +161,44 @@ clear(pq_channel_stats *s)
     memset(s->min, 0, n * sizeof *s->min);
     memset(s->max, 0, n * sizeof *s->max);
     s->count = 0;
+    s->tokens = 0;
+    s->token_sum = 0;
+}
+
+ptqc_status
+pq_channel_stats_keep(const pq_channel_stats *s, pq_str name, pq_stats *out)
+{
+    const pq_channel_ranges ranges = {
+        .min = s->min,
+        .max = s->max,
+        .count = s->channels,
+        .tokens = s->tokens,
+        .token_mean = s->tokens > 0 ? s->token_sum / (double)s->tokens : 0};
+    return s->count > 0 ? pq_stats_keep_channels(out, name, &ranges) : PTQC_OK;
+}
+
+ptqc_status
+pq_channel_stats_restore(pq_channel_stats *s, pq_str name, const pq_stats *from)
+{
+    const pq_stat *stat = pq_stats_find(from, name);
+    if (stat == NULL || stat->channel_count == 0) {
+        return PTQC_NO;
+    }
+    if (stat->channel_count != s->channels) {
+        return PQ_FAIL(from->ctx, PTQC_E_USAGE,
+                       "statistics: '%.*s' has %lld channels, expected %lld",
+                       PQ_STR_ARG(name), (long long)stat->channel_count,
+                       (long long)s->channels);
+    }
+    clear(s);
+    for (int64_t i = 0; i < s->channels; i++) {
+        s->min[i] = stat->channel_min[i];
+        s->max[i] = stat->channel_max[i];
+    }
+    s->tokens = stat->tokens;
+    s->token_sum = stat->token_mean * (double)stat->tokens;
+    s->count = 1; // sums are not known, that there are ranges is
+    return PTQC_OK;
 }
 
 typedef ptqc_status (*pq_run_fn)(pq_graph *g, const pq_pass_env *env,

@@ -15,6 +15,8 @@ typedef struct pq_channel_stats {
     double *sum, *squares; // [channels]
     float *min, *max;      // [channels] of the numbers and 0
     double count;          // numbers seen per channel
+    uint64_t tokens;       // rows of all channels; 0 unless axis is the last
+    double token_sum;      // of the largest |x| of each
 } pq_channel_stats;
 
 // A list of them, in the arena of its maker.
@@ -45,6 +47,18 @@ PTQC_MUST_USE ptqc_status pq_channel_stats_measure(pq_channel_stats_set *set,
 PTQC_MUST_USE ptqc_status
 pq_channel_stats_measure_as_is(pq_channel_stats_set *set, pq_graph *g,
                                const pq_pass_env *env, const char *phase);
+
+// Looks at v, one of the set's values.
+void pq_channel_stats_take(pq_channel_stats_set *set, pq_value_id v,
+                           const pq_tensor *t);
+// Into statistics, and from there instead of samples. PTQC_NO: nothing is
+// known of the channels of that name.
+PTQC_MUST_USE ptqc_status pq_channel_stats_keep(const pq_channel_stats *s,
+                                                pq_str name,
+                                                struct pq_stats *out);
+PTQC_MUST_USE ptqc_status pq_channel_stats_restore(pq_channel_stats *s,
+                                                   pq_str name,
+                                                   const struct pq_stats *from);
 
 // Axis of x that the product contracts, per input channel.
 uint32_t pq_input_axis(const pq_graph *g, const pq_op *product);

@@ -260,6 +260,32 @@ read_all(const pq_key_pass *p)
     return PTQC_OK;
 }
 
+// Of the keys in statistics.
+static pq_str
+name_of(const pq_key_pass *p, const pq_keys *keys)
+{
+    return pq_graph_value(p->g, keys->y)->name;
+}
+
+static ptqc_status
+restore_all(const pq_key_pass *p, pq_channel_stats_set *set)
+{
+    uint32_t unknown = 0;
+    for (uint32_t i = 0; i < p->count; i++) {
+        ptqc_status st = pq_channel_stats_restore(
+            &set->items[i], name_of(p, &p->all[i]), p->env->stats);
+        unknown += st == PTQC_NO;
+        PQ_TRY(st == PTQC_NO ? PTQC_OK : st);
+    }
+    if (unknown > 0) {
+        pq_say(pq_graph_ctx(p->g), PTQC_SEVERITY_WARNING,
+               "int8 keys of %u attentions have scales per token alone: the "
+               "statistics know nothing of their channels",
+               unknown);
+    }
+    return PTQC_OK;
+}
+
 static ptqc_status
 measure_all(const pq_key_pass *p)
 {
@@ -269,7 +295,9 @@ measure_all(const pq_key_pass *p)
     for (uint32_t i = 0; i < p->count; i++) {
         PQ_TRY(pq_channel_stats_set_add(&set, p->g, p->all[i].y, 2, scratch));
     }
-    PQ_TRY(pq_channel_stats_measure(&set, p->g, p->env, "keys"));
+    PQ_TRY(p->env->stats != NULL
+               ? restore_all(p, &set)
+               : pq_channel_stats_measure(&set, p->g, p->env, "keys"));
     for (uint32_t i = 0; i < p->count; i++) {
         const pq_channel_stats *s = pq_channel_stats_find(&set, p->all[i].y, 2);
         for (int64_t k = 0;
@@ -277,6 +305,10 @@ measure_all(const pq_key_pass *p)
             p->all[i].scale[k] = 1;
         }
         PQ_TRY(s != NULL ? choose_scales(p, &p->all[i], s) : PTQC_OK);
+        if (s != NULL && p->env->stats_out != NULL) {
+            PQ_TRY(pq_channel_stats_keep(s, name_of(p, &p->all[i]),
+                                         p->env->stats_out));
+        }
         PQ_TRY(write_scales(p, i));
     }
     return PTQC_OK;
@@ -335,7 +367,8 @@ pq_pass_smooth_keys(pq_graph *g, pq_pass_env *env)
     if (p.count == 0) {
         return PTQC_OK;
     }
-    ptqc_status st = read_all(&p);
+    // Statistics are written of what is measured.
+    ptqc_status st = env->stats_out == NULL ? read_all(&p) : PTQC_NO;
     PQ_TRY(st == PTQC_NO ? measure_all(&p) : st);
     PQ_TRY(pq_migration_init(&m, g, env->scratch));
     PQ_TRY(add_all(&p, &m));

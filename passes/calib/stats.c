@@ -4,6 +4,7 @@
 
 #include "passes/calib/stats.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/vec.h"
@@ -156,6 +157,69 @@ merge_squares(pq_stats *s, pq_stat *to, const pq_stat *from, const char *what)
     return PTQC_OK;
 }
 
+static ptqc_status
+copy_channels(pq_stats *s, pq_stat *to, const float *min, const float *max,
+              int64_t count)
+{
+    size_t bytes = (size_t)count * sizeof *min;
+    float *copies[2] = {pq_arena_memdup(&s->arena, min, bytes),
+                        pq_arena_memdup(&s->arena, max, bytes)};
+    PQ_TRY_ALLOC(copies[0]);
+    PQ_TRY_ALLOC(copies[1]);
+    to->channel_min = copies[0];
+    to->channel_max = copies[1];
+    to->channel_count = count;
+    return PTQC_OK;
+}
+
+static ptqc_status
+merge_channels(pq_stats *s, pq_stat *to, const pq_stat *from, const char *what)
+{
+    if (from->channel_count == 0) {
+        return PTQC_OK;
+    }
+    if (to->channel_count == 0) {
+        PQ_TRY(copy_channels(s, to, from->channel_min, from->channel_max,
+                             from->channel_count));
+    }
+    if (to->channel_count != from->channel_count) {
+        return PQ_FAIL(s->ctx, PTQC_E_INPUT,
+                       "%s: '%.*s' has %lld channels, expected %lld", what,
+                       PQ_STR_ARG(to->name), (long long)from->channel_count,
+                       (long long)to->channel_count);
+    }
+    for (int64_t i = 0; i < to->channel_count; i++) {
+        float min = from->channel_min[i], max = from->channel_max[i];
+        to->channel_min[i] =
+            min < to->channel_min[i] ? min : to->channel_min[i];
+        to->channel_max[i] =
+            max > to->channel_max[i] ? max : to->channel_max[i];
+    }
+    return PTQC_OK;
+}
+
+double
+pq_stat_channel_spread(const pq_stat *s)
+{
+    double most = 0, sum = 0;
+    for (int64_t i = 0; i < s->channel_count; i++) {
+        double x = (double)fmaxf(s->channel_max[i], -s->channel_min[i]);
+        most = x > most ? x : most;
+        sum += x;
+    }
+    return sum > 0 ? most / sum * (double)s->channel_count : 0;
+}
+
+ptqc_status
+pq_stats_keep_channels(pq_stats *s, pq_str name, const pq_channel_ranges *r)
+{
+    pq_stat *stat;
+    PQ_TRY(pq_stats_get(s, name, &stat));
+    stat->tokens = r->tokens;
+    stat->token_mean = r->token_mean;
+    return copy_channels(s, stat, r->min, r->max, r->count);
+}
+
 ptqc_status
 pq_stats_merge(pq_stats *s, const pq_stats *from, const char *what)
 {
@@ -165,6 +229,11 @@ pq_stats_merge(pq_stats *s, const pq_stats *from, const char *what)
         PQ_TRY(merge_numbers(to, &from->all[i], what));
         PQ_TRY(merge_range(s->ctx, to, &from->all[i], what));
         PQ_TRY(merge_squares(s, to, &from->all[i], what));
+        PQ_TRY(merge_channels(s, to, &from->all[i], what));
+        to->token_mean =
+            merge_means(to->token_mean, to->tokens, from->all[i].token_mean,
+                        from->all[i].tokens);
+        to->tokens += from->all[i].tokens;
     }
     s->sample_count += from->sample_count;
     return PTQC_OK;

@@ -22,6 +22,11 @@ typedef struct pq_stat {
     pq_histogram histogram;    // owned; without bins: not kept
     bool has_range;            // what codes cover, said by hand
     float range_min, range_max;
+    // ---- of its channels and tokens
+    float *channel_min, *channel_max; // [channel_count] 0 included; NULL: no
+    int64_t channel_count;
+    uint64_t tokens;   // rows of all channels; 0: it has none
+    double token_mean; // over them, of the largest |x| of each
     // ---- of a weight's input
     float *squares; // [column_count], mean of x^2; NULL: not known
     int64_t column_count;
@@ -52,6 +57,19 @@ PTQC_MUST_USE ptqc_status pq_stats_merge(pq_stats *s, const pq_stats *from,
 // Keeps what an observer saw; nothing was kept of the name before.
 PTQC_MUST_USE ptqc_status pq_stats_keep(pq_stats *s, pq_str name,
                                         const pq_observer *o);
+typedef struct pq_channel_ranges {
+    const float *min, *max; // [count] of each channel, 0 included
+    int64_t count;
+    uint64_t tokens; // 0: not rows of channels
+    double token_mean;
+} pq_channel_ranges;
+
+// The same of its channels.
+PTQC_MUST_USE ptqc_status pq_stats_keep_channels(pq_stats *s, pq_str name,
+                                                 const pq_channel_ranges *r);
+// The largest |x| of a channel over the mean of all channels'; 0: none is
+// active.
+double pq_stat_channel_spread(const pq_stat *s);
 // The observer (initialized, empty) as it was. PTQC_E_USAGE: nothing is known
 // of the name, or no histogram where the rule needs one.
 PTQC_MUST_USE ptqc_status pq_stats_restore(const pq_stats *s, pq_str name,

@@ -97,16 +97,36 @@ print_numbers(const pq_stat *s, pq_strbuf *out)
 }
 
 static void
+print_list(const char *key, const float *x, int64_t n, pq_strbuf *out)
+{
+    pq_strbuf_addf(out, "    %s: \"", key);
+    for (int64_t i = 0; i < n; i++) {
+        pq_strbuf_add_z(out, i > 0 ? " " : "");
+        pq_strbuf_add_f32(out, x[i]);
+    }
+    pq_strbuf_add_z(out, "\"\n");
+}
+
+static void
 print_squares(const pq_stat *s, pq_strbuf *out)
 {
     pq_strbuf_add_z(out, "    rows: ");
     pq_strbuf_add_f64(out, s->row_count);
-    pq_strbuf_add_z(out, "\n    squares: \"");
-    for (int64_t i = 0; i < s->column_count; i++) {
-        pq_strbuf_add_z(out, i > 0 ? " " : "");
-        pq_strbuf_add_f32(out, s->squares[i]);
+    pq_strbuf_add_z(out, "\n");
+    print_list("squares", s->squares, s->column_count, out);
+}
+
+static void
+print_channels(const pq_stat *s, pq_strbuf *out)
+{
+    if (s->tokens > 0) {
+        pq_strbuf_addf(out, "    tokens: %llu\n    token_mean: ",
+                       (unsigned long long)s->tokens);
+        pq_strbuf_add_f64(out, s->token_mean);
+        pq_strbuf_add_z(out, "\n");
     }
-    pq_strbuf_add_z(out, "\"\n");
+    print_list("channel_min", s->channel_min, s->channel_count, out);
+    print_list("channel_max", s->channel_max, s->channel_count, out);
 }
 
 void
@@ -130,6 +150,9 @@ pq_stats_print(const pq_stats *s, pq_strbuf *out)
         }
         if (stat->squares != NULL) {
             print_squares(stat, out);
+        }
+        if (stat->channel_count > 0) {
+            print_channels(stat, out);
         }
     }
 }
@@ -234,24 +257,72 @@ read_bins(const pq_stats_reader *r, const pq_yaml *node, pq_stat *s)
     return PTQC_OK;
 }
 
+// Numbers from least to most; what they are, for the message.
 static ptqc_status
-read_squares(const pq_stats_reader *r, const pq_yaml *node, pq_stat *s)
+read_list(const pq_stats_reader *r, const pq_yaml *node, double least,
+          double most, const char *what, float **out, int64_t *out_count)
 {
     pq_str rest = node->text, word;
     int64_t n = node->kind == PQ_YAML_SCALAR ? word_count(rest) : 0;
+    int64_t count = 0;
     if (n < 1) {
         return expected(r, node, "numbers in one text");
     }
-    s->squares = pq_arena_array(&r->s->arena, (size_t)n, sizeof *s->squares);
-    PQ_TRY_ALLOC(s->squares);
+    float *list = pq_arena_array(&r->s->arena, (size_t)n, sizeof *list);
+    PQ_TRY_ALLOC(list);
     while (next_word(&rest, &word)) {
         double x;
-        if (!pq_str_to_f64(word, &x) || !(x >= 0 && x <= (double)FLT_MAX)) {
-            return expected(r, node, "finite numbers, 0 or more");
+        if (!pq_str_to_f64(word, &x) || !(x >= least && x <= most)) {
+            return expected(r, node, what);
         }
-        s->squares[s->column_count++] = (float)x;
+        list[count++] = (float)x;
     }
+    *out = list;
+    *out_count = count;
     return PTQC_OK;
+}
+
+static ptqc_status
+read_squares(const pq_stats_reader *r, const pq_yaml *node, pq_stat *s)
+{
+    return read_list(r, node, 0, (double)FLT_MAX, "finite numbers, 0 or more",
+                     &s->squares, &s->column_count);
+}
+
+// The other end of the channels must have as many.
+static ptqc_status
+check_channels(const pq_stats_reader *r, const pq_yaml *node, pq_stat *s,
+               int64_t count)
+{
+    if (s->channel_count != 0 && s->channel_count != count) {
+        return expected(r, node, "as many numbers as the other end has");
+    }
+    s->channel_count = count;
+    return PTQC_OK;
+}
+
+static ptqc_status
+read_channel_min(const pq_stats_reader *r, const pq_yaml *node, pq_stat *s)
+{
+    int64_t n;
+    PQ_TRY(read_list(r, node, -(double)FLT_MAX, 0, "finite numbers, 0 or less",
+                     &s->channel_min, &n));
+    return check_channels(r, node, s, n);
+}
+
+static ptqc_status
+read_channel_max(const pq_stats_reader *r, const pq_yaml *node, pq_stat *s)
+{
+    int64_t n;
+    PQ_TRY(read_list(r, node, 0, (double)FLT_MAX, "finite numbers, 0 or more",
+                     &s->channel_max, &n));
+    return check_channels(r, node, s, n);
+}
+
+static ptqc_status
+read_tokens(const pq_stats_reader *r, const pq_yaml *node, pq_stat *s)
+{
+    return read_u64(r, node, &s->tokens);
 }
 
 // A width that histograms have (a power of two), bins that f32 can fall into.
@@ -273,6 +344,14 @@ check_histogram(const pq_stats_reader *r, const pq_yaml *node, const pq_stat *s)
                : expected(r, node,
                           "a width that is a power of two, and bins "
                           "within f32");
+}
+
+static ptqc_status
+check_ends(const pq_stats_reader *r, const pq_yaml *node, const pq_stat *s)
+{
+    return (s->channel_min == NULL) == (s->channel_max == NULL)
+               ? PTQC_OK
+               : expected(r, node, "channel_min and channel_max together");
 }
 
 // Keys of a value, by how they are read.
@@ -337,6 +416,13 @@ read_mean_max(const pq_stats_reader *r, const pq_yaml *node, pq_stat *s)
 }
 
 static ptqc_status
+read_token_mean(const pq_stats_reader *r, const pq_yaml *node, pq_stat *s)
+{
+    PQ_TRY(read_mean(r, node, &s->token_mean));
+    return s->token_mean >= 0 ? PTQC_OK : expected(r, node, "0 or more");
+}
+
+static ptqc_status
 read_zeros(const pq_stats_reader *r, const pq_yaml *node, pq_stat *s)
 {
     return read_u64(r, node, &s->histogram.zeros);
@@ -375,14 +461,25 @@ read_name(const pq_stats_reader *r, const pq_yaml *node, pq_stat *s)
 }
 
 static const pq_stat_key keys[] = {
-    {"tensors", read_tensors},   {"mean_min", read_mean_min},
-    {"mean_max", read_mean_max}, {"name", read_name},
-    {"min", read_min},           {"max", read_max},
-    {"count", read_count},       {"range", read_range},
-    {"zeros", read_zeros},       {"refused", read_refused},
-    {"width", read_width},       {"first", read_first},
-    {"bins", read_bins},         {"rows", read_rows},
+    {"tensors", read_tensors},
+    {"mean_min", read_mean_min},
+    {"mean_max", read_mean_max},
+    {"name", read_name},
+    {"min", read_min},
+    {"max", read_max},
+    {"count", read_count},
+    {"range", read_range},
+    {"zeros", read_zeros},
+    {"refused", read_refused},
+    {"width", read_width},
+    {"first", read_first},
+    {"bins", read_bins},
+    {"rows", read_rows},
     {"squares", read_squares},
+    {"tokens", read_tokens},
+    {"token_mean", read_token_mean},
+    {"channel_min", read_channel_min},
+    {"channel_max", read_channel_max},
 };
 
 static ptqc_status
@@ -408,6 +505,7 @@ read_value(const pq_stats_reader *r, const pq_yaml *node)
         }
         PQ_TRY(keys[k].read(r, m, s));
     }
+    PQ_TRY(check_ends(r, node, s));
     return check_histogram(r, node, s);
 }
 

@@ -52,10 +52,16 @@ round_trip(void **state)
     pq_strbuf a, b;
     pq_stat *stat;
     static float squares[3] = {0, 0.1f, 1e-30f};
+    static float least[2] = {-0.3f, 0}, most[2] = {0, 7e20f};
     assert_int_equal(pq_stats_get(s, PQ_STR("blk.0.w"), &stat), PTQC_OK);
     stat->squares = squares;
     stat->column_count = 3;
     stat->row_count = 0.5;
+    stat->channel_min = least;
+    stat->channel_max = most;
+    stat->channel_count = 2;
+    stat->tokens = 3;
+    stat->token_mean = 0.1;
     stat->has_range = true;
     stat->range_min = -1;
     stat->range_max = 0.25f;
@@ -188,6 +194,45 @@ merged(void **state)
     ptqc_ctx_destroy(ctx);
 }
 
+// Ranges of channels widen, means over tokens are weighed; different numbers
+// of channels do not go together.
+static void
+merged_channels(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "ptqc_stats: 1\nsamples: 1\nvalues: [{name: a, tokens: 1, token_mean: "
+        "2, channel_min: '-1 0', channel_max: '1 4'}]",
+        "ptqc_stats: 1\nsamples: 1\nvalues: [{name: a, tokens: 3, token_mean: "
+        "6, channel_min: '0 -2', channel_max: '3 2'}]",
+        "ptqc_stats: 1\nsamples: 1\nvalues: "
+        "[{name: a, channel_min: '0', channel_max: '3'}]"};
+    pq_test_sink sink = {0};
+    ptqc_ctx *ctx = pq_test_ctx_create(&sink, NULL, 1);
+    pq_stats *all, *one[3];
+    assert_int_equal(pq_stats_create(ctx, &all), PTQC_OK);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(pq_stats_parse(ctx, "s", pq_str_of(texts[i]), &one[i]),
+                         PTQC_OK);
+        assert_int_equal(pq_stats_merge(all, one[i], "s"),
+                         i < 2 ? PTQC_OK : PTQC_E_INPUT);
+    }
+    assert_non_null(strstr(sink.text, "'a' has 1 channels, expected 2"));
+    const pq_stat *s = pq_stats_find(all, PQ_STR("a"));
+    static const float min[] = {-1, -2}, max[] = {3, 4};
+    assert_memory_equal(s->channel_min, min, sizeof min);
+    assert_memory_equal(s->channel_max, max, sizeof max);
+    assert_int_equal(s->tokens, 4);
+    assert_true(s->token_mean == 5);
+    assert_true(fabs(pq_stat_channel_spread(s) - 8.0 / 7) < 1e-12);
+    for (int i = 0; i < 3; i++) {
+        pq_stats_destroy(one[i]);
+    }
+    pq_stats_destroy(all);
+    assert_int_equal(pq_live_bytes(ctx), 0);
+    ptqc_ctx_destroy(ctx);
+}
+
 static const char *const refusals[][2] = {
     {"", "s:1:1: an empty text"},
     {"a: 1", "s:1:1: expected statistics"},
@@ -224,6 +269,17 @@ static const char *const refusals[][2] = {
      "s:3:10: expected a width"},
     {"ptqc_stats: 1\nsamples: 1\nvalues: [{name: a, squares: '-1'}]",
      "s:3:29: squares: expected finite"},
+    {"ptqc_stats: 1\nsamples: 1\nvalues: [{name: a, channel_min: '1'}]",
+     "s:3:33: channel_min: expected finite numbers, 0 or less"},
+    {"ptqc_stats: 1\nsamples: 1\nvalues: [{name: a, channel_max: '1 inf'}]",
+     "s:3:33: channel_max: expected finite numbers, 0 or more"},
+    {"ptqc_stats: 1\nsamples: 1\nvalues: [{name: a, channel_max: '1'}]",
+     "s:3:10: expected channel_min and channel_max together"},
+    {"ptqc_stats: 1\nsamples: 1\nvalues: "
+     "[{name: a, channel_max: '1', channel_min: '0 0'}]",
+     "s:3:51: channel_min: expected as many"},
+    {"ptqc_stats: 1\nsamples: 1\nvalues: [{name: a, token_mean: -1}]",
+     "s:3:32: token_mean: expected 0 or more"},
 };
 
 static void
@@ -314,6 +370,7 @@ main(void)
         cmocka_unit_test(restored),
         cmocka_unit_test(average),
         cmocka_unit_test(merged),
+        cmocka_unit_test(merged_channels),
         cmocka_unit_test(refused),
         cmocka_unit_test(unfit),
         cmocka_unit_test(failing_allocations),
