@@ -177,30 +177,6 @@ pq_channel_stats_keep(const pq_channel_stats *s, pq_str name, pq_stats *out)
     return s->count > 0 ? pq_stats_keep_channels(out, name, &ranges) : PTQC_OK;
 }
 
-ptqc_status
-pq_channel_stats_restore(pq_channel_stats *s, pq_str name, const pq_stats *from)
-{
-    const pq_stat *stat = pq_stats_find(from, name);
-    if (stat == NULL || stat->channel_count == 0) {
-        return PTQC_NO;
-    }
-    if (stat->channel_count != s->channels) {
-        return PQ_FAIL(from->ctx, PTQC_E_USAGE,
-                       "statistics: '%.*s' has %lld channels, expected %lld",
-                       PQ_STR_ARG(name), (long long)stat->channel_count,
-                       (long long)s->channels);
-    }
-    clear(s);
-    for (int64_t i = 0; i < s->channels; i++) {
-        s->min[i] = stat->channel_min[i];
-        s->max[i] = stat->channel_max[i];
-    }
-    s->tokens = stat->tokens;
-    s->token_sum = stat->token_mean * (double)stat->tokens;
-    s->count = 1; // sums are not known, that there are ranges is
-    return PTQC_OK;
-}
-
 typedef ptqc_status (*pq_run_fn)(pq_graph *g, const pq_pass_env *env,
                                  const char *phase, const pq_value_id *watched,
                                  uint32_t count, pq_observe_fn observe,

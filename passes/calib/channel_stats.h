@@ -51,14 +51,10 @@ pq_channel_stats_measure_as_is(pq_channel_stats_set *set, pq_graph *g,
 // Looks at v, one of the set's values.
 void pq_channel_stats_take(pq_channel_stats_set *set, pq_value_id v,
                            const pq_tensor *t);
-// Into statistics, and from there instead of samples. PTQC_NO: nothing is
-// known of the channels of that name.
+// Into statistics.
 PTQC_MUST_USE ptqc_status pq_channel_stats_keep(const pq_channel_stats *s,
                                                 pq_str name,
                                                 struct pq_stats *out);
-PTQC_MUST_USE ptqc_status pq_channel_stats_restore(pq_channel_stats *s,
-                                                   pq_str name,
-                                                   const struct pq_stats *from);
 
 // Axis of x that the product contracts, per input channel.
 uint32_t pq_input_axis(const pq_graph *g, const pq_op *product);

@@ -2,38 +2,57 @@
 //
 // Keys that are kept as int8 get a scale per channel besides the one per token
 // that the state has (passes/kv_type.c): channels of keys differ by their
-// size, values do not (Liu et al., KIVI, 2024, section 3). The scale of a
-// channel is a constant from the samples. It is divided out of the rows of the
+// size, those of values do not (Liu et al., KIVI, 2024, section 3). The scale
+// of a channel is a constant, size^alpha. It is divided out of the rows of the
 // product that makes the keys and multiplied into those of the queries, whose
-// dot product stays (Lin et al., QServe, 2024, section 4.2, with exponent 1):
-// no backend computes anything more.
+// dot product stays (Lin et al., QServe, 2024, section 4.2): no backend
+// computes anything more. alpha is searched per head: 0, 1/4, ... 1, by the
+// squared error of scores that rounding some of the keys makes,
+//
+//   sum over channels c of E[q_c^2] (k_c - k'_c)^2,    k' of scaled keys
+//
+// since a scale that suits the keys makes the queries that meet their errors
+// larger. With statistics instead of samples it is 1/2.
 //
 // Channels that a rotary embedding turns together share a scale, as do all
 // query heads of a key head. Scales are powers of two: float results keep
 // their bits, and so do the codes of weights with scales per row.
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "passes/calib/channel_stats.h"
 #include "passes/calib/migrate.h"
+#include "passes/calib/samples.h"
+#include "passes/calib/stats.h"
 #include "passes/match.h"
 #include "passes/registry.h"
 
 // Beyond that a channel is as good as alone in its head, or empty.
 #define MOST_EXPONENT 12
+#define BLIND_ALPHA   0.5f // with statistics alone
+
+enum {
+    ALPHAS = 5,          // 0 to 1
+    ROWS_PER_SAMPLE = 8, // tokens kept to search alpha, the first among them
+    ROWS_LIMIT = 128,
+};
 
 // Keys of one attention.
 typedef struct pq_keys {
-    pq_op_id attention;
     pq_op_id k, q;           // products whose rows take the scales
-    pq_value_id y;           // what k makes: [B, T, kv_heads * size]
-    int64_t heads, kv_heads; // of q, of k
+    pq_value_id x, y;        // keys and queries [B, heads, T, size]
+    int64_t heads, kv_heads; // of queries, of keys
     int64_t size;            // channels of a head
     int64_t turned;          // pairs that rope turns; 0: no rope
     pq_rope_mode turns;      // which channels are a pair
-    float *scale;            // [kv_heads][size]
+    float *min, *max;        // [kv_heads][size] of keys, 0 included
+    double *squares;         // [kv_heads][size] sum of q^2
+    float *rows;             // [ROWS_LIMIT][kv_heads][size] some keys
+    int64_t row_count;
+    float *scale; // [kv_heads][size]
 } pq_keys;
 
 typedef struct pq_key_pass {
@@ -42,6 +61,7 @@ typedef struct pq_key_pass {
     pq_checkpoint checkpoint;
     pq_keys *all; // [count]
     uint32_t count;
+    uint32_t *slot_of; // [values] index of its keys + 1; 0: not watched
 } pq_key_pass;
 
 // ---- finding --------------------------------------------------------------
@@ -90,7 +110,8 @@ find_keys(const pq_graph *g, pq_op_id id, pq_keys *out)
         pq_graph_value(g, attention->inputs[0])->use_count != 1) {
         return false;
     }
-    *out = (pq_keys){.attention = id,
+    *out = (pq_keys){.x = update->inputs[2],
+                     .y = attention->inputs[0],
                      .heads = pq_static_dim(g, attention->inputs[0], 1),
                      .kv_heads = pq_static_dim(g, update->inputs[2], 1),
                      .size = pq_static_dim(g, update->inputs[2], 3)};
@@ -103,7 +124,6 @@ find_keys(const pq_graph *g, pq_op_id id, pq_keys *out)
         !turns_alike(g, q_rope, k_rope, out)) {
         return false;
     }
-    out->y = pq_graph_op(g, out->k)->outputs[0];
     return true;
 }
 
@@ -115,6 +135,23 @@ tell(const pq_key_pass *p, const pq_keys *keys, const char *text)
                      pq_op_label(p->g, pq_graph_op(p->g, keys->k)), "keys",
                      text);
     }
+}
+
+static ptqc_status
+make_room(pq_keys *keys, pq_arena *arena)
+{
+    size_t n = (size_t)(keys->kv_heads * keys->size);
+    keys->min = pq_arena_array(arena, n, sizeof *keys->min);
+    keys->max = pq_arena_array(arena, n, sizeof *keys->max);
+    keys->squares = pq_arena_array(arena, n, sizeof *keys->squares);
+    keys->rows = pq_arena_array(arena, n * ROWS_LIMIT, sizeof *keys->rows);
+    keys->scale = pq_arena_array(arena, n, sizeof *keys->scale);
+    PQ_TRY_ALLOC(keys->min);
+    PQ_TRY_ALLOC(keys->max);
+    PQ_TRY_ALLOC(keys->squares);
+    PQ_TRY_ALLOC(keys->rows);
+    PQ_TRY_ALLOC(keys->scale);
+    return PTQC_OK;
 }
 
 static ptqc_status
@@ -136,10 +173,7 @@ find_all(pq_key_pass *p)
             left_out++;
             continue;
         }
-        keys.scale =
-            pq_arena_array(p->env->scratch, (size_t)(keys.kv_heads * keys.size),
-                           sizeof *keys.scale);
-        PQ_TRY_ALLOC(keys.scale);
+        PQ_TRY(make_room(&keys, p->env->scratch));
         p->all[p->count++] = keys;
     }
     if (left_out > 0) {
@@ -147,6 +181,147 @@ find_all(pq_key_pass *p)
                "int8 keys of %u attentions have scales per token alone: what "
                "makes them takes no scales per channel",
                left_out);
+    }
+    return PTQC_OK;
+}
+
+// ---- gathering ------------------------------------------------------------
+
+// A token of x [kv_heads][tokens][size], which points at it.
+static void
+keep_row(pq_keys *keys, const float *x, int64_t tokens)
+{
+    float *row = keys->rows + keys->row_count++ * keys->kv_heads * keys->size;
+    for (int64_t h = 0; h < keys->kv_heads; h++) {
+        memcpy(row + h * keys->size, x + h * tokens * keys->size,
+               (size_t)keys->size * sizeof *row);
+    }
+}
+
+// x [kv_heads][tokens][size] of one text.
+static void
+take_keys(pq_keys *keys, const float *x, int64_t tokens)
+{
+    int64_t n = keys->size;
+    int64_t step = tokens / ROWS_PER_SAMPLE > 0 ? tokens / ROWS_PER_SAMPLE : 1;
+    for (int64_t i = 0; i < keys->kv_heads * tokens * n; i++) {
+        int64_t c = i / (tokens * n) * n + i % n;
+        float k = fabsf(x[i]) <= FLT_MAX ? x[i] : 0;
+        keys->min[c] = fminf(keys->min[c], k);
+        keys->max[c] = fmaxf(keys->max[c], k);
+    }
+    for (int64_t t = 0; t < tokens && keys->row_count < ROWS_LIMIT; t += step) {
+        keep_row(keys, x + t * n, tokens);
+    }
+}
+
+// x [heads][tokens][size] of one text.
+static void
+take_queries(pq_keys *keys, const float *x, int64_t tokens)
+{
+    int64_t share = keys->heads / keys->kv_heads, n = keys->size;
+    for (int64_t i = 0; i < keys->heads * tokens * n; i++) {
+        int64_t c = i / (tokens * n) / share * n + i % n;
+        double q = fabsf(x[i]) <= FLT_MAX ? (double)x[i] : 0;
+        keys->squares[c] += q * q;
+    }
+}
+
+static ptqc_status
+observe(void *user, pq_value_id v, const pq_tensor *t)
+{
+    const pq_key_pass *p = user;
+    pq_keys *keys = &p->all[p->slot_of[v.index] - 1];
+    bool is_key = pq_value_equal(v, keys->x);
+    const float *x = t->p;
+    if (t->dtype != PTQC_F32 || t->rank != 4) {
+        return PTQC_OK;
+    }
+    int64_t one = t->dims[1] * t->dims[2] * t->dims[3]; // of one text
+    for (int64_t b = 0; b < t->dims[0]; b++) {
+        (is_key ? take_keys : take_queries)(keys, x + b * one, t->dims[2]);
+    }
+    return PTQC_OK;
+}
+
+static ptqc_status
+measure(pq_key_pass *p)
+{
+    pq_arena *scratch = p->env->scratch;
+    pq_value_id *watched =
+        pq_arena_array(scratch, 2 * (size_t)p->count, sizeof *watched);
+    p->slot_of =
+        pq_arena_array(scratch, pq_graph_value_count(p->g), sizeof *p->slot_of);
+    PQ_TRY_ALLOC(watched);
+    PQ_TRY_ALLOC(p->slot_of);
+    for (uint32_t i = 0; i < p->count; i++) {
+        watched[2 * (size_t)i] = p->all[i].x;
+        watched[2 * (size_t)i + 1] = p->all[i].y;
+        p->slot_of[p->all[i].x.index] = i + 1;
+        p->slot_of[p->all[i].y.index] = i + 1;
+    }
+    return pq_run_samples(p->g, p->env, "keys", watched, 2 * p->count, observe,
+                          p);
+}
+
+// ---- statistics -----------------------------------------------------------
+
+// Of the keys: their product's.
+static pq_str
+name_of(const pq_key_pass *p, const pq_keys *keys)
+{
+    return pq_op_label(p->g, pq_graph_op(p->g, keys->k));
+}
+
+static ptqc_status
+keep_all(const pq_key_pass *p)
+{
+    for (uint32_t i = 0; i < p->count; i++) {
+        const pq_keys *keys = &p->all[i];
+        const pq_channel_ranges ranges = {.min = keys->min,
+                                          .max = keys->max,
+                                          .count = keys->kv_heads * keys->size};
+        PQ_TRY(pq_stats_keep_channels(p->env->stats_out, name_of(p, keys),
+                                      &ranges));
+    }
+    return PTQC_OK;
+}
+
+// PTQC_NO: nothing is known of them.
+static ptqc_status
+restore(const pq_key_pass *p, pq_keys *keys)
+{
+    pq_str name = name_of(p, keys);
+    const pq_stat *stat = pq_stats_find(p->env->stats, name);
+    int64_t n = keys->kv_heads * keys->size;
+    if (stat == NULL || stat->channel_count == 0) {
+        return PTQC_NO;
+    }
+    if (stat->channel_count != n) {
+        return PQ_FAIL(pq_graph_ctx(p->g), PTQC_E_USAGE,
+                       "statistics: '%.*s' has %lld channels, expected %lld",
+                       PQ_STR_ARG(name), (long long)stat->channel_count,
+                       (long long)n);
+    }
+    memcpy(keys->min, stat->channel_min, (size_t)n * sizeof *keys->min);
+    memcpy(keys->max, stat->channel_max, (size_t)n * sizeof *keys->max);
+    return PTQC_OK;
+}
+
+static ptqc_status
+restore_all(const pq_key_pass *p)
+{
+    uint32_t unknown = 0;
+    for (uint32_t i = 0; i < p->count; i++) {
+        ptqc_status st = restore(p, &p->all[i]);
+        unknown += st == PTQC_NO;
+        PQ_TRY(st == PTQC_NO ? PTQC_OK : st);
+    }
+    if (unknown > 0) {
+        pq_say(pq_graph_ctx(p->g), PTQC_SEVERITY_WARNING,
+               "int8 keys of %u attentions have scales per token alone: the "
+               "statistics know nothing of their channels",
+               unknown);
     }
     return PTQC_OK;
 }
@@ -176,46 +351,96 @@ compare_floats(const void *a, const void *b)
 }
 
 // size[i]: how large channel i becomes when pairs are turned, whatever the
-// angle; scale[i] relative to the head's median.
+// angle, relative to the head's median; 0: never active.
 static void
-scale_head(const pq_keys *keys, const float *size, float *sorted, float *scale)
+size_head(const pq_keys *keys, int64_t head, float *sorted, float *size)
 {
+    const float *min = keys->min + head * keys->size;
+    const float *max = keys->max + head * keys->size;
     int64_t used = 0;
     for (int64_t i = 0; i < keys->size; i++) {
+        int64_t other = partner(keys, i);
+        float a = fmaxf(max[i], -min[i]);
+        float b = other != i ? fmaxf(max[other], -min[other]) : 0;
+        size[i] = hypotf(a, b);
         if (size[i] > 0) {
             sorted[used++] = size[i];
         }
     }
     qsort(sorted, (size_t)used, sizeof *sorted, compare_floats);
+    for (int64_t i = 0; i < keys->size && used > 0; i++) {
+        size[i] /= sorted[used / 2];
+    }
+}
+
+static void
+scale_head(const pq_keys *keys, const float *size, float alpha, float *scale)
+{
     for (int64_t i = 0; i < keys->size; i++) {
-        float exponent =
-            size[i] > 0 ? rintf(log2f(size[i] / sorted[used / 2])) : 0;
+        float exponent = size[i] > 0 ? rintf(alpha * log2f(size[i])) : 0;
         exponent = fminf(fmaxf(exponent, -MOST_EXPONENT), MOST_EXPONENT);
         scale[i] = ldexpf(1, (int)exponent);
     }
 }
 
-static ptqc_status
-choose_scales(const pq_key_pass *p, pq_keys *keys, const pq_channel_stats *s)
+// Squared error of scores, over the kept keys of a head.
+static double
+score_error(const pq_keys *keys, int64_t head, const float *scale)
 {
-    pq_arena local;
-    pq_arena_init(&local, pq_graph_ctx(p->g));
-    size_t n = (size_t)keys->size;
-    float *size = pq_arena_array(&local, n, sizeof *size);
-    float *sorted = pq_arena_array(&local, n, sizeof *sorted);
-    ptqc_status st = size != NULL && sorted != NULL ? PTQC_OK : PTQC_E_RESOURCE;
-    for (int64_t h = 0; h < keys->kv_heads && st == PTQC_OK; h++) {
-        const float *min = s->min + h * keys->size;
-        const float *max = s->max + h * keys->size;
+    const double *squares = keys->squares + head * keys->size;
+    double sum = 0;
+    for (int64_t r = 0; r < keys->row_count; r++) {
+        const float *x = keys->rows + (r * keys->kv_heads + head) * keys->size;
+        float most = 0;
         for (int64_t i = 0; i < keys->size; i++) {
-            int64_t other = partner(keys, i);
-            float a = fmaxf(max[i], -min[i]);
-            float b = other != i ? fmaxf(max[other], -min[other]) : 0;
-            size[i] = hypotf(a, b);
+            most = fmaxf(most, fabsf(x[i] / scale[i]));
         }
-        scale_head(keys, size, sorted, keys->scale + h * keys->size);
+        float step = most / 127;
+        for (int64_t i = 0; i < keys->size && step > 0; i++) {
+            float code = rintf(x[i] / scale[i] / step);
+            double e = (double)x[i] - (double)(code * step * scale[i]);
+            sum += squares[i] * e * e;
+        }
     }
-    pq_arena_deinit(&local);
+    return sum;
+}
+
+// The head's scales, by the best alpha; local: for what is forgotten.
+static ptqc_status
+choose_for_head(const pq_keys *keys, int64_t head, pq_arena *local)
+{
+    size_t n = (size_t)keys->size;
+    float *best = keys->scale + head * keys->size;
+    float *sorted = pq_arena_array(local, n, sizeof *sorted);
+    float *size = pq_arena_array(local, n, sizeof *size);
+    float *scale = pq_arena_array(local, n, sizeof *scale);
+    double least = (double)INFINITY;
+    PQ_TRY_ALLOC(sorted);
+    PQ_TRY_ALLOC(size);
+    PQ_TRY_ALLOC(scale);
+    size_head(keys, head, sorted, size);
+    scale_head(keys, size, BLIND_ALPHA, best);
+    for (int i = 0; i < ALPHAS && keys->row_count > 0; i++) {
+        scale_head(keys, size, (float)i / (ALPHAS - 1), scale);
+        double error = score_error(keys, head, scale);
+        if (error < least) {
+            least = error;
+            memcpy(best, scale, n * sizeof *best);
+        }
+    }
+    return PTQC_OK;
+}
+
+static ptqc_status
+choose_scales(const pq_key_pass *p, const pq_keys *keys)
+{
+    ptqc_status st = PTQC_OK;
+    for (int64_t h = 0; h < keys->kv_heads && st == PTQC_OK; h++) {
+        pq_arena local;
+        pq_arena_init(&local, pq_graph_ctx(p->g));
+        st = choose_for_head(keys, h, &local);
+        pq_arena_deinit(&local);
+    }
     return st;
 }
 
@@ -260,58 +485,15 @@ read_all(const pq_key_pass *p)
     return PTQC_OK;
 }
 
-// Of the keys in statistics.
-static pq_str
-name_of(const pq_key_pass *p, const pq_keys *keys)
-{
-    return pq_graph_value(p->g, keys->y)->name;
-}
-
 static ptqc_status
-restore_all(const pq_key_pass *p, pq_channel_stats_set *set)
+find_scales(pq_key_pass *p)
 {
-    uint32_t unknown = 0;
+    PQ_TRY(p->env->stats != NULL ? restore_all(p) : measure(p));
     for (uint32_t i = 0; i < p->count; i++) {
-        ptqc_status st = pq_channel_stats_restore(
-            &set->items[i], name_of(p, &p->all[i]), p->env->stats);
-        unknown += st == PTQC_NO;
-        PQ_TRY(st == PTQC_NO ? PTQC_OK : st);
-    }
-    if (unknown > 0) {
-        pq_say(pq_graph_ctx(p->g), PTQC_SEVERITY_WARNING,
-               "int8 keys of %u attentions have scales per token alone: the "
-               "statistics know nothing of their channels",
-               unknown);
-    }
-    return PTQC_OK;
-}
-
-static ptqc_status
-measure_all(const pq_key_pass *p)
-{
-    pq_channel_stats_set set;
-    pq_arena *scratch = p->env->scratch;
-    PQ_TRY(pq_channel_stats_set_init(&set, p->g, scratch));
-    for (uint32_t i = 0; i < p->count; i++) {
-        PQ_TRY(pq_channel_stats_set_add(&set, p->g, p->all[i].y, 2, scratch));
-    }
-    PQ_TRY(p->env->stats != NULL
-               ? restore_all(p, &set)
-               : pq_channel_stats_measure(&set, p->g, p->env, "keys"));
-    for (uint32_t i = 0; i < p->count; i++) {
-        const pq_channel_stats *s = pq_channel_stats_find(&set, p->all[i].y, 2);
-        for (int64_t k = 0;
-             s == NULL && k < p->all[i].kv_heads * p->all[i].size; k++) {
-            p->all[i].scale[k] = 1;
-        }
-        PQ_TRY(s != NULL ? choose_scales(p, &p->all[i], s) : PTQC_OK);
-        if (s != NULL && p->env->stats_out != NULL) {
-            PQ_TRY(pq_channel_stats_keep(s, name_of(p, &p->all[i]),
-                                         p->env->stats_out));
-        }
+        PQ_TRY(choose_scales(p, &p->all[i]));
         PQ_TRY(write_scales(p, i));
     }
-    return PTQC_OK;
+    return p->env->stats_out != NULL ? keep_all(p) : PTQC_OK;
 }
 
 // ---- applying -------------------------------------------------------------
@@ -369,7 +551,7 @@ pq_pass_smooth_keys(pq_graph *g, pq_pass_env *env)
     }
     // Statistics are written of what is measured.
     ptqc_status st = env->stats_out == NULL ? read_all(&p) : PTQC_NO;
-    PQ_TRY(st == PTQC_NO ? measure_all(&p) : st);
+    PQ_TRY(st == PTQC_NO ? find_scales(&p) : st);
     PQ_TRY(pq_migration_init(&m, g, env->scratch));
     PQ_TRY(add_all(&p, &m));
     return pq_migration_apply(&m, env->work_dir);

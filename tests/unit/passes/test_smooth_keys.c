@@ -210,7 +210,7 @@ check_weights(const pq_graph *before, const pq_graph *after, const int *partner)
         most = fmaxf(most, s[i]);
         least = fminf(least, s[i]);
     }
-    assert_true(most >= 16 * least);
+    assert_true(most >= 4 * least);
     for (int i = 0; i < 8; i++) {
         assert_true(s[i] == s[partner[i]]);
         assert_true(bk[i] == s[i] * constant_of(after, "k", 2)[i]);
