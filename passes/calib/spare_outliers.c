@@ -81,6 +81,65 @@ wants(void *user, const pq_op *op)
            has_dynamic_form(p, op);
 }
 
+// ---- verdicts -------------------------------------------------------------
+
+typedef struct pq_verdict {
+    int32_t falls_back; // 1: scales per token
+    const char *why;    // for the report
+} pq_verdict;
+
+static ptqc_status
+apply(pq_spare *p, const pq_stream_group *group, const pq_verdict *verdict)
+{
+    const pq_solver *s = &p->solver;
+    const pq_quant q = {.scheme = token_codes};
+    if (s->env->note != NULL) {
+        s->env->note(s->env->note_user,
+                     pq_op_label(s->g, pq_graph_op(s->g, group->ops[0])),
+                     verdict->falls_back != 0 ? "scales per token"
+                                              : "one scale",
+                     verdict->why);
+    }
+    if (verdict->falls_back == 0) {
+        return PTQC_OK;
+    }
+    pq_value *value = pq_graph_value(s->g, group->x);
+    p->fallback_count++;
+    value->quant = pq_graph_add_quant(s->g, &q);
+    return pq_quant_is_none(value->quant) ? pq_graph_failure(s->g) : PTQC_OK;
+}
+
+// In a checkpoint: as a zero point, and the note.
+static ptqc_status
+write_verdict(const pq_spare *p, const pq_stream_group *group,
+              const pq_verdict *verdict)
+{
+    const pq_checkpoint *c = &p->solver.checkpoint;
+    const pq_unit_weight unit = {.zero_count = 1,
+                                 .zero_points = &verdict->falls_back,
+                                 .note = pq_str_of(verdict->why)};
+    return c->dir != NULL ? pq_unit_write(c, group->index, &unit, 1) : PTQC_OK;
+}
+
+// PTQC_NO: there is none.
+static ptqc_status
+apply_kept(pq_spare *p, const pq_stream_group *group)
+{
+    const pq_checkpoint *c = &p->solver.checkpoint;
+    pq_unit_weight unit = {.zero_count = 1};
+    pq_map map;
+    if (c->dir == NULL) {
+        return PTQC_NO;
+    }
+    PQ_TRY(pq_unit_read(c, group->index, &unit, 1, &map));
+    const pq_verdict verdict = {
+        unit.zero_points[0],
+        pq_arena_strndup(&p->solver.arena, unit.note.p, unit.note.n)};
+    pq_map_close(&map);
+    PQ_TRY_ALLOC(verdict.why);
+    return apply(p, group, &verdict);
+}
+
 // ---- gathering ------------------------------------------------------------
 
 static ptqc_status
@@ -118,6 +177,10 @@ begin(void *user, const pq_stream_group *group, const char **out_note)
                                    .format = s->format,
                                    .symmetric = s->symmetric};
     (void)out_note;
+    ptqc_status st = apply_kept(p, group);
+    if (st != PTQC_NO) {
+        return st;
+    }
     p->power = pq_arena_array(arena, d, sizeof *p->power);
     p->usual = (pq_rows){.x = pq_arena_array(arena, room, sizeof(float))};
     p->outlying = (pq_rows){.x = pq_arena_array(arena, room, sizeof(float))};
@@ -193,33 +256,20 @@ is_refused(double one, double each)
     return one > REFUSED_ERROR && one > REFUSED_RATIO * each;
 }
 
-static void
-tell(const pq_spare *p, const pq_stream_group *group, bool falls_back,
-     const double errors[4])
+static bool
+falls_back(const double errors[4])
 {
-    char text[160];
-    if (p->solver.env->note == NULL) {
-        return;
-    }
-    (void)snprintf(text, sizeof text,
-                   "one scale would give a relative error of %.2g (%.2g on "
-                   "%lld tokens that stand out), scales per token %.2g",
-                   errors[0], errors[2], (long long)p->outlying.count,
-                   errors[1]);
-    p->solver.env->note(
-        p->solver.env->note_user,
-        pq_op_label(p->solver.g, pq_graph_op(p->solver.g, group->ops[0])),
-        falls_back ? "scales per token" : "one scale", text);
+    return is_refused(errors[0], errors[1]) || is_refused(errors[2], errors[3]);
 }
 
 static ptqc_status
 settle(void *user, const pq_stream_group *group, const char **out_note)
 {
     pq_spare *p = user;
-    (void)out_note; // told with its verdict
-    pq_value *value = pq_graph_value(p->solver.g, group->x);
     const pq_scheme scheme = pq_annotation(p->solver.g, group->x)->scheme;
     float min, max;
+    char text[160];
+    (void)out_note; // told with its verdict
     PQ_TRY(pq_observer_range(&p->observer, &min, &max));
     const pq_params params =
         pq_params_of_range(min, max, scheme.format, scheme.symmetric);
@@ -227,17 +277,14 @@ settle(void *user, const pq_stream_group *group, const char **out_note)
                               relative_error(p, &p->usual, NULL, &scheme),
                               relative_error(p, &p->outlying, &params, &scheme),
                               relative_error(p, &p->outlying, NULL, &scheme)};
-    bool falls_back =
-        is_refused(errors[0], errors[1]) || is_refused(errors[2], errors[3]);
-    tell(p, group, falls_back, errors);
-    if (!falls_back) {
-        return PTQC_OK;
-    }
-    const pq_quant q = {.scheme = token_codes};
-    p->fallback_count++;
-    value->quant = pq_graph_add_quant(p->solver.g, &q);
-    return pq_quant_is_none(value->quant) ? pq_graph_failure(p->solver.g)
-                                          : PTQC_OK;
+    const pq_verdict verdict = {falls_back(errors), text};
+    (void)snprintf(text, sizeof text,
+                   "one scale would give a relative error of %.2g (%.2g on "
+                   "%lld tokens that stand out), scales per token %.2g",
+                   errors[0], errors[2], (long long)p->outlying.count,
+                   errors[1]);
+    PQ_TRY(write_verdict(p, group, &verdict));
+    return apply(p, group, &verdict);
 }
 
 // ---- annotations that nobody wants any more -------------------------------
