@@ -4,6 +4,7 @@
 
 #include "passes/calib/solver.h"
 
+#include "passes/calib/enough.h"
 #include "passes/calib/matrix.h"
 #include "passes/match.h"
 
@@ -141,6 +142,9 @@ pq_solver_run(pq_solver *s, const char *phase)
                                      .sinks = &s->sinks,
                                      .take = take,
                                      .end = end};
+    if (s->steps->take == NULL) { // Gram matrices
+        PQ_TRY(pq_warn_few_tokens(s->g, s->env, phase, &client));
+    }
     return pq_stream_run(s->g, s->env, phase, &client);
 }
 

@@ -49,6 +49,13 @@ refused "too little" --method gptq $text --calib-skip 99999999
 # shellcheck disable=SC2086
 refused "method 'gptk'" --method gptk $text
 
+# Too few tokens: how many are needed, before the first group is done.
+"$ptqc" compile $model --scheme w4a16:ch --method gptq -o "$work/few.ptqc" \
+    --calib $model/calib.txt --calib-length 64 --calib-samples 4 \
+    >/dev/null 2>"$work/said"
+sed -n 1p "$work/said" | grep -q "256 calibration tokens are few for 36 of 36.*5632 are enough" ||
+    fail "$(sed -n 1p "$work/said")"
+
 # The same bytes for any number of threads, nothing left behind.
 # shellcheck disable=SC2086
 for threads in 1 3; do
