@@ -275,6 +275,27 @@ test_cancel_from_signal(void **state)
     ptqc_ctx_destroy(ctx);
 }
 
+// Who asks to stop waits for the unit at hand; who cancels does not.
+static void
+test_stop(void **state)
+{
+    (void)state;
+    ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 1);
+    pq_unit_begin(ctx);
+    ptqc_ctx_stop(ctx);
+    assert_false(pq_is_cancelled(ctx));
+    assert_int_equal(pq_check_cancelled(ctx), PTQC_OK);
+    pq_unit_end(ctx);
+    assert_true(pq_is_cancelled(ctx));
+    assert_int_equal(pq_check_cancelled(ctx), PTQC_E_CANCELLED);
+    pq_unit_begin(ctx);
+    assert_false(pq_is_cancelled(ctx));
+    ptqc_ctx_cancel(ctx);
+    assert_true(pq_is_cancelled(ctx));
+    pq_unit_end(ctx);
+    ptqc_ctx_destroy(ctx);
+}
+
 typedef struct progress_seen {
     char phase[32];
     uint64_t done, total;
@@ -355,6 +376,7 @@ main(void)
         cmocka_unit_test(test_long_text_is_cut),
         cmocka_unit_test(test_severities),
         cmocka_unit_test(test_cancel_from_signal),
+        cmocka_unit_test(test_stop),
         cmocka_unit_test(test_progress),
         cmocka_unit_test(test_pool),
         cmocka_unit_test(test_tasks_may_allocate),
