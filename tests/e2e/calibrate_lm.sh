@@ -48,6 +48,12 @@ refused "whole 32-bit ids" --method gptq --calib "$work/odd.i32"
 refused "too little" --method gptq $text --calib-skip 99999999
 # shellcheck disable=SC2086
 refused "method 'gptk'" --method gptk $text
+# shellcheck disable=SC2086
+refused "rule 'layer' matches nothing" --method gptq $text --rule layer=w8a16
+# shellcheck disable=SC2086
+refused "no static activations" --method gptq $text --observer minmax
+# shellcheck disable=SC2086
+refused "expected rtn, or" --method gptq+adaround $text
 
 # Too few tokens: how many are needed, before the first group is done.
 "$ptqc" compile $model --scheme w4a16:ch --method gptq -o "$work/few.ptqc" \

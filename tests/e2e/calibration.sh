@@ -27,6 +27,7 @@ refuse() {
     [ "$(grep -c '^ptqc: error' "$work/stderr")" = 1 ] || fail "$*: $(cat "$work/stderr")"
     grep -qF -- "$what" "$work/stderr" || fail "$*: no '$what' in $(cat "$work/stderr")"
     [ ! -e "$work/no.ptqc" ] || fail "$*: an output"
+    [ ! -e "$work/no.ptqc.work" ] || fail "$*: a folder"
 }
 
 # what an artifact gives on the demo's test pictures, without its provenance
@@ -58,6 +59,22 @@ cmp "$work/random.ptqc" "$work/again.ptqc" || fail "random: not the same twice"
 mkdir "$work/empty" "$work/set" "$work/damaged"
 printf '\010\001\020' >"$work/set/input_0.pb"
 printf 'no picture' >"$work/damaged/x.png"
+# array SHAPE TYPE BYTES: an .npy file of zeros
+array() {
+    printf '\223NUMPY\001\000v\000%-117s\n' \
+        "{'descr': '$2', 'fortran_order': False, 'shape': $1, }"
+    head -c "$3" /dev/zero
+}
+array "(2, 1, 27, 28)" "<f4" 6048 >"$work/shape.npy"
+array "(2, 3, 28, 28)" "<f4" 18816 >"$work/channels.npy"
+array "(0, 1, 28, 28)" "<f4" 0 >"$work/none.npy"
+array "(2, 1, 28, 28)" "<i8" 12544 >"$work/type.npy"
+array "(2, 1, 28, 28)" "<f4" 6000 >"$work/short.npy"
+refuse "expected 28, found 27" 3 --calib "$work/shape.npy"
+refuse "expected 1, found 3" 3 --calib "$work/channels.npy"
+refuse "are zero" 3 --calib "$work/none.npy"
+refuse "expects f32, found i64" 3 --calib "$work/type.npy"
+refuse "short.npy" 3 --calib "$work/short.npy"
 refuse "neither pictures" 3 --calib "$work/empty"
 refuse "set/input_0.pb: onnx: at byte 3" 3 --calib "$work/set"
 refuse "x.png: neither PNG nor JPEG" 3 --calib "$work/damaged"
