@@ -335,7 +335,7 @@ pq_kg_launch_attention(pq_kg_launcher *l)
     }
     int64_t group = s.q.dims[1] / s.k.dims[1], rows = group * s.q.dims[2];
     schedule t = pick_schedule(l->limits, &s, rows);
-    PQ_KG_NEED(l, room_of(&s, &t) <= ROOM_MAX);
+    PQ_KG_NEED(l, room_of(&s, &t) <= ROOM_MAX && t.cq <= SUMS_MAX);
     int64_t row_tiles = (rows + t.rows - 1) / t.rows;
     int64_t tiles = s.q.dims[0] * s.k.dims[1] * row_tiles;
     const int64_t words[] = {tiles, row_tiles,   rows,       s.k.dims[1],
