@@ -3,14 +3,21 @@
 // Kernels of backends/kgen on the first Vulkan device, against naive shaders
 // of the same arithmetic on the same device in the same run.
 //
-//     bench_gpu_kernels [--rounds N] [--only TEXT]
+//     bench_gpu_kernels [--rounds N] [--only TEXT] [--model FOLDER]
+//
+// The last case is a step of a language model (that of the demo) through the
+// plugin: what a dispatch of its recorded commands costs, against an empty
+// dispatch alone that is submitted and waited for.
 //
 // Contenders of a round run one after the other; figures are medians of the
 // rounds, ratios medians of the rounds' ratios. Bars are those for lavapipe.
 // Needs glslangValidator and spirv-opt on the path.
+#include <ptqc/compile.h>
+#include <ptqc/runtime.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "backends/kgen/expr.h"
 #include "backends/kgen/kernel.h"
@@ -414,16 +421,140 @@ run_case(bench_case *b, uint32_t rounds)
     fflush(stdout);
 }
 
+// ---- replay ----------------------------------------------------------------
+
+#define REPLAY_BAR 3.0
+
+static const char EMPTY[] = "#version 450\n"
+                            "layout(local_size_x = 1) in;\n"
+                            "void main() {}\n";
+
+typedef struct replay {
+    ptqc_ctx *ctx;
+    ptqc_artifact *artifact;
+    ptqc_session *session;
+    ptqc_tensor inputs[3], output;
+    uint32_t dispatches;
+} replay;
+
+static void
+show(void *user, ptqc_severity severity, ptqc_status st, const char *text)
+{
+    (void)user;
+    (void)st;
+    if (severity == PTQC_SEVERITY_ERROR) {
+        fprintf(stderr, "bench_gpu_kernels: %s\n", text);
+    }
+}
+
+static void
+need(ptqc_status st, const char *what)
+{
+    if (st != PTQC_OK) {
+        die("replay", what);
+    }
+}
+
+static void
+count_dispatch(void *user, const ptqc_profile_row *row)
+{
+    (void)row;
+    ++*(uint32_t *)user;
+}
+
+// A session of the model on vulkan, and inputs of one token.
+static void
+open_replay(replay *r, const char *path)
+{
+    static const char *const dirs[] = {PTQC_PLUGIN_DIR};
+    const ptqc_ctx_desc about = {.diag = show};
+    const ptqc_compile_desc desc = {.target = "vulkan",
+                                    .backends = {.dirs = dirs, .dir_count = 1}};
+    const ptqc_session_desc session = {.backends = desc.backends};
+    ptqc_model *model = NULL;
+    void *bytes = NULL;
+    size_t count = 0;
+    need(ptqc_ctx_create(&about, &r->ctx), "no context");
+    need(ptqc_model_open(r->ctx, path, &model), path);
+    need(ptqc_compile_memory(r->ctx, model, &desc, &bytes, &count), "compile");
+    ptqc_model_close(model);
+    need(ptqc_artifact_open_memory(r->ctx, bytes, count, &r->artifact), "open");
+    need(ptqc_session_create(r->ctx, r->artifact, &session, &r->session),
+         "session");
+    if (ptqc_artifact_input_count(r->artifact) != 3) {
+        die("replay", "not a language model");
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        static int32_t zeros[3];
+        r->inputs[i] = (ptqc_tensor){.dtype = PTQC_I32,
+                                     .rank = 2,
+                                     .dims = {1, 1},
+                                     .data = &zeros[i],
+                                     .bytes = 4};
+    }
+    need(ptqc_session_profile(r->session, r->inputs, 3, &r->output, 1,
+                              count_dispatch, &r->dispatches),
+         "profile");
+}
+
+static double
+seconds_now(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+// Seconds of a step; its output goes nowhere.
+static double
+run_replay(replay *r)
+{
+    double start = seconds_now();
+    r->output = (ptqc_tensor){0};
+    need(ptqc_session_run(r->session, r->inputs, 3, &r->output, 1), "run");
+    return seconds_now() - start;
+}
+
+static void
+run_replay_case(pq_test_gpu *gpu, const char *path, uint32_t rounds)
+{
+    double empty[ROUNDS_MAX], step[ROUNDS_MAX], ratios[ROUNDS_MAX];
+    contender nothing = {.name = "empty"};
+    replay r = {0};
+    add_kernel(gpu, &nothing, EMPTY, (pq_test_gpu_desc){.groups = {1, 1, 1}});
+    open_replay(&r, path);
+    for (uint32_t i = 0; i < 3; i++) {
+        (void)run_contender(&nothing);
+        (void)run_replay(&r);
+    }
+    for (uint32_t i = 0; i < rounds; i++) {
+        empty[i] = run_contender(&nothing);
+        step[i] = run_replay(&r) / r.dispatches;
+        ratios[i] = step[i] / empty[i];
+    }
+    double ratio = median(ratios, rounds);
+    printf("%-24s empty dispatch %5.1f us   per dispatch of %u %5.1f us   "
+           "%5.2fx (bar at most %.1fx)%s\n",
+           "replay of a decode step", 1e6 * median(empty, rounds), r.dispatches,
+           1e6 * median(step, rounds), ratio, REPLAY_BAR,
+           ratio > REPLAY_BAR ? "  ABOVE" : "");
+    ptqc_session_destroy(r.session);
+    ptqc_artifact_close(r.artifact);
+    ptqc_ctx_destroy(r.ctx);
+}
+
 int
 main(int argc, char **argv)
 {
     uint32_t rounds = 15;
-    const char *only = "", *why;
+    const char *only = "", *model = PTQC_DEMO_LM, *why;
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--rounds") == 0) {
             rounds = (uint32_t)strtoul(argv[i + 1], NULL, 10);
         } else if (strcmp(argv[i], "--only") == 0) {
             only = argv[i + 1];
+        } else if (strcmp(argv[i], "--model") == 0) {
+            model = argv[i + 1];
         }
     }
     rounds = rounds < 1 ? 1 : rounds > ROUNDS_MAX ? ROUNDS_MAX : rounds;
@@ -446,6 +577,9 @@ main(int argc, char **argv)
             make_fusion(gpu, &cases[i]);
         }
         run_case(&cases[i], rounds);
+    }
+    if (strstr("replay", only) != NULL) {
+        run_replay_case(gpu, model, rounds);
     }
     fflush(stdout);
     return 0;

@@ -100,6 +100,13 @@ if(PTQC_BENCH)
     endif()
     if(stem STREQUAL "bench_gpu_kernels")
       target_sources(${stem} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support/gpu.c)
+      target_link_libraries(${stem} PRIVATE ptqc)
+      target_compile_definitions(${stem} PRIVATE
+        PTQC_PLUGIN_DIR="${PTQC_PLUGIN_OUTPUT_DIR}"
+        PTQC_DEMO_LM="${CMAKE_SOURCE_DIR}/examples/models/bible_lm")
+      if(TARGET ptqc_backend_vulkan)
+        add_dependencies(${stem} ptqc_backend_vulkan ptqc_backend_cpu)
+      endif()
     endif()
   endforeach()
 endif()

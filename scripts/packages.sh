@@ -9,7 +9,8 @@ build_packages="build-essential cmake ninja-build pkg-config llvm-19-dev
   libvulkan-dev libshaderc-dev glslang-dev spirv-tools"
 test_packages="clang-19 libclang-rt-19-dev clang-format-19 libcmocka-dev
   universal-ctags qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
-  python3 mesa-vulkan-drivers vulkan-validationlayers glslang-tools"
+  python3 mesa-vulkan-drivers vulkan-validationlayers glslang-tools
+  pocl-opencl-icd"
 
 # need_packages NAME...: installs those that are missing, as root or through
 # sudo; with neither it prints the line to type and stops.

@@ -66,14 +66,12 @@ define_quad(pq_kg_module *m, const char *what, const char *buffer,
             uint32_t dtype)
 {
     const char *name = pq_kg_dtype_name(dtype);
-    const char *whole = dtype == PTQC_F32 ? "floats_of_words(%s4[(i) >> 2])"
-                        : dtype == PTQC_F16
-                            ? "floats_of_f16(%s2[(i) >> 2].x, %s2[(i) >> 2].y)"
-                        : dtype == PTQC_BF16
-                            ? "floats_of_bf16(%s2[(i) >> 2].x, %s2[(i) >> 2].y)"
-                            : "FLOATS_OF(%s[(i) >> 2], 0u, 8)";
+    const char *whole = dtype == PTQC_F32    ? "WIDE_F32(%s4, i)"
+                        : dtype == PTQC_F16  ? "PAIR_F16(%s2, i)"
+                        : dtype == PTQC_BF16 ? "PAIR_BF16(%s2, i)"
+                                             : "FLOATS_OF(%s[(i) >> 2], 0u, 8)";
     char text[96], define[48];
-    (void)snprintf(text, sizeof text, whole, buffer, buffer);
+    (void)snprintf(text, sizeof text, whole, buffer);
     (void)snprintf(define, sizeof define, "%s_WHOLE(i)", what);
     pq_kg_module_define(m, define, "%s", text);
     (void)snprintf(define, sizeof define, "%s_ONE(at, i, n)", what);
@@ -337,7 +335,7 @@ pq_kg_launch_attention(pq_kg_launcher *l)
     }
     int64_t group = s.q.dims[1] / s.k.dims[1], rows = group * s.q.dims[2];
     schedule t = pick_schedule(l->limits, &s, rows);
-    PQ_KG_NEED(l, room_of(&s, &t) <= ROOM_MAX);
+    PQ_KG_NEED(l, room_of(&s, &t) <= ROOM_MAX && t.cq <= SUMS_MAX);
     int64_t row_tiles = (rows + t.rows - 1) / t.rows;
     int64_t tiles = s.q.dims[0] * s.k.dims[1] * row_tiles;
     const int64_t words[] = {tiles, row_tiles,   rows,       s.k.dims[1],

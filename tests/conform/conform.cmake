@@ -9,10 +9,17 @@ foreach(name null ref cpu)
 endforeach()
 
 # Every trial is compiled by shaderc and by the driver: in parts, with a cache.
+# Under sanitizers a rule has as many trials as it takes to see every case and
+# every choice of types once, and no more.
 if(TARGET ptqc_backend_vulkan)
+  set(ptqc_conform_samples 16)
+  if(PTQC_SANITIZE)
+    set(ptqc_conform_samples 1)
+  endif()
   foreach(part RANGE 1 4)
     add_test(NAME conform_vulkan_${part}
       COMMAND ptqc-conform $<TARGET_FILE:ptqc_backend_vulkan> --part ${part}/4
+        --samples ${ptqc_conform_samples}
         --cache-dir ${CMAKE_BINARY_DIR}/tests/conform_cache)
   endforeach()
 endif()

@@ -263,6 +263,23 @@ test_attention(void **state)
                         .causal = true,
                         .tolerance = 5e-5f};
         attend(&a);
+        // several tiles of keys and of rows, and items that share the keys
+        a = (attention){.type = types[t],
+                        .batch = 1,
+                        .heads = 8,
+                        .key_heads = 2,
+                        .queries = 33,
+                        .keys = 150,
+                        .d = 64,
+                        .dv = 48,
+                        .q_map = TOKENS_OUTSIDE,
+                        .k_map = HEADS_OUTSIDE,
+                        .causal = true,
+                        .tolerance = 5e-5f};
+        attend(&a);
+        a.queries = 1;
+        a.heads = 2;
+        attend(&a);
     }
 }
 

@@ -8,11 +8,27 @@
 
 // ---- batch matmul ----------------------------------------------------------
 
+// Rounds x to the type and gives the stored elements, to be freed.
+static void *
+stored(uint32_t type, float *x, size_t n)
+{
+    uint16_t *halves = calloc(n + 1, 4);
+    if (type == PTQC_F32) {
+        memcpy(halves, x, 4 * n);
+    }
+    for (size_t i = 0; i < n && type != PTQC_F32; i++) {
+        bool is_f16 = type == PTQC_F16;
+        halves[i] = is_f16 ? pq_f32_to_f16(x[i]) : pq_f32_to_bf16(x[i]);
+        x[i] = is_f16 ? pq_f16_to_f32(halves[i]) : pq_bf16_to_f32(halves[i]);
+    }
+    return halves;
+}
+
 // a [b][h][m][k], b [h][k or n][n or k] broadcast over b; y [b][m][h][n], as
 // attention of encoders has it, plus a mask [b][1][1][n].
 static void
-check_floats(int64_t b, int64_t h, int64_t m, int64_t n, int64_t k,
-             bool is_transposed)
+check_floats(uint32_t type, int64_t b, int64_t h, int64_t m, int64_t n,
+             int64_t k, bool is_transposed)
 {
     size_t as = (size_t)(b * h * m * k), bs = (size_t)(h * k * n);
     size_t ys = (size_t)(b * h * m * n);
@@ -22,10 +38,12 @@ check_floats(int64_t b, int64_t h, int64_t m, int64_t n, int64_t k,
     pq_test_fill_f32(&r, a, as, -1, 1);
     pq_test_fill_f32(&r, w, bs, -1, 1);
     pq_test_fill_f32(&r, mask, (size_t)(b * n), -1, 1);
+    void *a_stored = stored(type, a, as), *w_stored = stored(type, w, bs);
     kernel_step s = {.kind = PQ_STEP_BATCH_MATMUL};
-    kernel_in(&s, PTQC_F32, KERNEL_DIMS(b, h, m, k), a);
-    kernel_in(&s, PTQC_F32,
-              KERNEL_DIMS(h, is_transposed ? n : k, is_transposed ? k : n), w);
+    kernel_in(&s, type, KERNEL_DIMS(b, h, m, k), a_stored);
+    kernel_in(&s, type,
+              KERNEL_DIMS(h, is_transposed ? n : k, is_transposed ? k : n),
+              w_stored);
     kernel_in(&s, PTQC_F32, KERNEL_DIMS(b, 1, 1, n), mask);
     kernel_out(&s, PTQC_F32, KERNEL_DIMS(b, m, h, n), y);
     const int64_t own[] = {2,
@@ -68,14 +86,15 @@ check_floats(int64_t b, int64_t h, int64_t m, int64_t n, int64_t k,
             }
         }
     }
-    free(a);
-    free(w);
-    free(y);
-    free(mask);
+    void *all[] = {a, w, y, mask, a_stored, w_stored};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        free(all[i]);
+    }
 }
 
+// y = sums, or their low bytes, to see narrow stores; b [k][n] or [n][k].
 static void
-check_codes(int64_t m, int64_t n, int64_t k)
+check_codes(int64_t m, int64_t n, int64_t k, bool is_narrow, bool is_transposed)
 {
     uint8_t a[4096], b[4096];
     int32_t y[1024];
@@ -84,29 +103,36 @@ check_codes(int64_t m, int64_t n, int64_t k)
     pq_test_fill_bytes(&r, b, (size_t)(k * n));
     kernel_step s = {.kind = PQ_STEP_BATCH_MATMUL};
     kernel_in(&s, PTQC_U8, KERNEL_DIMS(m, k), a);
-    kernel_in(&s, PTQC_U8, KERNEL_DIMS(k, n), b);
-    kernel_out(&s, PTQC_I32, KERNEL_DIMS(m, n), y);
+    kernel_in(&s, PTQC_U8,
+              KERNEL_DIMS(is_transposed ? n : k, is_transposed ? k : n), b);
+    kernel_out(&s, is_narrow ? PTQC_U8 : PTQC_I32, KERNEL_DIMS(m, n), y);
     const int64_t own[] = {0,
                            0x10,
-                           0x10,
+                           is_transposed ? 0x01 : 0x10,
                            0x10,
                            12,
                            200,
-                           1,
+                           is_narrow ? 2 : 1,
                            0,
-                           0,
+                           is_narrow ? 1 : 0,
                            2,
-                           kernel_op(PQ_EXPR_LOAD, PTQC_I32, 0, 0, 0, 0)};
-    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
+                           kernel_op(PQ_EXPR_LOAD, PTQC_I32, 0, 0, 0, 0),
+                           kernel_op(PQ_EXPR_CAST, PTQC_U8, 0, 0, 0, 0)};
+    for (size_t i = 0; i < (is_narrow ? 12 : 11); i++) {
         kernel_param(&s, own[i]);
     }
     kernel_run(&s);
     for (int64_t i = 0; i < m * n; i++) {
         int32_t sum = 0;
         for (int64_t j = 0; j < k; j++) {
-            sum += (a[i / n * k + j] - 12) * (b[j * n + i % n] - 200);
+            int64_t at = is_transposed ? i % n * k + j : j * n + i % n;
+            sum += (a[i / n * k + j] - 12) * (b[at] - 200);
         }
-        assert_int_equal(y[i], sum);
+        if (is_narrow) {
+            assert_int_equal(((uint8_t *)y)[i], (uint8_t)sum);
+        } else {
+            assert_int_equal(y[i], sum);
+        }
     }
 }
 
@@ -115,13 +141,20 @@ test_batch_matmul(void **state)
 {
     (void)state;
     for (int i = 0; i < 2; i++) {
-        check_floats(2, 3, 5, 7, 16, i != 0);
-        check_floats(1, 2, 16, 12, 33, i != 0);
-        check_floats(1, 1, 1, 1, 1, i != 0);
-        check_floats(3, 1, 1, 40, 8, i != 0);
+        check_floats(PTQC_F32, 2, 3, 5, 7, 16, i != 0);
+        check_floats(PTQC_F32, 1, 2, 16, 12, 33, i != 0);
+        check_floats(PTQC_F32, 1, 1, 1, 1, 1, i != 0);
+        check_floats(PTQC_F32, 3, 1, 1, 40, 8, i != 0);
+        check_floats(PTQC_F32, 2, 1, 19, 24, 36, i != 0);
+        check_floats(PTQC_F16, 1, 2, 5, 8, 12, i != 0);
+        check_floats(PTQC_BF16, 2, 1, 9, 7, 21, i != 0);
     }
-    check_codes(9, 11, 33);
-    check_codes(1, 1, 1);
+    for (int i = 0; i < 4; i++) {
+        check_codes(9, 11, 33, i % 2 != 0, i / 2 != 0);
+        check_codes(1, 1, 1, i % 2 != 0, i / 2 != 0);
+        check_codes(13, 20, 40, i % 2 != 0, i / 2 != 0);
+        check_codes(6, 10, 12, i % 2 != 0, i / 2 != 0);
+    }
 }
 
 // ---- embedding -------------------------------------------------------------
