@@ -270,6 +270,13 @@ pq_kg_launch_grid(pq_kg_launcher *l, int64_t x, int64_t y, int64_t z,
 }
 
 uint32_t
+pq_kg_subgroup(const pq_kg_limits *limits)
+{
+    bool has_subgroups = (limits->features & PQ_KG_SUBGROUPS) != 0;
+    return has_subgroups ? limits->subgroup_size : 0;
+}
+
+uint32_t
 pq_kg_flat_local(const pq_kg_limits *limits)
 {
     uint32_t most = limits->max_local_size > 0 ? limits->max_local_size : 128;
@@ -374,7 +381,8 @@ pq_kg_launch_of(pq_mem *mem, const pq_kg_job *job, const pq_kg_limits *limits,
     pq_kg_launcher l = {.mem = mem, .job = job, .limits = limits, .out = out};
     out->specs[0] = 1;
     out->specs[1] = limits->is_cpu ? 0 : 1;
-    out->spec_count = 2;
+    out->specs[2] = pq_kg_subgroup(limits);
+    out->spec_count = 3;
     for (uint32_t i = 0; i < job->input_count + job->output_count; i++) {
         int64_t count;
         if (job->args[i] != NULL && !pq_kg_count(job->args[i], &count)) {

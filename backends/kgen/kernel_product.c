@@ -183,10 +183,32 @@ define_load(pq_kg_module *m, const product *p)
     }
 }
 
+// A quad of weights and what it adds to a sum.
+static void
+define_sums(pq_kg_module *m, const product *p)
+{
+    const char *w = WEIGHT_NAMES[p->format];
+    const char *x = p->x_dtype == PTQC_U8 ? "U8" : "I8";
+    if (!p->has_codes) {
+        pq_kg_module_define(m, "LOAD_W(w, q)", "FLOATS_%s(w, (q))", w);
+        pq_kg_module_define(m, "MAC(sum, w, v)", "MAC_FLOATS(sum, w, v)");
+        pq_kg_module_define(m, "QUAD_SUM(v)", "SUM_FLOATS(v)");
+    } else if (pq_kg_module_may(m, PQ_KG_DOT)) {
+        pq_kg_module_define(m, "LOAD_W(w, q)", "BYTES_%s(w, (q))", w);
+        pq_kg_module_define(m, "MAC(sum, w, v)", "DOT_CODES(DOT_%s, sum, w, v)",
+                            x);
+        pq_kg_module_define(m, "QUAD_SUM(v)", "DOT_ONES(DOT_%s, v)", x);
+    } else {
+        pq_kg_module_define(m, "LOAD_W(w, q)", "CODES_%s(w, (q))", w);
+        pq_kg_module_define(m, "MAC(sum, w, v)",
+                            "MAC_CODES(CODE_%s, CODE_%s, sum, w, v)", x, w);
+        pq_kg_module_define(m, "QUAD_SUM(v)", "SUM_CODES(CODE_%s, v)", x);
+    }
+}
+
 static void
 define_macros(pq_kg_module *m, const product *p)
 {
-    const char *w = WEIGHT_NAMES[p->format];
     bool is_float = sum_dtype(p) == PTQC_F32;
     pq_kg_module_define(m, "SUM", is_float ? "f32" : "i32");
     pq_kg_module_define(m, "PART", p->has_codes ? "i32" : "f32");
@@ -203,17 +225,7 @@ define_macros(pq_kg_module *m, const product *p)
     pq_kg_module_define(m, "QUADS", p->format == PQ_KG_WEIGHT_I4 ? "2u" : "1u");
     pq_kg_module_define(m, "TURN(v)", is_half ? "TURN_2(v)" : "TURN_1(v)");
     pq_kg_module_define(m, "HAS_ZERO", has_zero(p) ? "1" : "0");
-    pq_kg_module_define(m, "LOAD_W(w, q)", "%s_%s(w, (q))",
-                        p->has_codes ? "CODES" : "FLOATS", w);
-    if (p->has_codes) {
-        const char *x = p->x_dtype == PTQC_U8 ? "CODE_U8" : "CODE_I8";
-        pq_kg_module_define(m, "MAC(sum, w, v)",
-                            "MAC_CODES(%s, CODE_%s, sum, w, v)", x, w);
-        pq_kg_module_define(m, "QUAD_SUM(v)", "SUM_CODES(%s, v)", x);
-    } else {
-        pq_kg_module_define(m, "MAC(sum, w, v)", "MAC_FLOATS(sum, w, v)");
-        pq_kg_module_define(m, "QUAD_SUM(v)", "SUM_FLOATS(v)");
-    }
+    define_sums(m, p);
     define_load(m, p);
 }
 

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CAREFUL_SPEC 1u // constant of exact.kg
+#define SUBGROUP_SPEC 2u // the last constant that the generator declares
 
 void
 pq_kg_module_decline(pq_kg_module *m, const char *why)
@@ -87,7 +87,15 @@ pq_kg_module_spec(pq_kg_module *m, const char *name)
     m->spec_count++;
     pq_kg_text_add(&m->constants,
                    "layout(constant_id = %u) const u32 %s = 1u;\n",
-                   CAREFUL_SPEC + m->spec_count, name);
+                   SUBGROUP_SPEC + m->spec_count, name);
+}
+
+bool
+pq_kg_module_may(pq_kg_module *m, uint32_t feature)
+{
+    bool may = (m->dialect->features & feature) != 0;
+    m->out->features |= may ? feature : 0;
+    return may;
 }
 
 void
@@ -213,19 +221,41 @@ add_words(pq_kg_module *m, pq_kg_text *t)
     }
 }
 
+static void
+add_head(const pq_kg_module *m, pq_kg_text *t, const char *name)
+{
+    bool has_dot = (m->out->features & PQ_KG_DOT) != 0;
+    bool has_subgroups = (m->out->features & PQ_KG_SUBGROUPS) != 0;
+    pq_kg_text_add(t, "#version 450\n"
+                      "#extension GL_EXT_control_flow_attributes : enable\n");
+    if (has_dot) {
+        pq_kg_text_add(t, "#extension GL_EXT_spirv_intrinsics : enable\n"
+                          "#define HAS_DOT\n");
+    }
+    if (has_subgroups) {
+        pq_kg_text_add(
+            t, "#extension GL_KHR_shader_subgroup_basic : enable\n"
+               "#extension GL_KHR_shader_subgroup_shuffle : enable\n"
+               "#extension GL_KHR_shader_subgroup_shuffle_relative : enable\n"
+               "#define HAS_SUBGROUPS\n");
+    }
+    pq_kg_text_add(t, "// %s\n%s\n", name != NULL ? name : "",
+                   pq_kg_text_prelude_glsl);
+    pq_kg_text_add(t, "layout(local_size_x_id = 0) in;\n"
+                      "layout(constant_id = 1) const u32 CAREFUL = 0u;\n");
+    if (has_subgroups) {
+        pq_kg_text_add(t,
+                       "layout(constant_id = %u) const u32 SUBGROUP = %uu;\n",
+                       SUBGROUP_SPEC, PQ_KG_SUBGROUP_MIN);
+    }
+}
+
 ptqc_be_status
 pq_kg_module_finish(pq_kg_module *m)
 {
     pq_kg_text t = {.mem = m->mem};
     const char *name = pq_kg_module_text(m, &m->name);
-    pq_kg_text_add(&t,
-                   "#version 450\n"
-                   "#extension GL_EXT_control_flow_attributes : enable\n"
-                   "// %s\n",
-                   name != NULL ? name : "");
-    pq_kg_text_add(&t, "%s\n", pq_kg_text_prelude_glsl);
-    pq_kg_text_add(&t, "layout(local_size_x_id = 0) in;\n"
-                       "layout(constant_id = 1) const u32 CAREFUL = 0u;\n");
+    add_head(m, &t, name);
     const pq_kg_text *parts[] = {&m->constants, &m->storage, &m->names};
     const char *texts[3];
     for (uint32_t i = 0; i < 3; i++) {

@@ -59,9 +59,12 @@ void pq_kg_module_buffer(pq_kg_module *m, uint32_t arg, const char *name,
 // The next word of the launch; `words`: the next `count`, name(i).
 void pq_kg_module_word(pq_kg_module *m, const char *name);
 void pq_kg_module_words(pq_kg_module *m, const char *name, uint32_t count);
-// The next specialization constant; the first two are declared for every
-// module (local size, CAREFUL).
+// The next specialization constant; the first three are declared by the
+// generator: local size, CAREFUL, and SUBGROUP where subgroups are used (the
+// size of one).
 void pq_kg_module_spec(pq_kg_module *m, const char *name);
+// Whether the text may use a feature (PQ_KG_DOT ..), which it then does.
+bool pq_kg_module_may(pq_kg_module *m, uint32_t feature);
 // #define; the value is printf-like.
 __attribute__((format(printf, 3, 4))) void
 pq_kg_module_define(pq_kg_module *m, const char *name, const char *format, ...);
@@ -114,7 +117,7 @@ void pq_kg_put(pq_kg_launcher *l, int64_t x);
 void pq_kg_put_i32(pq_kg_launcher *l, int64_t x); // in [-2^31, 2^31)
 void pq_kg_put_f32(pq_kg_launcher *l, float x);
 void pq_kg_put_bits(pq_kg_launcher *l, uint32_t x);
-// Specialization constants after the first two, in order of declaration.
+// Specialization constants after the first three, in order of declaration.
 void pq_kg_launch_spec(pq_kg_launcher *l, uint32_t value);
 // Groups of `local` items for `items` in all, spread over groups[0] and [1] as
 // the device's limits want: kernels number them by ITEM and check the number.
@@ -128,6 +131,8 @@ void pq_kg_launch_grid(pq_kg_launcher *l, int64_t x, int64_t y, int64_t z,
 // step's parameter 0 is the number of spatial axes.
 void pq_kg_spatial(pq_kg_launcher *l, const pq_kg_tensor *t, int64_t channels,
                    int64_t *out);
+// Items of a subgroup for texts that use subgroups; else 0.
+uint32_t pq_kg_subgroup(const pq_kg_limits *limits);
 // Local size for kernels that do little per item.
 uint32_t pq_kg_flat_local(const pq_kg_limits *limits);
 
