@@ -2,9 +2,9 @@
 //
 // Elementwise kernels on a device: every op with every type kernels have,
 // broadcasts, tails of words.
-#include "backends/kgen/expr.h"
+#include "backends/kgen/expr_eval.h"
+#include "base/float16.h"
 #include "kernel_host.h"
-#include "tests/unit/backends/cpu/expr_reference.h"
 
 #define COUNT_MAX 4096
 
@@ -29,7 +29,7 @@ fill(uint32_t dtype, uint8_t *p, int64_t n, uint64_t seed)
         float x = (bits & 3) == 0
                       ? special[(bits >> 4) % 16]
                       : (float)((int32_t)(bits >> 20) % 4000) * 0.013f;
-        ref_value v = {.whole = (int64_t)(bits >> 8), .f32 = x};
+        pq_expr_scalar v = {.whole = (int64_t)(bits >> 8), .f32 = x};
         if (dtype == PTQC_F16) {
             v.whole = pq_f32_to_f16(x);
         } else if (dtype == PTQC_BF16) {
@@ -37,9 +37,10 @@ fill(uint32_t dtype, uint8_t *p, int64_t n, uint64_t seed)
         } else if (dtype == PTQC_BOOL) {
             v.whole = (int64_t)(bits >> 33 & 1);
         } else if ((bits & 1) != 0) {
-            v.whole = (int64_t)(bits >> 40) % 9 - (is_signed(dtype) ? 4 : 0);
+            v.whole = (int64_t)(bits >> 40) % 9 -
+                      (pq_expr_dtype_is_signed(dtype) ? 4 : 0);
         }
-        ref_store(dtype, v, p + i * (int64_t)dtype_bits(dtype) / 8);
+        pq_expr_store(dtype, v, p + i * (int64_t)pq_expr_dtype_bytes(dtype));
     }
 }
 
@@ -90,7 +91,7 @@ add_desc(kernel_step *s, const pq_expr_desc *d, uint32_t rank)
 static float
 as_real(uint32_t dtype, const uint8_t *p)
 {
-    ref_value v = ref_load(dtype, p);
+    pq_expr_scalar v = pq_expr_load(dtype, p);
     return dtype == PTQC_F32    ? v.f32
            : dtype == PTQC_F16  ? pq_f16_to_f32((uint16_t)v.whole)
            : dtype == PTQC_BF16 ? pq_bf16_to_f32((uint16_t)v.whole)
@@ -104,7 +105,7 @@ is_same(uint32_t dtype, uint32_t code, const uint8_t *a, const uint8_t *b,
         float exponent)
 {
     if (!(dtype == PTQC_F32 || dtype == PTQC_F16 || dtype == PTQC_BF16)) {
-        return memcmp(a, b, dtype_bits(dtype) / 8) == 0;
+        return memcmp(a, b, pq_expr_dtype_bytes(dtype)) == 0;
     }
     float x = as_real(dtype, a), y = as_real(dtype, b);
     if (isnan(x) || isnan(y)) {
@@ -152,20 +153,22 @@ check_op(const pq_expr_desc *d, int64_t n)
     for (int64_t i = 0; i < n; i++) {
         uint8_t want[8] = {0}, *out[1] = {want};
         for (uint32_t k = 0; k < d->input_count; k++) {
-            in[k] = INPUTS[k] + i * dtype_bits(d->ops[k].dtype) / 8;
+            in[k] = INPUTS[k] + i * pq_expr_dtype_bytes(d->ops[k].dtype);
         }
-        const uint8_t *got = GOT + i * dtype_bits(result) / 8;
-        ref_element(d, in, out);
+        const uint8_t *got = GOT + i * pq_expr_dtype_bytes(result);
+        pq_expr_eval(d, in, out);
         float exponent =
             d->input_count > 1 ? as_real(d->ops[1].dtype, in[1]) : 0.0f;
         bool is_far = (code == PQ_EXPR_MOD || code == PQ_EXPR_FMOD) &&
                       result == PTQC_F32 &&
                       fabsf(as_real(PTQC_F32, in[0]) / exponent) >= 0x1p+24f;
         if (!is_far && !is_same(result, code, got, want, exponent)) {
-            ref_value v = ref_load(result, got), w = ref_load(result, want);
-            ref_value x = ref_load(d->ops[0].dtype, in[0]);
-            ref_value y = d->input_count > 1 ? ref_load(d->ops[1].dtype, in[1])
-                                             : (ref_value){0};
+            pq_expr_scalar v = pq_expr_load(result, got),
+                           w = pq_expr_load(result, want);
+            pq_expr_scalar x = pq_expr_load(d->ops[0].dtype, in[0]);
+            pq_expr_scalar y = d->input_count > 1
+                                   ? pq_expr_load(d->ops[1].dtype, in[1])
+                                   : (pq_expr_scalar){0};
             fail_msg("%s %u -> %u of %.9g %.9g (%lld): got %.9g (%lld), want "
                      "%.9g (%lld)",
                      pq_expr_name((pq_expr_code)code), d->ops[0].dtype, result,
@@ -272,7 +275,7 @@ check_chain(int64_t b, int64_t r, int64_t c)
             const uint8_t *in[3] = {INPUTS[0] + i, INPUTS[1] + i % c,
                                     INPUTS[2] + 4 * (i / (r * c))};
             uint8_t *out[1] = {WANT + i};
-            ref_element(&d, in, out);
+            pq_expr_eval(&d, in, out);
         }
         assert_true(
             pq_test_same_u8("chain", GOT, WANT, (size_t)(b * r * c), 0));
