@@ -9,13 +9,14 @@
 
 #include "base/float16.h"
 #include "base/mathfn.h"
+#include "move.h"
 
 // ---- elements --------------------------------------------------------------
 
 static uint32_t
 bits_of(uint32_t dtype)
 {
-    return 8 * pq_expr_dtype_bytes(dtype);
+    return 8 * pq_kg_element_bytes(dtype);
 }
 
 // Keeps the low bits of the type, extended by its sign.

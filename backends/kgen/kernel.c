@@ -51,19 +51,18 @@ pq_kg_dim_of(const pq_kg_job *job, uint32_t i, int64_t *out)
 
 typedef struct dtype_info {
     const char *name, *type;
-    uint8_t bytes;
 } dtype_info;
 
 static const dtype_info *
 dtype_of(uint32_t dtype)
 {
-    static const dtype_info F32 = {"f32", "f32", 4}, F16 = {"f16", "f32", 2},
-                            BF16 = {"bf16", "f32", 2}, I8 = {"i8", "i32", 1},
-                            U8 = {"u8", "u32", 1}, I16 = {"i16", "i32", 2},
-                            U16 = {"u16", "u32", 2}, I32 = {"i32", "i32", 4},
-                            U32 = {"u32", "u32", 4}, I64 = {"i64", "i32", 8},
-                            U64 = {"u64", "u32", 8}, BOOL = {"bool", "bool", 1},
-                            NONE = {NULL, NULL, 0};
+    static const dtype_info F32 = {"f32", "f32"}, F16 = {"f16", "f32"},
+                            BF16 = {"bf16", "f32"}, I8 = {"i8", "i32"},
+                            U8 = {"u8", "u32"}, I16 = {"i16", "i32"},
+                            U16 = {"u16", "u32"}, I32 = {"i32", "i32"},
+                            U32 = {"u32", "u32"}, I64 = {"i64", "i32"},
+                            U64 = {"u64", "u32"}, BOOL = {"bool", "bool"},
+                            NONE = {NULL, NULL};
     switch (dtype) {
     case PTQC_F32:
         return &F32;
@@ -98,12 +97,6 @@ const char *
 pq_kg_dtype_name(uint32_t dtype)
 {
     return dtype_of(dtype)->name;
-}
-
-uint32_t
-pq_kg_dtype_bytes(uint32_t dtype)
-{
-    return dtype_of(dtype)->bytes;
 }
 
 const char *

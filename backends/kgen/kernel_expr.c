@@ -37,19 +37,24 @@ pq_kg_module_store(pq_kg_module *m, uint32_t dtype, const char *result)
 }
 
 void
-pq_kg_module_store_one(pq_kg_module *m, uint32_t dtype, const char *result)
+pq_kg_module_store_row(pq_kg_module *m, uint32_t dtype, int64_t row,
+                       const char *result)
 {
     uint32_t bytes = pq_kg_dtype_bytes(dtype);
-    uint32_t lanes = 4 / bytes, words = lanes == 4 ? 2 : 1;
+    uint32_t lanes = bytes < 4 ? 4 / bytes : 1;
+    if (row % lanes == 0) {
+        pq_kg_module_store(m, dtype, result);
+        return;
+    }
     pq_kg_text gather = {.mem = m->mem}, store = {.mem = m->mem};
     pq_kg_text_add(&gather, "bits = BITS_%s(%s);\n", pq_kg_dtype_name(dtype),
                    result);
     pq_kg_text_add(&store,
-                   "u32 shift = (word & %uu) * %uu;\n"
-                   "ATOMIC_AND(y, word >> %u, ~(0x%xu << shift));\n"
-                   "ATOMIC_OR(y, word >> %u, bits << shift);\n",
-                   lanes - 1, 8 * bytes, words, bytes == 1 ? 0xffu : 0xffffu,
-                   words);
+                   "u32 shift = (at & %uu) * %uu;\n"
+                   "ATOMIC_AND(y, at >> %u, ~(0x%xu << shift));\n"
+                   "ATOMIC_OR(y, at >> %u, bits << shift);\n",
+                   lanes - 1, 8 * bytes, lanes == 4 ? 2 : 1,
+                   bytes == 1 ? 0xffu : 0xffffu, lanes == 4 ? 2 : 1);
     pq_kg_module_define(m, "LANES", "1u");
     pq_kg_module_hook(m, "gather", pq_kg_module_text(m, &gather));
     pq_kg_module_hook(m, "store", pq_kg_module_text(m, &store));

@@ -34,12 +34,12 @@ is_in(int64_t x, int64_t low, int64_t high)
     return x >= low && x <= high;
 }
 
-// Whether words of `lanes` results lie within a row of y and a group.
-static bool
-has_whole_words(const product *p, uint32_t lanes)
+// Words of LANES results (a power of two) are whole when this is a multiple:
+// then they lie within a row of y and a group of channels.
+static int64_t
+store_row(const product *p)
 {
-    return p->rows % lanes == 0 && p->group_rows % lanes == 0 &&
-           p->y_rows % lanes == 0 && p->first % lanes == 0;
+    return p->rows | p->group_rows | p->y_rows | p->first;
 }
 
 // The sum's type.
@@ -260,20 +260,6 @@ define_scale(pq_kg_module *m, const product *p)
     pq_kg_module_hook(m, "scale", READ[p->scales]);
 }
 
-// Where results go: words of LANES neighbouring rows when these never reach
-// over the end of a row of y, else one by one.
-static void
-define_store(pq_kg_module *m, const product *p, const char *result)
-{
-    uint32_t dtype = pq_kg_out(m->job, 0)->dtype;
-    uint32_t bytes = pq_kg_dtype_bytes(dtype);
-    if (has_whole_words(p, bytes < 4 ? 4 / bytes : 1)) {
-        pq_kg_module_store(m, dtype, result);
-    } else {
-        pq_kg_module_store_one(m, dtype, result);
-    }
-}
-
 // What follows the words of the kind itself.
 static void
 finish(pq_kg_module *m, const product *p)
@@ -300,7 +286,8 @@ finish(pq_kg_module *m, const product *p)
     pq_kg_module_hook(m, "places", pq_kg_module_text(m, &places));
     pq_kg_module_hook(m, "expression",
                       pq_kg_expression_text(m, &p->e, "sum", result));
-    define_store(m, p, result);
+    pq_kg_module_store_row(m, pq_kg_out(m->job, 0)->dtype, store_row(p),
+                           result);
     m->uses |= PQ_KG_USES_BLOCKS;
     pq_kg_module_body(m, pq_kg_text_product);
 }
@@ -438,7 +425,7 @@ lanes_of(const pq_kg_launcher *l, const product *p)
 {
     uint32_t bytes = pq_kg_dtype_bytes(pq_kg_out(l->job, 0)->dtype);
     uint32_t lanes = bytes < 4 ? 4 / bytes : 1;
-    return has_whole_words(p, lanes) ? lanes : 1;
+    return store_row(p) % lanes == 0 ? lanes : 1;
 }
 
 static void

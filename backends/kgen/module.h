@@ -14,6 +14,7 @@
 #define PTQC_BACKENDS_KGEN_MODULE_H
 
 #include "kernel.h"
+#include "move.h"
 #include "skeletons.h"
 #include "text.h"
 
@@ -81,9 +82,10 @@ void pq_kg_module_hook(pq_kg_module *m, const char *name, const char *text);
 // The hooks gather and store, and LANES: `result` of element word * LANES +
 // lane goes into `bits`, which becomes word `word` of y.
 void pq_kg_module_store(pq_kg_module *m, uint32_t dtype, const char *result);
-// The same for results whose words may be shared by items, types of 1 and 2
-// bytes: LANES is 1, `word` the element, whose bits alone change, by atomics.
-void pq_kg_module_store_one(pq_kg_module *m, uint32_t dtype,
+// The same for kernels that make rows of `row` results, which are at `at`:
+// words of neighbours when these never reach over the end of a row, else one by
+// one (LANES 1).
+void pq_kg_module_store_row(pq_kg_module *m, uint32_t dtype, int64_t row,
                             const char *result);
 // The module's text (bytes of `t`); NULL, and the module fails, without memory.
 const char *pq_kg_module_text(pq_kg_module *m, const pq_kg_text *t);
@@ -148,8 +150,12 @@ float pq_kg_f32(const pq_kg_job *job, uint32_t i);
 bool pq_kg_dim_of(const pq_kg_job *job, uint32_t i, int64_t *out);
 // Name of an element type in LD_* and BITS_*; NULL: kernels have none.
 const char *pq_kg_dtype_name(uint32_t dtype);
-// Bytes of an element; 0 as above.
-uint32_t pq_kg_dtype_bytes(uint32_t dtype);
+// Bytes of an element (move.h).
+static inline uint32_t
+pq_kg_dtype_bytes(uint32_t dtype)
+{
+    return pq_kg_element_bytes(dtype);
+}
 bool pq_kg_is_float(uint32_t dtype); // f32, f16, bf16
 // "f32", "i32", "u32" or "bool": what registers of the type are in a text.
 const char *pq_kg_register_type(uint32_t dtype);

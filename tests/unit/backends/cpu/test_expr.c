@@ -6,6 +6,7 @@
 
 #include "backends/cpu/expr.h"
 #include "backends/kgen/expr_eval.h"
+#include "backends/kgen/move.h"
 #include "base/float16.h"
 #include "cpu_host.h"
 
@@ -59,7 +60,7 @@ fill(uint32_t dtype, uint8_t *p, int64_t n, uint64_t seed)
             v.whole = (int64_t)(r >> 40) % 9 -
                       (pq_expr_dtype_is_signed(dtype) ? 4 : 0);
         }
-        pq_expr_store(dtype, v, p + i * (int64_t)pq_expr_dtype_bytes(dtype));
+        pq_expr_store(dtype, v, p + i * (int64_t)pq_kg_element_bytes(dtype));
     }
 }
 
@@ -124,12 +125,12 @@ run_reference(const pq_expr_desc *d)
         uint8_t *out[PQ_EXPR_MAX_OUTPUTS];
         for (uint32_t k = 0; k < d->input_count; k++) {
             in[k] = B.in[k] + element_offset(d, &d->inputs[k], i) *
-                                  pq_expr_dtype_bytes(input_dtype(d, k));
+                                  pq_kg_element_bytes(input_dtype(d, k));
         }
         for (uint32_t k = 0; k < d->output_count; k++) {
             out[k] = B.want[k] +
                      element_offset(d, &d->outputs[k], i) *
-                         pq_expr_dtype_bytes(d->ops[d->results[k]].dtype);
+                         pq_kg_element_bytes(d->ops[d->results[k]].dtype);
         }
         pq_expr_eval(d, in, out);
     }
@@ -141,7 +142,7 @@ check_desc(pq_jit *jit, const pq_expr_desc *d, uint32_t workers)
 {
     for (uint32_t k = 0; k < d->input_count; k++) {
         uint32_t t = input_dtype(d, k);
-        fill(t, B.in[k], BUFFER / pq_expr_dtype_bytes(t), 77 + k);
+        fill(t, B.in[k], BUFFER / pq_kg_element_bytes(t), 77 + k);
     }
     memset(B.out, 0xee, sizeof B.out);
     memset(B.want, 0xee, sizeof B.want);
@@ -162,7 +163,7 @@ check_desc(pq_jit *jit, const pq_expr_desc *d, uint32_t workers)
     pq_expr_destroy(expr);
     for (uint32_t k = 0; k < d->output_count; k++) {
         uint32_t t = d->ops[d->results[k]].dtype;
-        int64_t bytes = pq_expr_dtype_bytes(t);
+        int64_t bytes = pq_kg_element_bytes(t);
         for (int64_t i = 0; i < BUFFER; i += bytes) {
             if (!same_value(t, B.out[k] + i, B.want[k] + i)) {
                 uint32_t code = d->ops[d->results[k]].code;

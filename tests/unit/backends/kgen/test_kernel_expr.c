@@ -3,6 +3,7 @@
 // Elementwise kernels on a device: every op with every type kernels have,
 // broadcasts, tails of words.
 #include "backends/kgen/expr_eval.h"
+#include "backends/kgen/move.h"
 #include "base/float16.h"
 #include "kernel_host.h"
 
@@ -40,7 +41,7 @@ fill(uint32_t dtype, uint8_t *p, int64_t n, uint64_t seed)
             v.whole = (int64_t)(bits >> 40) % 9 -
                       (pq_expr_dtype_is_signed(dtype) ? 4 : 0);
         }
-        pq_expr_store(dtype, v, p + i * (int64_t)pq_expr_dtype_bytes(dtype));
+        pq_expr_store(dtype, v, p + i * (int64_t)pq_kg_element_bytes(dtype));
     }
 }
 
@@ -105,7 +106,7 @@ is_same(uint32_t dtype, uint32_t code, const uint8_t *a, const uint8_t *b,
         float exponent)
 {
     if (!(dtype == PTQC_F32 || dtype == PTQC_F16 || dtype == PTQC_BF16)) {
-        return memcmp(a, b, pq_expr_dtype_bytes(dtype)) == 0;
+        return memcmp(a, b, pq_kg_element_bytes(dtype)) == 0;
     }
     float x = as_real(dtype, a), y = as_real(dtype, b);
     if (isnan(x) || isnan(y)) {
@@ -153,9 +154,9 @@ check_op(const pq_expr_desc *d, int64_t n)
     for (int64_t i = 0; i < n; i++) {
         uint8_t want[8] = {0}, *out[1] = {want};
         for (uint32_t k = 0; k < d->input_count; k++) {
-            in[k] = INPUTS[k] + i * pq_expr_dtype_bytes(d->ops[k].dtype);
+            in[k] = INPUTS[k] + i * pq_kg_element_bytes(d->ops[k].dtype);
         }
-        const uint8_t *got = GOT + i * pq_expr_dtype_bytes(result);
+        const uint8_t *got = GOT + i * pq_kg_element_bytes(result);
         pq_expr_eval(d, in, out);
         float exponent =
             d->input_count > 1 ? as_real(d->ops[1].dtype, in[1]) : 0.0f;
