@@ -66,6 +66,22 @@ space_rank(uint32_t rank)
     return rank > 0 ? rank : 1;
 }
 
+// Registers of 64 bits are two words (wide.kg).
+static void
+store_result(pq_kg_module *m, uint32_t dtype, const char *result)
+{
+    if (dtype != PTQC_I64 && dtype != PTQC_U64) {
+        pq_kg_module_store(m, dtype, result);
+        return;
+    }
+    pq_kg_text gather = {.mem = m->mem};
+    pq_kg_text_add(&gather, "y[2u * word] = %s.x;\ny[2u * word + 1u] = %s.y;\n",
+                   result, result);
+    pq_kg_module_define(m, "LANES", "1u");
+    pq_kg_module_hook(m, "gather", pq_kg_module_text(m, &gather));
+    pq_kg_module_hook(m, "store", "");
+}
+
 void
 pq_kg_source_expr(pq_kg_module *m)
 {
@@ -97,7 +113,7 @@ pq_kg_source_expr(pq_kg_module *m)
                       operand_lines(m, n, "at$ += rest * stride$(0u);\n"));
     pq_kg_module_hook(m, "expression",
                       pq_kg_expression_text(m, &e, "", result));
-    pq_kg_module_store(m, pq_kg_out(m->job, 0)->dtype, result);
+    store_result(m, pq_kg_out(m->job, 0)->dtype, result);
     pq_kg_module_body(m, pq_kg_text_expr);
 }
 

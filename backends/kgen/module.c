@@ -270,9 +270,9 @@ pq_kg_module_finish(pq_kg_module *m)
         uses |= PQ_KG_USES_VALUES | PQ_KG_USES_EXACT;
     }
     const char *const libraries[] = {pq_kg_text_values, pq_kg_text_exact,
-                                     pq_kg_text_math, pq_kg_text_blocks,
-                                     pq_kg_text_rows};
-    for (uint32_t i = 0; i < 5; i++) {
+                                     pq_kg_text_math,   pq_kg_text_blocks,
+                                     pq_kg_text_rows,   pq_kg_text_wide};
+    for (uint32_t i = 0; i < 6; i++) {
         if ((uses >> i & 1) != 0) {
             pq_kg_text_add(&t, "\n%s", libraries[i]);
         }

@@ -25,6 +25,7 @@
 #define PQ_KG_USES_MATH   4u  // math.kg, which uses these
 #define PQ_KG_USES_BLOCKS 8u  // blocks.kg
 #define PQ_KG_USES_ROWS   16u // rows.kg
+#define PQ_KG_USES_WIDE   32u // wide.kg
 
 #define PQ_KG_READS  0u
 #define PQ_KG_WRITES 1u

@@ -168,6 +168,8 @@ kernel_job(const kernel_step *s, const pq_kg_tensor **args)
 
 // ---- texts compiled once ---------------------------------------------------
 
+#define KERNEL_MODULES 1024u
+
 typedef struct kernel_module {
     char *text;
     uint32_t *spirv;
@@ -178,7 +180,7 @@ static struct {
     pq_test_gpu *gpu;
     const char *why_not;
     bool is_open;
-    kernel_module modules[256];
+    kernel_module modules[KERNEL_MODULES];
     uint32_t module_count;
 } kernel_state;
 
@@ -190,7 +192,7 @@ kernel_compile(const char *text, const char *name)
             return &kernel_state.modules[i];
         }
     }
-    assert_true(kernel_state.module_count < 256);
+    assert_true(kernel_state.module_count < KERNEL_MODULES);
     bool is_error;
     const char *why = "";
     kernel_module *m = &kernel_state.modules[kernel_state.module_count];

@@ -12,9 +12,9 @@
 static uint8_t INPUTS[3][COUNT_MAX * 8];
 static uint8_t GOT[COUNT_MAX * 8], WANT[COUNT_MAX * 8];
 
-static const uint8_t KERNEL_TYPES[] = {PTQC_F32, PTQC_F16, PTQC_BF16, PTQC_I8,
-                                       PTQC_U8,  PTQC_I16, PTQC_U16,  PTQC_I32,
-                                       PTQC_U32, PTQC_BOOL};
+static const uint8_t KERNEL_TYPES[] = {
+    PTQC_F32, PTQC_F16, PTQC_BF16, PTQC_I8,  PTQC_U8,  PTQC_I16,
+    PTQC_U16, PTQC_I32, PTQC_U32,  PTQC_I64, PTQC_U64, PTQC_BOOL};
 #define TYPE_COUNT (sizeof KERNEL_TYPES)
 
 // Elements of a type: special values, small values, any bits.
@@ -31,6 +31,9 @@ fill(uint32_t dtype, uint8_t *p, int64_t n, uint64_t seed)
                       ? special[(bits >> 4) % 16]
                       : (float)((int32_t)(bits >> 20) % 4000) * 0.013f;
         pq_expr_scalar v = {.whole = (int64_t)(bits >> 8), .f32 = x};
+        if (pq_kg_element_bytes(dtype) == 8) {
+            v.whole = (int64_t)(bits * UINT64_C(0x9e3779b97f4a7c15));
+        }
         if (dtype == PTQC_F16) {
             v.whole = pq_f32_to_f16(x);
         } else if (dtype == PTQC_BF16) {
@@ -185,12 +188,12 @@ static bool
 is_tried(uint32_t code, uint32_t a, uint32_t r)
 {
     bool is_cast = code == PQ_EXPR_CAST;
-    if (a == PTQC_F64 || r == PTQC_F64 || a == PTQC_I64 || r == PTQC_I64 ||
-        a == PTQC_U64 || r == PTQC_U64) {
+    if (a == PTQC_F64 || r == PTQC_F64) {
         return false;
     }
     if (is_cast) {
-        return a == PTQC_F32 || r == PTQC_F32 || (a == PTQC_I32) ||
+        return a == PTQC_F32 || r == PTQC_F32 || a == PTQC_I32 ||
+               a == PTQC_I64 || a == PTQC_U64 || r == PTQC_I64 ||
                (a == PTQC_U8 && r == PTQC_I8) || r == PTQC_BOOL;
     }
     return a != PTQC_U32 && a != PTQC_I16;
@@ -294,6 +297,40 @@ test_chains(void **state)
     check_chain(0, 4, 16);
 }
 
+// Parameters of 64 bits beside others.
+static void
+test_wide_params(void **state)
+{
+    (void)state;
+    const pq_expr_desc d = {
+        .op_count = 6,
+        .input_count = 1,
+        .output_count = 1,
+        .param_count = 2,
+        .ops = {{PQ_EXPR_LOAD, PTQC_I64, 0, 0, 0, 0},
+                {PQ_EXPR_PARAM, PTQC_I32, 0, 0, 0, 0},
+                {PQ_EXPR_CAST, PTQC_I64, 1, 0, 0, 0},
+                {PQ_EXPR_ADD, PTQC_I64, 0, 2, 0, 0},
+                {PQ_EXPR_PARAM, PTQC_I64, 0, 0, 0, 1},
+                {PQ_EXPR_MUL, PTQC_I64, 3, 4, 0, 0}},
+        .results = {5},
+        .params = {{.integer = -7}, {.integer = -((int64_t)1 << 40) + 3}},
+    };
+    kernel_step s = {.kind = PQ_STEP_EXPR};
+    fill(PTQC_I64, INPUTS[0], 101, 5);
+    kernel_in(&s, PTQC_I64, KERNEL_DIMS(101), INPUTS[0]);
+    kernel_out(&s, PTQC_I64, KERNEL_DIMS(101), GOT);
+    add_desc(&s, &d, 1);
+    kernel_param(&s, kernel_map(1, 1));
+    kernel_run(&s);
+    for (int64_t i = 0; i < 101; i++) {
+        const uint8_t *in[1] = {INPUTS[0] + 8 * i};
+        uint8_t *out[1] = {WANT + 8 * i};
+        pq_expr_eval(&d, in, out);
+    }
+    assert_memory_equal(GOT, WANT, 8 * 101);
+}
+
 static void
 test_lookup(void **state)
 {
@@ -318,6 +355,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_chains),
         cmocka_unit_test(test_lookup),
+        cmocka_unit_test(test_wide_params),
         cmocka_unit_test(test_ops),
     };
     return cmocka_run_group_tests(tests, NULL, kernel_teardown);
