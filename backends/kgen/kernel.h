@@ -61,7 +61,8 @@ typedef enum pq_kg_language {
 // Optional features of devices, bits.
 #define PQ_KG_DOT       1u // sums of four products of packed 8-bit integers
 #define PQ_KG_SUBGROUPS 2u // values of other items of a subgroup, by shuffles
-#define PQ_KG_FEATURES  3u // all
+#define PQ_KG_HALVES    4u // 16-bit floats, rounded to nearest even
+#define PQ_KG_FEATURES  7u // all
 // Subgroups: groups whose size is a multiple of a subgroup's consist of full
 // ones, and a subgroup has 8 items or more, a power of two.
 #define PQ_KG_SUBGROUP_MIN 8u

@@ -221,6 +221,23 @@ add_words(pq_kg_module *m, pq_kg_text *t)
     }
 }
 
+// Whether elements become f16: not what access.kg defines, but what the rest
+// says.
+static bool
+makes_halves(const pq_kg_module *m, const char *names)
+{
+    static const char *const MAKERS[] = {"BITS_f16(", "f32_to_f16("};
+    bool makes = false;
+    for (uint32_t k = 0; k < 2 && !makes; k++) {
+        makes = strstr(names, MAKERS[k]) != NULL ||
+                (m->skeleton != NULL && strstr(m->skeleton, MAKERS[k]) != NULL);
+        for (uint32_t i = 0; i < m->hook_count && !makes; i++) {
+            makes = strstr(m->hooks[i].text, MAKERS[k]) != NULL;
+        }
+    }
+    return makes;
+}
+
 static void
 add_head(const pq_kg_module *m, pq_kg_text *t, const char *name)
 {
@@ -231,6 +248,13 @@ add_head(const pq_kg_module *m, pq_kg_text *t, const char *name)
     if (has_dot) {
         pq_kg_text_add(t, "#extension GL_EXT_spirv_intrinsics : enable\n"
                           "#define HAS_DOT\n");
+    }
+    if ((m->out->features & PQ_KG_HALVES) != 0) {
+        pq_kg_text_add(
+            t,
+            "%s#extension GL_EXT_shader_explicit_arithmetic_types_float16 : "
+            "enable\n#define HAS_HALVES\n",
+            has_dot ? "" : "#extension GL_EXT_spirv_intrinsics : enable\n");
     }
     if (has_subgroups) {
         pq_kg_text_add(
@@ -255,7 +279,6 @@ pq_kg_module_finish(pq_kg_module *m)
 {
     pq_kg_text t = {.mem = m->mem};
     const char *name = pq_kg_module_text(m, &m->name);
-    add_head(m, &t, name);
     const pq_kg_text *parts[] = {&m->constants, &m->storage, &m->names};
     const char *texts[3];
     for (uint32_t i = 0; i < 3; i++) {
@@ -264,6 +287,10 @@ pq_kg_module_finish(pq_kg_module *m)
     if (m->st != PTQC_BE_OK) {
         return m->st;
     }
+    if (makes_halves(m, texts[2])) {
+        (void)pq_kg_module_may(m, PQ_KG_HALVES);
+    }
+    add_head(m, &t, name);
     pq_kg_text_add(&t, "%s\n%s", texts[0], pq_kg_text_access);
     uint32_t uses = m->uses;
     if ((uses & PQ_KG_USES_MATH) != 0) {

@@ -26,7 +26,7 @@ typedef struct pq_vk_variant {
 } pq_vk_variant;
 
 // All sets of PQ_KG_FEATURES.
-#define PQ_VK_VARIANTS_MAX 4u
+#define PQ_VK_VARIANTS_MAX 8u
 
 typedef struct pq_vk_kernel {
     pq_vk_variant variants[PQ_VK_VARIANTS_MAX]; // the first needs no features

@@ -10,6 +10,8 @@
 #define DOT_NAME      VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME
 #define SUBGROUP_NAME VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME
 #define PUSH_NAME     VK_KHR_PUSH_DESCRIPTOR_EXTENSION_NAME
+#define HALF_NAME     VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME
+#define ROUND_NAME    VK_KHR_SHADER_FLOAT_CONTROLS_EXTENSION_NAME
 // Buffers of a kernel (kgen/kernel.h): operands and a table.
 #define PUSHED_NEEDED (PQ_KG_BUFFERS_MAX + 1u)
 
@@ -109,6 +111,26 @@ read_subgroups(const reader *r, pq_vk_features *out)
 }
 
 static void
+read_halves(const reader *r, pq_vk_features *out)
+{
+    VkPhysicalDeviceShaderFloat16Int8FeaturesKHR f = {
+        .sType =
+            VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES_KHR};
+    VkPhysicalDeviceFloatControlsPropertiesKHR p = {
+        .sType =
+            VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FLOAT_CONTROLS_PROPERTIES_KHR};
+    if (!has_extension(r, HALF_NAME) || !has_extension(r, ROUND_NAME)) {
+        return;
+    }
+    ask(r, &f, &p);
+    if (f.shaderFloat16 == VK_TRUE &&
+        p.shaderRoundingModeRTEFloat16 == VK_TRUE) {
+        out->has |= PQ_KG_HALVES;
+        out->preferred |= PQ_KG_HALVES;
+    }
+}
+
+static void
 read_push(const reader *r, pq_vk_features *out)
 {
     VkPhysicalDevicePushDescriptorPropertiesKHR p = {
@@ -137,6 +159,7 @@ pq_vk_features_read(const pq_vk_api *api, VkPhysicalDevice physical,
     }
     read_dot(&r, out);
     read_subgroups(&r, out);
+    read_halves(&r, out);
     read_push(&r, out);
 }
 
@@ -168,6 +191,16 @@ pq_vk_request_make(pq_vk_request *r, const pq_vk_features *features,
             .computeFullSubgroups = VK_TRUE};
         r->features.pNext = &r->subgroup;
     }
+    if ((used & PQ_KG_HALVES) != 0) {
+        r->names[r->count++] = HALF_NAME;
+        r->names[r->count++] = ROUND_NAME;
+        r->halves = (VkPhysicalDeviceShaderFloat16Int8FeaturesKHR){
+            .sType =
+                VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES_KHR,
+            .pNext = r->features.pNext,
+            .shaderFloat16 = VK_TRUE};
+        r->features.pNext = &r->halves;
+    }
     if ((used & PQ_VK_PUSH_DESCRIPTORS) != 0) {
         r->names[r->count++] = PUSH_NAME;
     }
@@ -184,6 +217,7 @@ pq_vk_features_print(uint32_t features, char out[PQ_VK_FEATURES_TEXT])
     } NAMES[] = {
         {PQ_KG_DOT, "integer dot products"},
         {PQ_KG_SUBGROUPS, "subgroups"},
+        {PQ_KG_HALVES, "float16"},
         {PQ_VK_PUSH_DESCRIPTORS, "push descriptors"},
     };
     size_t n = 0;

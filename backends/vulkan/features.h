@@ -9,7 +9,7 @@
 #include "api.h"
 #include "backends/kgen/kernel.h"
 
-// Beside those of kernels (PQ_KG_DOT, PQ_KG_SUBGROUPS).
+// Beside those of kernels (PQ_KG_DOT ..).
 #define PQ_VK_PUSH_DESCRIPTORS 0x100u
 #define PQ_VK_FEATURES         (PQ_KG_FEATURES | PQ_VK_PUSH_DESCRIPTORS)
 
@@ -31,11 +31,12 @@ void pq_vk_features_read(const pq_vk_api *api, VkPhysicalDevice physical,
 
 // What opening a device has to ask for, to use features.
 typedef struct pq_vk_request {
-    const char *names[4]; // static texts: [count]
+    const char *names[8]; // static texts: [count]
     uint32_t count;
     VkPhysicalDeviceFeatures2 features; // the head of the chain
     VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR dot;
     VkPhysicalDeviceSubgroupSizeControlFeaturesEXT subgroup;
+    VkPhysicalDeviceShaderFloat16Int8FeaturesKHR halves;
 } pq_vk_request;
 
 // The request points into itself: it is not copied.

@@ -173,7 +173,7 @@ struct pq_test_gpu {
     VkDebugUtilsMessengerEXT messenger;
     VkPhysicalDeviceProperties properties;
     uint32_t family, memory_type;
-    bool has_dot;
+    bool has_dot, has_halves;
     uint32_t subgroup; // 0: not used
     char complaint[1024];
     PFN_vkGetInstanceProcAddr GetInstanceProcAddr;
@@ -285,10 +285,11 @@ has_extension(pq_test_gpu *gpu, const char *name)
 
 // What kernels may use, and what has to be asked for: names, features.
 typedef struct optional {
-    const char *names[2];
+    const char *names[4];
     uint32_t name_count;
     VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR dot;
     VkPhysicalDeviceSubgroupSizeControlFeaturesEXT control;
+    VkPhysicalDeviceShaderFloat16Int8FeaturesKHR halves;
     VkPhysicalDeviceFeatures2 features;
 } optional;
 
@@ -343,10 +344,46 @@ find_subgroups(pq_test_gpu *gpu, optional *o)
     }
 }
 
+static void
+find_halves(pq_test_gpu *gpu, optional *o)
+{
+    VkPhysicalDeviceFloatControlsPropertiesKHR rounding = {
+        .sType =
+            VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FLOAT_CONTROLS_PROPERTIES_KHR};
+    VkPhysicalDeviceProperties2 properties = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
+        .pNext = &rounding};
+    VkPhysicalDeviceFeatures2 all = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+        .pNext = &o->halves};
+    o->halves.sType =
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES_KHR;
+    if (!has_extension(gpu, VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME) ||
+        !has_extension(gpu, VK_KHR_SHADER_FLOAT_CONTROLS_EXTENSION_NAME)) {
+        return;
+    }
+    gpu->GetPhysicalDeviceProperties2(gpu->physical, &properties);
+    gpu->GetPhysicalDeviceFeatures2(gpu->physical, &all);
+    if (o->halves.shaderFloat16 == VK_TRUE &&
+        rounding.shaderRoundingModeRTEFloat16 == VK_TRUE) {
+        gpu->has_halves = true;
+        o->names[o->name_count++] = VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME;
+        o->names[o->name_count++] = VK_KHR_SHADER_FLOAT_CONTROLS_EXTENSION_NAME;
+        o->halves.pNext = o->features.pNext;
+        o->features.pNext = &o->halves;
+    }
+}
+
 bool
 pq_test_gpu_has_dot(const pq_test_gpu *gpu)
 {
     return gpu->has_dot;
+}
+
+bool
+pq_test_gpu_has_halves(const pq_test_gpu *gpu)
+{
+    return gpu->has_halves;
 }
 
 uint32_t
@@ -386,6 +423,7 @@ create_device(pq_test_gpu *gpu)
                       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2};
     find_dot(gpu, &o);
     find_subgroups(gpu, &o);
+    find_halves(gpu, &o);
     VkDeviceQueueCreateInfo queue = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
         .queueFamilyIndex = gpu->family,
@@ -742,6 +780,13 @@ pq_test_gpu_close(pq_test_gpu *gpu)
 
 bool
 pq_test_gpu_has_dot(const pq_test_gpu *gpu)
+{
+    (void)gpu;
+    return false;
+}
+
+bool
+pq_test_gpu_has_halves(const pq_test_gpu *gpu)
 {
     (void)gpu;
     return false;

@@ -32,8 +32,10 @@ const char *pq_test_gpu_complaint(const pq_test_gpu *gpu);
 const char *pq_test_gpu_name(const pq_test_gpu *gpu);
 bool pq_test_gpu_is_cpu(const pq_test_gpu *gpu);
 // Optional features, on when the device has them: packed integer dot products,
-// and the size of full subgroups with shuffles (0: none).
+// 16-bit floats with rounding to nearest even, and the size of full subgroups
+// with shuffles (0: none).
 bool pq_test_gpu_has_dot(const pq_test_gpu *gpu);
+bool pq_test_gpu_has_halves(const pq_test_gpu *gpu);
 uint32_t pq_test_gpu_subgroup(const pq_test_gpu *gpu);
 
 // Zeroed. false: no memory.

@@ -374,6 +374,7 @@ kernel_run_on(const kernel_step *s, bool careful)
     features |= pq_test_gpu_subgroup(kernel_gpu()) >= PQ_KG_SUBGROUP_MIN
                     ? PQ_KG_SUBGROUPS
                     : 0;
+    features |= pq_test_gpu_has_halves(kernel_gpu()) ? PQ_KG_HALVES : 0;
     for (uint32_t i = 0; i < s->output_count; i++) {
         size_t bytes = kernel_bytes(&s->tensors[s->input_count + i]);
         before[i] = malloc(bytes + 1);

@@ -22,13 +22,15 @@ static void
 fill(uint32_t dtype, uint8_t *p, int64_t n, uint64_t seed)
 {
     static const float special[] = {
-        0.0f,   -0.0f, 1.0f,   -1.0f,    2.5f,      -3.5f, 1e20f,  -1e9f,
-        300.0f, 0.5f,  1e-30f, INFINITY, -INFINITY, NAN,   127.5f, 65520.0f};
+        0.0f, -0.0f, 1.0f, -1.0f, 2.5f, -3.5f, 1e20f, -1e9f, 300.0f, 0.5f,
+        1e-30f, INFINITY, -INFINITY, NAN, 127.5f, 65520.0f,
+        // f16: denormals, ties between them, the least normal one
+        3.1e-6f, 2.98023224e-8f, 8.94069672e-8f, 6.1e-5f, 6.10351562e-5f};
     pq_test_random r = pq_test_random_seed(seed);
     for (int64_t i = 0; i < n; i++) {
         uint64_t bits = pq_test_random_u64(&r);
         float x = (bits & 3) == 0
-                      ? special[(bits >> 4) % 16]
+                      ? special[(bits >> 4) % (sizeof special / 4)]
                       : (float)((int32_t)(bits >> 20) % 4000) * 0.013f;
         pq_expr_scalar v = {.whole = (int64_t)(bits >> 8), .f32 = x};
         if (pq_kg_element_bytes(dtype) == 8) {

@@ -34,6 +34,10 @@ static const plugin_case CASES[] = {
      "%s: f32[1, T, 131] = softmax(%n) {axis = 2}\n"
      "%y: f32[1, T, 1] = reduce_sum(%s) {axes = [2], keepdims = 1}\n"
      "output %n\noutput %s\noutput %y\n", {2}, 1, 0},
+    {"rows of halves: subgroups and float16", "graph \"g\" stage float\n"
+     "input %x: f32[3, 131]\nconst c1: $f32[131]\n%w: f32[131] = c1\n"
+     "%n: f32[3, 131] = rms_norm(%x, %w) {epsilon = 1e-6}\n"
+     "%y: f16[3, 131] = cast(%n) {to = f16}\noutput %y\n", {0}, 0, 0},
     {"float gemv", "graph \"g\" stage float\n"
      "input %x: f32[1, 200]\nconst c1: $f16[64, 200]\n%w: f16[64, 200] = c1\n"
      "%y: f32[1, 64] = matmul(%x, %w) {trans_b = 1}\noutput %y\n",
@@ -52,7 +56,7 @@ static void
 check_case(ptqc_ctx *ctx, const pq_test_sink *sink, pq_pool *pool,
            const plugin_case *c)
 {
-    static const uint32_t SETS[] = {PQ_KG_DOT, PQ_KG_SUBGROUPS,
+    static const uint32_t SETS[] = {PQ_KG_DOT, PQ_KG_SUBGROUPS, PQ_KG_HALVES,
                                     PQ_VK_PUSH_DESCRIPTORS, PQ_VK_FEATURES};
     const vk_graph_change none = {.sets_features = true};
     plugin_run run = {0};
