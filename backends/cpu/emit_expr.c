@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "backends/kgen/move.h"
 #include "emit_expr_op.h"
 
 typedef LLVMValueRef val;
@@ -68,7 +69,7 @@ emit_uniform(expr_emit *x, uint32_t i)
         return pq_expr_from_memory(
             e, op->dtype,
             pq_emit_load(e, type, x->v_in[op->index],
-                         pq_expr_dtype_bytes(op->dtype)));
+                         pq_kg_element_bytes(op->dtype)));
     }
     val v[3] = {x->v_scalar[op->a], x->v_scalar[op->b], x->v_scalar[op->c]};
     return pq_expr_emit_op(e, x->key->ops, op, v, NULL);
@@ -101,7 +102,7 @@ element_address(expr_emit *x, val v_base, val v_index, uint32_t dtype)
 {
     val v_bytes =
         LLVMBuildMul(x->e->builder, v_index,
-                     pq_emit_i64(x->e, pq_expr_dtype_bytes(dtype)), "");
+                     pq_emit_i64(x->e, pq_kg_element_bytes(dtype)), "");
     return pq_emit_at(x->e, v_base, v_bytes);
 }
 
@@ -110,7 +111,7 @@ emit_vector_load(expr_emit *x, const pq_expr_op *op, val v_index, val v_mask)
 {
     pq_emitter *e = x->e;
     LLVMTypeRef type = pq_expr_memory_type(e, op->dtype, PQ_LANES);
-    uint32_t align = pq_expr_dtype_bytes(op->dtype);
+    uint32_t align = pq_kg_element_bytes(op->dtype);
     val v_at = element_address(x, x->v_in[op->index], v_index, op->dtype);
     val v_memory = v_mask == NULL
                        ? pq_emit_load(e, type, v_at, align)
@@ -138,7 +139,7 @@ emit_vector(expr_emit *x, val v_index, val v_mask)
     for (uint32_t i = 0; i < x->key->output_count; i++) {
         uint32_t reg = x->key->results[i];
         uint32_t dtype = x->key->ops[reg].dtype;
-        uint32_t align = pq_expr_dtype_bytes(dtype);
+        uint32_t align = pq_kg_element_bytes(dtype);
         val v_memory = pq_expr_to_memory(e, dtype, v_reg[reg]);
         val v_at = element_address(x, x->v_out[i], v_index, dtype);
         if (v_mask == NULL) {

@@ -7,6 +7,7 @@
 #include <llvm-c/Core.h>
 #include <stddef.h>
 
+#include "backends/kgen/move.h"
 #include "emit_expr.h"
 #include "emit_math.h"
 
@@ -44,7 +45,7 @@ LLVMTypeRef
 pq_expr_memory_type(pq_emitter *e, uint32_t dtype, uint32_t lanes)
 {
     LLVMTypeRef scalar =
-        LLVMIntTypeInContext(e->context, 8 * pq_expr_dtype_bytes(dtype));
+        LLVMIntTypeInContext(e->context, 8 * pq_kg_element_bytes(dtype));
     if (dtype == PTQC_F32) {
         scalar = e->t_f32;
     } else if (dtype == PTQC_F64) {
@@ -151,8 +152,8 @@ static val
 int_to_int(pq_emitter *e, uint32_t from, uint32_t to, val v)
 {
     LLVMTypeRef type = register_type(e, to, v);
-    uint32_t old_bytes = pq_expr_dtype_bytes(from);
-    uint32_t new_bytes = pq_expr_dtype_bytes(to);
+    uint32_t old_bytes = pq_kg_element_bytes(from);
+    uint32_t new_bytes = pq_kg_element_bytes(to);
     if (old_bytes == new_bytes) {
         return v;
     }
@@ -279,7 +280,7 @@ static val
 int_shift(pq_emitter *e, int is_left, uint32_t dtype, val v_x, val v_y)
 {
     LLVMBuilderRef b = e->builder;
-    int64_t bits = 8 * (int64_t)pq_expr_dtype_bytes(dtype);
+    int64_t bits = 8 * (int64_t)pq_kg_element_bytes(dtype);
     val v_amount = LLVMBuildAnd(b, v_y, whole_like(v_y, bits - 1), "");
     val v_r = is_left ? LLVMBuildShl(b, v_x, v_amount, "")
                       : LLVMBuildLShr(b, v_x, v_amount, "");
@@ -493,14 +494,14 @@ emit_is_inf(pq_emitter *e, val v_x)
 static int64_t
 code_low(uint32_t dtype)
 {
-    int64_t bits = 8 * (int64_t)pq_expr_dtype_bytes(dtype);
+    int64_t bits = 8 * (int64_t)pq_kg_element_bytes(dtype);
     return pq_expr_dtype_is_signed(dtype) ? -((int64_t)1 << (bits - 1)) : 0;
 }
 
 static int64_t
 code_high(uint32_t dtype)
 {
-    int64_t bits = 8 * (int64_t)pq_expr_dtype_bytes(dtype);
+    int64_t bits = 8 * (int64_t)pq_kg_element_bytes(dtype);
     return code_low(dtype) + ((int64_t)1 << bits) - 1;
 }
 

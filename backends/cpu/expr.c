@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "backends/kgen/move.h"
 #include "backends/kgen/say.h"
 #include "emit_expr.h"
 
@@ -63,11 +64,11 @@ static void
 operand_sizes(const pq_expr_desc *desc, space *s)
 {
     for (uint32_t i = 0; i < desc->input_count; i++) {
-        s->bytes[i] = pq_expr_dtype_bytes(load_dtype(desc, i));
+        s->bytes[i] = pq_kg_element_bytes(load_dtype(desc, i));
     }
     for (uint32_t i = 0; i < desc->output_count; i++) {
         s->bytes[PQ_EXPR_MAX_INPUTS + i] =
-            pq_expr_dtype_bytes(desc->ops[desc->results[i]].dtype);
+            pq_kg_element_bytes(desc->ops[desc->results[i]].dtype);
     }
 }
 

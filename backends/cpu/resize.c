@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "backends/kgen/move.h"
 #include "backends/kgen/say.h"
 #include "emit_expr.h"
 #include "emit_resize.h"
@@ -143,7 +144,7 @@ check(const pq_resize_desc *d)
         d->rounding > PQ_ROUNDING_CEIL) {
         return "resize mode";
     }
-    if (d->kind == PQ_RESIZE_NEAREST ? pq_expr_dtype_bytes(d->dtype) == 0
+    if (d->kind == PQ_RESIZE_NEAREST ? pq_kg_element_bytes(d->dtype) == 0
                                      : d->dtype != PTQC_F32) {
         return "resize of this element type";
     }
@@ -232,7 +233,7 @@ pq_resize_prepare(pq_jit *jit, ptqc_call *call, const pq_resize_desc *desc,
     r->kernel = (pq_resize_kernel)code;
     r->desc = *desc;
     memcpy(r->taps, key.taps, sizeof r->taps);
-    r->pixel_bytes = desc->channels * pq_expr_dtype_bytes(desc->dtype);
+    r->pixel_bytes = desc->channels * pq_kg_element_bytes(desc->dtype);
     fill_tables(r);
     *out = r;
     return PTQC_BE_OK;

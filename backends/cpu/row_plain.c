@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "backends/kgen/move.h"
 #include "base/mathfn.h"
 #include "emit_expr.h"
 #include "row.h"
@@ -57,7 +58,7 @@ load_int(uint32_t dtype, const void *p, int64_t index)
 static void
 store_int(uint32_t dtype, void *p, int64_t index, int64_t value)
 {
-    size_t bytes = pq_expr_dtype_bytes(dtype);
+    size_t bytes = pq_kg_element_bytes(dtype);
     memcpy((uint8_t *)p + (size_t)index * bytes, &value, bytes);
 }
 

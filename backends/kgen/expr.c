@@ -42,32 +42,6 @@ pq_expr_name(pq_expr_code code)
 
 // ---- dtypes --------------------------------------------------------------
 
-uint32_t
-pq_expr_dtype_bytes(uint32_t dtype)
-{
-    switch (dtype) {
-    case PTQC_I8:
-    case PTQC_U8:
-    case PTQC_BOOL:
-        return 1;
-    case PTQC_I16:
-    case PTQC_U16:
-    case PTQC_F16:
-    case PTQC_BF16:
-        return 2;
-    case PTQC_F32:
-    case PTQC_I32:
-    case PTQC_U32:
-        return 4;
-    case PTQC_F64:
-    case PTQC_I64:
-    case PTQC_U64:
-        return 8;
-    default:
-        return 0;
-    }
-}
-
 int
 pq_expr_dtype_is_signed(uint32_t dtype)
 {
@@ -88,6 +62,13 @@ static int
 is_real(uint32_t dtype)
 {
     return dtype == PTQC_F32 || dtype == PTQC_F64;
+}
+
+static int
+has_register(uint32_t dtype)
+{
+    return pq_expr_dtype_is_int(dtype) || is_real(dtype) || dtype == PTQC_F16 ||
+           dtype == PTQC_BF16 || dtype == PTQC_BOOL;
 }
 
 static int
@@ -158,7 +139,7 @@ check_op(const pq_expr_desc *desc, uint32_t i)
         return "elementwise: unknown op";
     }
     const code_info *info = &code_infos[op->code];
-    if (pq_expr_dtype_bytes(op->dtype) == 0) {
+    if (!has_register(op->dtype)) {
         return "elementwise: element type has no kernel";
     }
     if ((info->args > 0 && op->a >= i) || (info->args > 1 && op->b >= i) ||

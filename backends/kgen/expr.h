@@ -84,8 +84,6 @@ void pq_expr_view_broadcast(pq_expr_view *view, uint32_t desc_rank,
 // counts and results only, no shapes.
 const char *pq_expr_check(const pq_expr_desc *desc);
 
-// Bytes of a stored element of a register type; 0 when there is none.
-uint32_t pq_expr_dtype_bytes(uint32_t dtype);
 int pq_expr_dtype_is_signed(uint32_t dtype); // of integers
 int pq_expr_dtype_is_int(uint32_t dtype);    // not bool
 

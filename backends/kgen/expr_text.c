@@ -78,6 +78,12 @@ has_types(const pq_kg_job *job, const pq_kg_expression *e, uint32_t sum)
            y->rank == e->rank;
 }
 
+static bool
+is_wide(uint32_t dtype)
+{
+    return dtype == PTQC_I64 || dtype == PTQC_U64;
+}
+
 const char *
 pq_kg_expression_read(const pq_kg_job *job, uint32_t at, uint32_t sum,
                       uint32_t first_input, pq_kg_expression *out)
@@ -85,6 +91,7 @@ pq_kg_expression_read(const pq_kg_job *job, uint32_t at, uint32_t sum,
     memset(out, 0, sizeof *out);
     out->sums = sum != PTQC_DTYPE_NONE ? 1 : 0;
     out->first_input = first_input;
+    out->param_words = 1;
     if (!read_counts(job, at, out)) {
         return "expression: counts";
     }
@@ -92,8 +99,15 @@ pq_kg_expression_read(const pq_kg_job *job, uint32_t at, uint32_t sum,
         if (!read_op(job->params[at + HEADER + i], i, &out->d.ops[i])) {
             return "expression: op";
         }
-        if (pq_kg_dtype_name(out->d.ops[i].dtype) == NULL) {
+        const pq_expr_op *op = &out->d.ops[i];
+        if (pq_kg_dtype_name(op->dtype) == NULL) {
             return "elements of 64-bit floats";
+        }
+        if (is_wide(op->dtype) && out->sums > 0) {
+            return "64-bit integers behind a sum";
+        }
+        if (is_wide(op->dtype) && op->code == PQ_EXPR_PARAM) {
+            out->param_words = 2;
         }
     }
     const char *why = pq_expr_check(&out->d);
@@ -119,7 +133,7 @@ pq_kg_expression_declare(pq_kg_module *m, const pq_kg_expression *e)
         pq_kg_module_buffer(m, e->first_input + i, name, PQ_KG_READS);
     }
     if (e->d.param_count > 0) {
-        pq_kg_module_words(m, "param", e->d.param_count);
+        pq_kg_module_words(m, "param", e->d.param_count * e->param_words);
     }
 }
 
@@ -127,7 +141,11 @@ void
 pq_kg_expression_put(pq_kg_launcher *l, const pq_kg_expression *e)
 {
     for (uint32_t i = 0; i < e->d.param_count; i++) {
-        pq_kg_put_bits(l, (uint32_t)pq_kg_i64(l->job, e->first_param + i));
+        int64_t param = pq_kg_i64(l->job, e->first_param + i);
+        pq_kg_put_bits(l, (uint32_t)param);
+        if (e->param_words == 2) {
+            pq_kg_put_bits(l, (uint32_t)((uint64_t)param >> 32));
+        }
     }
 }
 
@@ -247,6 +265,50 @@ static const op_text TEXTS[PQ_EXPR_CODE_COUNT] = {
     [PQ_EXPR_DEQUANTIZE] = {"F32(I32($a) - $c) * $b", NULL, NULL, NULL},
 };
 
+// The same for 64 bits: functions of wide.kg.
+typedef struct wide_text {
+    const char *i64, *u64;
+} wide_text;
+
+static const wide_text WIDE_TEXTS[PQ_EXPR_CODE_COUNT] = {
+    [PQ_EXPR_NEG] = {"neg_64($a)", "neg_64($a)"},
+    [PQ_EXPR_ABS] = {"abs_i64($a)", "$a"},
+    [PQ_EXPR_SIGN] = {"sign_i64($a)", "min_u64($a, MAKE_U32X2(1u, 0u))"},
+    [PQ_EXPR_RELU] = {"max_i64($a, MAKE_U32X2(0u, 0u))", "$a"},
+    [PQ_EXPR_NOT] = {"MAKE_U32X2(~$a.x, ~$a.y)", "MAKE_U32X2(~$a.x, ~$a.y)"},
+    [PQ_EXPR_CLIP] = {"min_i64(max_i64($a, $b), $c)",
+                      "min_u64(max_u64($a, $b), $c)"},
+    [PQ_EXPR_ADD] = {"add_64($a, $b)", "add_64($a, $b)"},
+    [PQ_EXPR_SUB] = {"sub_64($a, $b)", "sub_64($a, $b)"},
+    [PQ_EXPR_MUL] = {"mul_64($a, $b)", "mul_64($a, $b)"},
+    [PQ_EXPR_DIV] = {"div_i64($a, $b)", "div_u64($a, $b)"},
+    [PQ_EXPR_MIN] = {"min_i64($a, $b)", "min_u64($a, $b)"},
+    [PQ_EXPR_MAX] = {"max_i64($a, $b)", "max_u64($a, $b)"},
+    [PQ_EXPR_MOD] = {"floor_mod_i64($a, $b)", "mod_u64($a, $b)"},
+    [PQ_EXPR_FMOD] = {"fmod_i64($a, $b)", "mod_u64($a, $b)"},
+    [PQ_EXPR_AND] = {"MAKE_U32X2($a.x & $b.x, $a.y & $b.y)",
+                     "MAKE_U32X2($a.x & $b.x, $a.y & $b.y)"},
+    [PQ_EXPR_OR] = {"MAKE_U32X2($a.x | $b.x, $a.y | $b.y)",
+                    "MAKE_U32X2($a.x | $b.x, $a.y | $b.y)"},
+    [PQ_EXPR_XOR] = {"MAKE_U32X2($a.x ^ $b.x, $a.y ^ $b.y)",
+                     "MAKE_U32X2($a.x ^ $b.x, $a.y ^ $b.y)"},
+    [PQ_EXPR_SHL] = {"left_64($a, $b)", "left_64($a, $b)"},
+    [PQ_EXPR_SHR] = {"right_64($a, $b)", "right_64($a, $b)"},
+    [PQ_EXPR_EQ] = {"equal_64($a, $b)", "equal_64($a, $b)"},
+    [PQ_EXPR_NE] = {"!equal_64($a, $b)", "!equal_64($a, $b)"},
+    [PQ_EXPR_LT] = {"less_i64($a, $b)", "less_u64($a, $b)"},
+    [PQ_EXPR_LE] = {"!less_i64($b, $a)", "!less_u64($b, $a)"},
+    [PQ_EXPR_GT] = {"less_i64($b, $a)", "less_u64($b, $a)"},
+    [PQ_EXPR_GE] = {"!less_i64($a, $b)", "!less_u64($a, $b)"},
+    [PQ_EXPR_WHERE] = {"$a ? $b : $c", "$a ? $b : $c"},
+};
+
+static const char *
+register_type(uint32_t dtype)
+{
+    return is_wide(dtype) ? "u32x2" : pq_kg_register_type(dtype);
+}
+
 // Functions of math.kg whose name is not the op's.
 static const char *
 function_of(uint32_t code)
@@ -291,7 +353,38 @@ add_operands(pq_kg_text *t, const char *text, const pq_expr_op *op)
     }
 }
 
-// A register of type `from` as a register of type `to`.
+static void
+add_cast_to_wide(pq_kg_text *t, uint32_t from, uint32_t to, uint32_t r)
+{
+    pq_kg_text_add(t,
+                   is_wide(from)       ? "r%u"
+                   : from == PTQC_BOOL ? "MAKE_U32X2(r%u ? 1u : 0u, 0u)"
+                   : !pq_kg_is_float(from)
+                       ? (pq_expr_dtype_is_signed(from) ? "wide_of_i32(r%u)"
+                                                        : "MAKE_U32X2(r%u, 0u)")
+                   : to == PTQC_I64 ? "f32_to_i64(r%u)"
+                                    : "f32_to_u64(r%u)",
+                   r);
+}
+
+static void
+add_cast_from_wide(pq_kg_text *t, uint32_t from, uint32_t to, uint32_t r)
+{
+    const char *real = from == PTQC_I64 ? "i64" : "u64";
+    if (to == PTQC_BOOL) {
+        pq_kg_text_add(t, "(r%u.x | r%u.y) != 0u", r, r);
+    } else if (pq_kg_is_float(to)) {
+        pq_kg_text_add(t, to == PTQC_F16    ? "f16_to_f32(f32_to_f16("
+                          : to == PTQC_BF16 ? "bf16_to_f32(f32_to_bf16("
+                                            : "((");
+        pq_kg_text_add(t, "%s_to_f32(r%u)))", real, r);
+    } else {
+        pq_kg_text_add(
+            t, pq_expr_dtype_is_signed(to) ? "I32(r%u.x)" : "U32(r%u.x)", r);
+    }
+}
+
+// A register of type `from` as a register of type `to`, neither of 64 bits.
 static void
 add_cast(pq_kg_text *t, uint32_t from, uint32_t to, uint32_t r)
 {
@@ -346,15 +439,20 @@ add_quantize(pq_kg_module *m, pq_kg_text *t, const pq_expr_op *op)
 }
 
 static void
-add_param(pq_kg_text *t, const pq_expr_op *op)
+add_param(pq_kg_text *t, const pq_kg_expression *e, const pq_expr_op *op)
 {
     const char *type = pq_kg_register_type(op->dtype);
+    uint32_t at = op->index * e->param_words;
+    if (is_wide(op->dtype)) {
+        pq_kg_text_add(t, "MAKE_U32X2(param(%uu), param(%uu))", at, at + 1);
+        return;
+    }
     pq_kg_text_add(t,
                    strcmp(type, "f32") == 0    ? "AS_F32(param(%uu))"
                    : strcmp(type, "bool") == 0 ? "param(%uu) != 0u"
                    : strcmp(type, "i32") == 0  ? "I32(param(%uu))"
                                                : "param(%uu)",
-                   op->index);
+                   at);
 }
 
 // Whether fma's have to be exact: what they make becomes codes.
@@ -378,7 +476,6 @@ static void
 add_shift(pq_kg_text *t, const pq_expr_op *op)
 {
     uint32_t bits = 8 * pq_kg_dtype_bytes(op->dtype);
-    bits = bits > 32 ? 32 : bits;
     bool is_signed = pq_expr_dtype_is_signed(op->dtype);
     uint32_t mask = bits < 32 ? (1u << bits) - 1 : UINT32_MAX;
     pq_kg_text_add(t,
@@ -409,6 +506,11 @@ add_value(pq_kg_module *m, pq_kg_text *t, const pq_kg_expression *e,
     } else if (op->code == PQ_EXPR_IS_NAN || op->code == PQ_EXPR_IS_INF) {
         dtype = PTQC_F32;
     }
+    if (is_wide(dtype)) {
+        const wide_text *wide = &WIDE_TEXTS[op->code];
+        add_operands(t, dtype == PTQC_I64 ? wide->i64 : wide->u64, op);
+        return;
+    }
     const op_text *row = &TEXTS[op->code];
     const char *type = pq_kg_register_type(dtype);
     const char *text = strcmp(type, "f32") == 0    ? row->f32
@@ -423,11 +525,38 @@ add_value(pq_kg_module *m, pq_kg_text *t, const pq_kg_expression *e,
 }
 
 static void
+add_load(pq_kg_text *t, const pq_kg_expression *e, const pq_expr_op *op,
+         const char *sum)
+{
+    uint32_t k = op->index - e->sums;
+    if (op->index < e->sums) {
+        pq_kg_text_add(t, "%s", sum);
+    } else {
+        pq_kg_text_add(
+            t, "LD_%s(e%u, at%u)",
+            is_wide(op->dtype) ? "WIDE" : pq_kg_dtype_name(op->dtype), k, k);
+    }
+}
+
+static void
+add_any_cast(pq_kg_text *t, const pq_kg_expression *e, const pq_expr_op *op)
+{
+    uint32_t from = e->d.ops[op->a].dtype;
+    if (is_wide(op->dtype)) {
+        add_cast_to_wide(t, from, op->dtype, op->a);
+    } else if (is_wide(from)) {
+        add_cast_from_wide(t, from, op->dtype, op->a);
+    } else {
+        add_cast(t, from, op->dtype, op->a);
+    }
+}
+
+static void
 add_op(pq_kg_module *m, pq_kg_text *t, const pq_kg_expression *e, uint32_t i,
        const char *sum)
 {
     const pq_expr_op *op = &e->d.ops[i];
-    const char *type = pq_kg_register_type(op->dtype);
+    const char *type = register_type(op->dtype);
     uint32_t bits = 8 * pq_kg_dtype_bytes(op->dtype);
     bool is_int = pq_expr_dtype_is_int(op->dtype) != 0;
     bool wraps = is_int && bits < 32 && op->code != PQ_EXPR_LOAD;
@@ -439,19 +568,13 @@ add_op(pq_kg_module *m, pq_kg_text *t, const pq_kg_expression *e, uint32_t i,
     }
     switch (op->code) {
     case PQ_EXPR_LOAD:
-        if (op->index < e->sums) {
-            pq_kg_text_add(t, "%s", sum);
-        } else {
-            uint32_t k = op->index - e->sums;
-            pq_kg_text_add(t, "LD_%s(e%u, at%u)", pq_kg_dtype_name(op->dtype),
-                           k, k);
-        }
+        add_load(t, e, op, sum);
         break;
     case PQ_EXPR_PARAM:
-        add_param(t, op);
+        add_param(t, e, op);
         break;
     case PQ_EXPR_CAST:
-        add_cast(t, e->d.ops[op->a].dtype, op->dtype, op->a);
+        add_any_cast(t, e, op);
         break;
     case PQ_EXPR_QUANTIZE:
     case PQ_EXPR_QUANTIZE_MUL:
@@ -459,7 +582,11 @@ add_op(pq_kg_module *m, pq_kg_text *t, const pq_kg_expression *e, uint32_t i,
         break;
     case PQ_EXPR_SHL:
     case PQ_EXPR_SHR:
-        add_shift(t, op);
+        if (is_wide(op->dtype)) {
+            add_value(m, t, e, op);
+        } else {
+            add_shift(t, op);
+        }
         break;
     default:
         add_value(m, t, e, op);
@@ -480,6 +607,7 @@ pq_kg_expression_text(pq_kg_module *m, const pq_kg_expression *e,
     pq_kg_text t = {.mem = m->mem};
     m->uses |= PQ_KG_USES_VALUES;
     for (uint32_t i = 0; i < e->d.op_count; i++) {
+        m->uses |= is_wide(e->d.ops[i].dtype) ? PQ_KG_USES_WIDE : 0;
         add_op(m, &t, e, i, sum);
     }
     (void)snprintf(out_result, 16, "r%u", e->d.results[0]);

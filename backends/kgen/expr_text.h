@@ -16,6 +16,7 @@ typedef struct pq_kg_expression {
     uint32_t first_input; // input of the step that is its first operand
     uint32_t sums;        // 1: LOAD 0 is a sum and no operand; else 0
     uint32_t rank;        // of its iteration space
+    uint32_t param_words; // of each parameter: 2 when one has 64 bits
 } pq_kg_expression;
 
 // Reads it from parameter `at` on. With `sum` = a dtype, LOAD 0 is a sum of

@@ -51,19 +51,18 @@ pq_kg_dim_of(const pq_kg_job *job, uint32_t i, int64_t *out)
 
 typedef struct dtype_info {
     const char *name, *type;
-    uint8_t bytes;
 } dtype_info;
 
 static const dtype_info *
 dtype_of(uint32_t dtype)
 {
-    static const dtype_info F32 = {"f32", "f32", 4}, F16 = {"f16", "f32", 2},
-                            BF16 = {"bf16", "f32", 2}, I8 = {"i8", "i32", 1},
-                            U8 = {"u8", "u32", 1}, I16 = {"i16", "i32", 2},
-                            U16 = {"u16", "u32", 2}, I32 = {"i32", "i32", 4},
-                            U32 = {"u32", "u32", 4}, I64 = {"i64", "i32", 8},
-                            U64 = {"u64", "u32", 8}, BOOL = {"bool", "bool", 1},
-                            NONE = {NULL, NULL, 0};
+    static const dtype_info F32 = {"f32", "f32"}, F16 = {"f16", "f32"},
+                            BF16 = {"bf16", "f32"}, I8 = {"i8", "i32"},
+                            U8 = {"u8", "u32"}, I16 = {"i16", "i32"},
+                            U16 = {"u16", "u32"}, I32 = {"i32", "i32"},
+                            U32 = {"u32", "u32"}, I64 = {"i64", "i32"},
+                            U64 = {"u64", "u32"}, BOOL = {"bool", "bool"},
+                            NONE = {NULL, NULL};
     switch (dtype) {
     case PTQC_F32:
         return &F32;
@@ -98,12 +97,6 @@ const char *
 pq_kg_dtype_name(uint32_t dtype)
 {
     return dtype_of(dtype)->name;
-}
-
-uint32_t
-pq_kg_dtype_bytes(uint32_t dtype)
-{
-    return dtype_of(dtype)->bytes;
 }
 
 const char *
@@ -270,6 +263,13 @@ pq_kg_launch_grid(pq_kg_launcher *l, int64_t x, int64_t y, int64_t z,
 }
 
 uint32_t
+pq_kg_subgroup(const pq_kg_limits *limits)
+{
+    bool has_subgroups = (limits->features & PQ_KG_SUBGROUPS) != 0;
+    return has_subgroups ? limits->subgroup_size : 0;
+}
+
+uint32_t
 pq_kg_flat_local(const pq_kg_limits *limits)
 {
     uint32_t most = limits->max_local_size > 0 ? limits->max_local_size : 128;
@@ -374,7 +374,8 @@ pq_kg_launch_of(pq_mem *mem, const pq_kg_job *job, const pq_kg_limits *limits,
     pq_kg_launcher l = {.mem = mem, .job = job, .limits = limits, .out = out};
     out->specs[0] = 1;
     out->specs[1] = limits->is_cpu ? 0 : 1;
-    out->spec_count = 2;
+    out->specs[2] = pq_kg_subgroup(limits);
+    out->spec_count = 3;
     for (uint32_t i = 0; i < job->input_count + job->output_count; i++) {
         int64_t count;
         if (job->args[i] != NULL && !pq_kg_count(job->args[i], &count)) {

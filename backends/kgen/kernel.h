@@ -25,7 +25,13 @@
 //   has_table: word_count is 0.
 //
 //   Specialization. specs[i] is constant i of the module; 0 is always the
-//   local size along x, the other local sizes are 1. All are u32.
+//   local size along x, the other local sizes are 1. All are u32. A module
+//   need not have all of them.
+//
+//   Features. A text may use optional features of devices that its dialect
+//   names; `features` of the source says which it does use. Devices without
+//   them get another text of the same step: buffers and words are the same,
+//   launch is told which of them is meant. Results have the same bits.
 //
 //   Groups.   groups[3] work groups; 0 in any of them: nothing to do.
 //
@@ -52,10 +58,20 @@ typedef enum pq_kg_language {
     PQ_KG_LANGUAGE_COUNT
 } pq_kg_language;
 
+// Optional features of devices, bits.
+#define PQ_KG_DOT       1u // sums of four products of packed 8-bit integers
+#define PQ_KG_SUBGROUPS 2u // values of other items of a subgroup, by shuffles
+#define PQ_KG_HALVES    4u // 16-bit floats, rounded to nearest even
+#define PQ_KG_FEATURES  7u // all
+// Subgroups: groups whose size is a multiple of a subgroup's consist of full
+// ones, and a subgroup has 8 items or more, a power of two.
+#define PQ_KG_SUBGROUP_MIN 8u
+
 // What the text is for; part of the compile target, so the same on every
 // machine.
 typedef struct pq_kg_dialect {
     pq_kg_language language;
+    uint32_t features; // that the text may use
 } pq_kg_dialect;
 
 // An operand. dims are those of the program's value (dense, row-major).
@@ -88,6 +104,7 @@ typedef struct pq_kg_source {
     size_t text_bytes;
     pq_kg_buffer buffers[PQ_KG_BUFFERS_MAX];
     uint32_t buffer_count;
+    uint32_t features; // that the text uses
     bool has_table;
 } pq_kg_source;
 
@@ -95,14 +112,15 @@ typedef struct pq_kg_source {
 typedef struct pq_kg_limits {
     uint32_t max_groups[3];  // 0: 65535
     uint32_t max_local_size; // invocations of a group along x; 0: 128
-    uint32_t subgroup_size;  // 0: 32
+    uint32_t subgroup_size;  // of features with PQ_KG_SUBGROUPS
+    uint32_t features;       // that the text of the step uses
     bool is_cpu;             // a device that runs on the host's cpu
 } pq_kg_limits;
 
 typedef struct pq_kg_launch {
     uint32_t groups[3];
     uint32_t specs[PQ_KG_SPECS_MAX];
-    uint32_t spec_count; // >= 1
+    uint32_t spec_count;
     uint32_t words[PQ_KG_WORDS_MAX];
     uint32_t word_count;
     const uint32_t *table; // NULL without has_table

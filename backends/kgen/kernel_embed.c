@@ -52,11 +52,7 @@ define_part(pq_kg_module *m, const embed *e)
         pq_kg_module_word(m, "table_rows");
         pq_kg_module_word(m, "first_row");
     }
-    if (shares_words(e, dtype)) {
-        pq_kg_module_store_one(m, dtype, "value");
-    } else {
-        pq_kg_module_store(m, dtype, "value");
-    }
+    pq_kg_module_store_row(m, dtype, shares_words(e, dtype) ? 1 : 4, "value");
 }
 
 void

@@ -37,19 +37,24 @@ pq_kg_module_store(pq_kg_module *m, uint32_t dtype, const char *result)
 }
 
 void
-pq_kg_module_store_one(pq_kg_module *m, uint32_t dtype, const char *result)
+pq_kg_module_store_row(pq_kg_module *m, uint32_t dtype, int64_t row,
+                       const char *result)
 {
     uint32_t bytes = pq_kg_dtype_bytes(dtype);
-    uint32_t lanes = 4 / bytes, words = lanes == 4 ? 2 : 1;
+    uint32_t lanes = bytes < 4 ? 4 / bytes : 1;
+    if (row % lanes == 0) {
+        pq_kg_module_store(m, dtype, result);
+        return;
+    }
     pq_kg_text gather = {.mem = m->mem}, store = {.mem = m->mem};
     pq_kg_text_add(&gather, "bits = BITS_%s(%s);\n", pq_kg_dtype_name(dtype),
                    result);
     pq_kg_text_add(&store,
-                   "u32 shift = (word & %uu) * %uu;\n"
-                   "ATOMIC_AND(y, word >> %u, ~(0x%xu << shift));\n"
-                   "ATOMIC_OR(y, word >> %u, bits << shift);\n",
-                   lanes - 1, 8 * bytes, words, bytes == 1 ? 0xffu : 0xffffu,
-                   words);
+                   "u32 shift = (at & %uu) * %uu;\n"
+                   "ATOMIC_AND(y, at >> %u, ~(0x%xu << shift));\n"
+                   "ATOMIC_OR(y, at >> %u, bits << shift);\n",
+                   lanes - 1, 8 * bytes, lanes == 4 ? 2 : 1,
+                   bytes == 1 ? 0xffu : 0xffffu, lanes == 4 ? 2 : 1);
     pq_kg_module_define(m, "LANES", "1u");
     pq_kg_module_hook(m, "gather", pq_kg_module_text(m, &gather));
     pq_kg_module_hook(m, "store", pq_kg_module_text(m, &store));
@@ -59,6 +64,22 @@ static uint32_t
 space_rank(uint32_t rank)
 {
     return rank > 0 ? rank : 1;
+}
+
+// Registers of 64 bits are two words (wide.kg).
+static void
+store_result(pq_kg_module *m, uint32_t dtype, const char *result)
+{
+    if (dtype != PTQC_I64 && dtype != PTQC_U64) {
+        pq_kg_module_store(m, dtype, result);
+        return;
+    }
+    pq_kg_text gather = {.mem = m->mem};
+    pq_kg_text_add(&gather, "y[2u * word] = %s.x;\ny[2u * word + 1u] = %s.y;\n",
+                   result, result);
+    pq_kg_module_define(m, "LANES", "1u");
+    pq_kg_module_hook(m, "gather", pq_kg_module_text(m, &gather));
+    pq_kg_module_hook(m, "store", "");
 }
 
 void
@@ -92,7 +113,7 @@ pq_kg_source_expr(pq_kg_module *m)
                       operand_lines(m, n, "at$ += rest * stride$(0u);\n"));
     pq_kg_module_hook(m, "expression",
                       pq_kg_expression_text(m, &e, "", result));
-    pq_kg_module_store(m, pq_kg_out(m->job, 0)->dtype, result);
+    store_result(m, pq_kg_out(m->job, 0)->dtype, result);
     pq_kg_module_body(m, pq_kg_text_expr);
 }
 

@@ -12,6 +12,7 @@
 #define AXES_MAX (2 * PTQC_MAX_RANK + 1)
 
 #define PAD_CONSTANT 0
+#define PAD_REFLECT  1
 #define PAD_EDGE     2
 #define PAD_WRAP     3
 
@@ -327,10 +328,11 @@ pq_kg_source_pad(pq_kg_module *m)
     static const char *const OUTSIDE[] = {
         [PAD_CONSTANT] = "is_fill = true;\n",
         // whole periods are added first: % of what is below 0 is not defined
-        [1] = "i32 period = n > 1 ? 2 * (n - 1) : 1;\n"
-              "p = p < 0 ? p + (period - 1 - p) / period * period : p;\n"
-              "p = p % period;\n"
-              "p = p < n ? p : period - p;\n",
+        [PAD_REFLECT] =
+            "i32 period = n > 1 ? 2 * (n - 1) : 1;\n"
+            "p = p < 0 ? p + (period - 1 - p) / period * period : p;\n"
+            "p = p % period;\n"
+            "p = p < n ? p : period - p;\n",
         [PAD_EDGE] = "p = p < 0 ? 0 : n - 1;\n",
         [PAD_WRAP] = ("p = p < 0 ? p + (n - 1 - p) / n * n : p;\n"
                       "p = p % n;\n"),

@@ -34,12 +34,12 @@ is_in(int64_t x, int64_t low, int64_t high)
     return x >= low && x <= high;
 }
 
-// Whether words of `lanes` results lie within a row of y and a group.
-static bool
-has_whole_words(const product *p, uint32_t lanes)
+// Words of LANES results (a power of two) are whole when this is a multiple:
+// then they lie within a row of y and a group of channels.
+static int64_t
+store_row(const product *p)
 {
-    return p->rows % lanes == 0 && p->group_rows % lanes == 0 &&
-           p->y_rows % lanes == 0 && p->first % lanes == 0;
+    return p->rows | p->group_rows | p->y_rows | p->first;
 }
 
 // The sum's type.
@@ -183,10 +183,32 @@ define_load(pq_kg_module *m, const product *p)
     }
 }
 
+// A quad of weights and what it adds to a sum.
+static void
+define_sums(pq_kg_module *m, const product *p)
+{
+    const char *w = WEIGHT_NAMES[p->format];
+    const char *x = p->x_dtype == PTQC_U8 ? "U8" : "I8";
+    if (!p->has_codes) {
+        pq_kg_module_define(m, "LOAD_W(w, q)", "FLOATS_%s(w, (q))", w);
+        pq_kg_module_define(m, "MAC(sum, w, v)", "MAC_FLOATS(sum, w, v)");
+        pq_kg_module_define(m, "QUAD_SUM(v)", "SUM_FLOATS(v)");
+    } else if (pq_kg_module_may(m, PQ_KG_DOT)) {
+        pq_kg_module_define(m, "LOAD_W(w, q)", "BYTES_%s(w, (q))", w);
+        pq_kg_module_define(m, "MAC(sum, w, v)", "DOT_CODES(DOT_%s, sum, w, v)",
+                            x);
+        pq_kg_module_define(m, "QUAD_SUM(v)", "DOT_ONES(DOT_%s, v)", x);
+    } else {
+        pq_kg_module_define(m, "LOAD_W(w, q)", "CODES_%s(w, (q))", w);
+        pq_kg_module_define(m, "MAC(sum, w, v)",
+                            "MAC_CODES(CODE_%s, CODE_%s, sum, w, v)", x, w);
+        pq_kg_module_define(m, "QUAD_SUM(v)", "SUM_CODES(CODE_%s, v)", x);
+    }
+}
+
 static void
 define_macros(pq_kg_module *m, const product *p)
 {
-    const char *w = WEIGHT_NAMES[p->format];
     bool is_float = sum_dtype(p) == PTQC_F32;
     pq_kg_module_define(m, "SUM", is_float ? "f32" : "i32");
     pq_kg_module_define(m, "PART", p->has_codes ? "i32" : "f32");
@@ -203,17 +225,7 @@ define_macros(pq_kg_module *m, const product *p)
     pq_kg_module_define(m, "QUADS", p->format == PQ_KG_WEIGHT_I4 ? "2u" : "1u");
     pq_kg_module_define(m, "TURN(v)", is_half ? "TURN_2(v)" : "TURN_1(v)");
     pq_kg_module_define(m, "HAS_ZERO", has_zero(p) ? "1" : "0");
-    pq_kg_module_define(m, "LOAD_W(w, q)", "%s_%s(w, (q))",
-                        p->has_codes ? "CODES" : "FLOATS", w);
-    if (p->has_codes) {
-        const char *x = p->x_dtype == PTQC_U8 ? "CODE_U8" : "CODE_I8";
-        pq_kg_module_define(m, "MAC(sum, w, v)",
-                            "MAC_CODES(%s, CODE_%s, sum, w, v)", x, w);
-        pq_kg_module_define(m, "QUAD_SUM(v)", "SUM_CODES(%s, v)", x);
-    } else {
-        pq_kg_module_define(m, "MAC(sum, w, v)", "MAC_FLOATS(sum, w, v)");
-        pq_kg_module_define(m, "QUAD_SUM(v)", "SUM_FLOATS(v)");
-    }
+    define_sums(m, p);
     define_load(m, p);
 }
 
@@ -248,20 +260,6 @@ define_scale(pq_kg_module *m, const product *p)
     pq_kg_module_hook(m, "scale", READ[p->scales]);
 }
 
-// Where results go: words of LANES neighbouring rows when these never reach
-// over the end of a row of y, else one by one.
-static void
-define_store(pq_kg_module *m, const product *p, const char *result)
-{
-    uint32_t dtype = pq_kg_out(m->job, 0)->dtype;
-    uint32_t bytes = pq_kg_dtype_bytes(dtype);
-    if (has_whole_words(p, bytes < 4 ? 4 / bytes : 1)) {
-        pq_kg_module_store(m, dtype, result);
-    } else {
-        pq_kg_module_store_one(m, dtype, result);
-    }
-}
-
 // What follows the words of the kind itself.
 static void
 finish(pq_kg_module *m, const product *p)
@@ -288,7 +286,8 @@ finish(pq_kg_module *m, const product *p)
     pq_kg_module_hook(m, "places", pq_kg_module_text(m, &places));
     pq_kg_module_hook(m, "expression",
                       pq_kg_expression_text(m, &p->e, "sum", result));
-    define_store(m, p, result);
+    pq_kg_module_store_row(m, pq_kg_out(m->job, 0)->dtype, store_row(p),
+                           result);
     m->uses |= PQ_KG_USES_BLOCKS;
     pq_kg_module_body(m, pq_kg_text_product);
 }
@@ -426,7 +425,7 @@ lanes_of(const pq_kg_launcher *l, const product *p)
 {
     uint32_t bytes = pq_kg_dtype_bytes(pq_kg_out(l->job, 0)->dtype);
     uint32_t lanes = bytes < 4 ? 4 / bytes : 1;
-    return has_whole_words(p, lanes) ? lanes : 1;
+    return store_row(p) % lanes == 0 ? lanes : 1;
 }
 
 static void

@@ -46,6 +46,7 @@ begin_rows(pq_kg_module *m, const char *name)
 static void
 use_teams(pq_kg_module *m)
 {
+    (void)pq_kg_module_may(m, PQ_KG_SUBGROUPS);
     pq_kg_module_spec(m, "TEAM");
     pq_kg_module_shared(m, "f32", "lanes_f32", 16);
     m->uses |= PQ_KG_USES_VALUES | PQ_KG_USES_ROWS;
@@ -59,7 +60,10 @@ put_rows(pq_kg_launcher *l, const rows *r)
     pq_kg_put(l, r->inner);
 }
 
-// Teams of 16 where rows are few or long: a single item would be slow. On a
+// Items of a team (rows.kg).
+#define TEAM_ITEMS 16u
+
+// Teams where rows are few or long: a single item would be slow. On a
 // cpu a barrier costs more than the lanes give, but for few rows.
 static void
 launch_teams(pq_kg_launcher *l, const rows *r)
@@ -69,11 +73,14 @@ launch_teams(pq_kg_launcher *l, const rows *r)
     bool is_team =
         is_cpu ? count < 8 && r->length >= 64 : r->inner < 16 && r->length > 16;
     if (is_team) {
-        pq_kg_launch_rows(l, count, 16);
+        uint32_t subgroup = pq_kg_subgroup(l->limits);
+        uint32_t teams = subgroup > TEAM_ITEMS ? subgroup / TEAM_ITEMS : 1;
+        pq_kg_launch_rows(l, count / teams + (count % teams != 0),
+                          teams * TEAM_ITEMS);
     } else {
         pq_kg_launch_items(l, count, is_cpu ? 8 : 64);
     }
-    pq_kg_launch_spec(l, is_team ? 16 : 1);
+    pq_kg_launch_spec(l, is_team ? TEAM_ITEMS : 1);
     l->out->work_ops = 8 * (uint64_t)count * (uint64_t)r->length;
 }
 

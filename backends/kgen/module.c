@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CAREFUL_SPEC 1u // constant of exact.kg
+#define SUBGROUP_SPEC 2u // the last constant that the generator declares
 
 void
 pq_kg_module_decline(pq_kg_module *m, const char *why)
@@ -87,7 +87,15 @@ pq_kg_module_spec(pq_kg_module *m, const char *name)
     m->spec_count++;
     pq_kg_text_add(&m->constants,
                    "layout(constant_id = %u) const u32 %s = 1u;\n",
-                   CAREFUL_SPEC + m->spec_count, name);
+                   SUBGROUP_SPEC + m->spec_count, name);
+}
+
+bool
+pq_kg_module_may(pq_kg_module *m, uint32_t feature)
+{
+    bool may = (m->dialect->features & feature) != 0;
+    m->out->features |= may ? feature : 0;
+    return may;
 }
 
 void
@@ -213,19 +221,64 @@ add_words(pq_kg_module *m, pq_kg_text *t)
     }
 }
 
+// Whether elements become f16: not what access.kg defines, but what the rest
+// says.
+static bool
+makes_halves(const pq_kg_module *m, const char *names)
+{
+    static const char *const MAKERS[] = {"BITS_f16(", "f32_to_f16("};
+    bool makes = false;
+    for (uint32_t k = 0; k < 2 && !makes; k++) {
+        makes = strstr(names, MAKERS[k]) != NULL ||
+                (m->skeleton != NULL && strstr(m->skeleton, MAKERS[k]) != NULL);
+        for (uint32_t i = 0; i < m->hook_count && !makes; i++) {
+            makes = strstr(m->hooks[i].text, MAKERS[k]) != NULL;
+        }
+    }
+    return makes;
+}
+
+static void
+add_head(const pq_kg_module *m, pq_kg_text *t, const char *name)
+{
+    bool has_dot = (m->out->features & PQ_KG_DOT) != 0;
+    bool has_subgroups = (m->out->features & PQ_KG_SUBGROUPS) != 0;
+    pq_kg_text_add(t, "#version 450\n"
+                      "#extension GL_EXT_control_flow_attributes : enable\n");
+    if (has_dot) {
+        pq_kg_text_add(t, "#extension GL_EXT_spirv_intrinsics : enable\n"
+                          "#define HAS_DOT\n");
+    }
+    if ((m->out->features & PQ_KG_HALVES) != 0) {
+        pq_kg_text_add(
+            t,
+            "%s#extension GL_EXT_shader_explicit_arithmetic_types_float16 : "
+            "enable\n#define HAS_HALVES\n",
+            has_dot ? "" : "#extension GL_EXT_spirv_intrinsics : enable\n");
+    }
+    if (has_subgroups) {
+        pq_kg_text_add(
+            t, "#extension GL_KHR_shader_subgroup_basic : enable\n"
+               "#extension GL_KHR_shader_subgroup_shuffle : enable\n"
+               "#extension GL_KHR_shader_subgroup_shuffle_relative : enable\n"
+               "#define HAS_SUBGROUPS\n");
+    }
+    pq_kg_text_add(t, "// %s\n%s\n", name != NULL ? name : "",
+                   pq_kg_text_prelude_glsl);
+    pq_kg_text_add(t, "layout(local_size_x_id = 0) in;\n"
+                      "layout(constant_id = 1) const u32 CAREFUL = 0u;\n");
+    if (has_subgroups) {
+        pq_kg_text_add(t,
+                       "layout(constant_id = %u) const u32 SUBGROUP = %uu;\n",
+                       SUBGROUP_SPEC, PQ_KG_SUBGROUP_MIN);
+    }
+}
+
 ptqc_be_status
 pq_kg_module_finish(pq_kg_module *m)
 {
     pq_kg_text t = {.mem = m->mem};
     const char *name = pq_kg_module_text(m, &m->name);
-    pq_kg_text_add(&t,
-                   "#version 450\n"
-                   "#extension GL_EXT_control_flow_attributes : enable\n"
-                   "// %s\n",
-                   name != NULL ? name : "");
-    pq_kg_text_add(&t, "%s\n", pq_kg_text_prelude_glsl);
-    pq_kg_text_add(&t, "layout(local_size_x_id = 0) in;\n"
-                       "layout(constant_id = 1) const u32 CAREFUL = 0u;\n");
     const pq_kg_text *parts[] = {&m->constants, &m->storage, &m->names};
     const char *texts[3];
     for (uint32_t i = 0; i < 3; i++) {
@@ -234,15 +287,19 @@ pq_kg_module_finish(pq_kg_module *m)
     if (m->st != PTQC_BE_OK) {
         return m->st;
     }
+    if (makes_halves(m, texts[2])) {
+        (void)pq_kg_module_may(m, PQ_KG_HALVES);
+    }
+    add_head(m, &t, name);
     pq_kg_text_add(&t, "%s\n%s", texts[0], pq_kg_text_access);
     uint32_t uses = m->uses;
     if ((uses & PQ_KG_USES_MATH) != 0) {
         uses |= PQ_KG_USES_VALUES | PQ_KG_USES_EXACT;
     }
     const char *const libraries[] = {pq_kg_text_values, pq_kg_text_exact,
-                                     pq_kg_text_math, pq_kg_text_blocks,
-                                     pq_kg_text_rows};
-    for (uint32_t i = 0; i < 5; i++) {
+                                     pq_kg_text_math,   pq_kg_text_blocks,
+                                     pq_kg_text_rows,   pq_kg_text_wide};
+    for (uint32_t i = 0; i < 6; i++) {
         if ((uses >> i & 1) != 0) {
             pq_kg_text_add(&t, "\n%s", libraries[i]);
         }

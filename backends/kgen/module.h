@@ -14,6 +14,7 @@
 #define PTQC_BACKENDS_KGEN_MODULE_H
 
 #include "kernel.h"
+#include "move.h"
 #include "skeletons.h"
 #include "text.h"
 
@@ -24,6 +25,7 @@
 #define PQ_KG_USES_MATH   4u  // math.kg, which uses these
 #define PQ_KG_USES_BLOCKS 8u  // blocks.kg
 #define PQ_KG_USES_ROWS   16u // rows.kg
+#define PQ_KG_USES_WIDE   32u // wide.kg
 
 #define PQ_KG_READS  0u
 #define PQ_KG_WRITES 1u
@@ -59,9 +61,12 @@ void pq_kg_module_buffer(pq_kg_module *m, uint32_t arg, const char *name,
 // The next word of the launch; `words`: the next `count`, name(i).
 void pq_kg_module_word(pq_kg_module *m, const char *name);
 void pq_kg_module_words(pq_kg_module *m, const char *name, uint32_t count);
-// The next specialization constant; the first two are declared for every
-// module (local size, CAREFUL).
+// The next specialization constant; the first three are declared by the
+// generator: local size, CAREFUL, and SUBGROUP where subgroups are used (the
+// size of one).
 void pq_kg_module_spec(pq_kg_module *m, const char *name);
+// Whether the text may use a feature (PQ_KG_DOT ..), which it then does.
+bool pq_kg_module_may(pq_kg_module *m, uint32_t feature);
 // #define; the value is printf-like.
 __attribute__((format(printf, 3, 4))) void
 pq_kg_module_define(pq_kg_module *m, const char *name, const char *format, ...);
@@ -78,9 +83,10 @@ void pq_kg_module_hook(pq_kg_module *m, const char *name, const char *text);
 // The hooks gather and store, and LANES: `result` of element word * LANES +
 // lane goes into `bits`, which becomes word `word` of y.
 void pq_kg_module_store(pq_kg_module *m, uint32_t dtype, const char *result);
-// The same for results whose words may be shared by items, types of 1 and 2
-// bytes: LANES is 1, `word` the element, whose bits alone change, by atomics.
-void pq_kg_module_store_one(pq_kg_module *m, uint32_t dtype,
+// The same for kernels that make rows of `row` results, which are at `at`:
+// words of neighbours when these never reach over the end of a row, else one by
+// one (LANES 1).
+void pq_kg_module_store_row(pq_kg_module *m, uint32_t dtype, int64_t row,
                             const char *result);
 // The module's text (bytes of `t`); NULL, and the module fails, without memory.
 const char *pq_kg_module_text(pq_kg_module *m, const pq_kg_text *t);
@@ -114,7 +120,7 @@ void pq_kg_put(pq_kg_launcher *l, int64_t x);
 void pq_kg_put_i32(pq_kg_launcher *l, int64_t x); // in [-2^31, 2^31)
 void pq_kg_put_f32(pq_kg_launcher *l, float x);
 void pq_kg_put_bits(pq_kg_launcher *l, uint32_t x);
-// Specialization constants after the first two, in order of declaration.
+// Specialization constants after the first three, in order of declaration.
 void pq_kg_launch_spec(pq_kg_launcher *l, uint32_t value);
 // Groups of `local` items for `items` in all, spread over groups[0] and [1] as
 // the device's limits want: kernels number them by ITEM and check the number.
@@ -128,6 +134,8 @@ void pq_kg_launch_grid(pq_kg_launcher *l, int64_t x, int64_t y, int64_t z,
 // step's parameter 0 is the number of spatial axes.
 void pq_kg_spatial(pq_kg_launcher *l, const pq_kg_tensor *t, int64_t channels,
                    int64_t *out);
+// Items of a subgroup for texts that use subgroups; else 0.
+uint32_t pq_kg_subgroup(const pq_kg_limits *limits);
 // Local size for kernels that do little per item.
 uint32_t pq_kg_flat_local(const pq_kg_limits *limits);
 
@@ -143,8 +151,12 @@ float pq_kg_f32(const pq_kg_job *job, uint32_t i);
 bool pq_kg_dim_of(const pq_kg_job *job, uint32_t i, int64_t *out);
 // Name of an element type in LD_* and BITS_*; NULL: kernels have none.
 const char *pq_kg_dtype_name(uint32_t dtype);
-// Bytes of an element; 0 as above.
-uint32_t pq_kg_dtype_bytes(uint32_t dtype);
+// Bytes of an element (move.h).
+static inline uint32_t
+pq_kg_dtype_bytes(uint32_t dtype)
+{
+    return pq_kg_element_bytes(dtype);
+}
 bool pq_kg_is_float(uint32_t dtype); // f32, f16, bf16
 // "f32", "i32", "u32" or "bool": what registers of the type are in a text.
 const char *pq_kg_register_type(uint32_t dtype);

@@ -58,10 +58,12 @@ get_globals(pq_vk_api *api, const char **out_missing)
     }
 #define INSTANCE(name)
 #define DEVICE(name)
+#define OPTIONAL(name)
 #include "api.def"
 #undef GLOBAL
 #undef INSTANCE
 #undef DEVICE
+#undef OPTIONAL
     return true;
 }
 
@@ -76,10 +78,12 @@ get_instance_functions(pq_vk_api *api, const char **out_missing)
         return false;                                                          \
     }
 #define DEVICE(name)
+#define OPTIONAL(name)
 #include "api.def"
 #undef GLOBAL
 #undef INSTANCE
 #undef DEVICE
+#undef OPTIONAL
     return true;
 }
 
@@ -95,10 +99,13 @@ pq_vk_functions_get(const pq_vk_api *api, VkDevice device, pq_vk_functions *out,
         *out_missing = "vk" #name;                                             \
         return false;                                                          \
     }
+#define OPTIONAL(name)                                                         \
+    out->name = (PFN_vk##name)api->GetDeviceProcAddr(device, "vk" #name);
 #include "api.def"
 #undef GLOBAL
 #undef INSTANCE
 #undef DEVICE
+#undef OPTIONAL
     return true;
 }
 

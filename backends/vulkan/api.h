@@ -19,10 +19,12 @@ typedef struct pq_vk_api {
 #define GLOBAL(name)   PFN_vk##name name;
 #define INSTANCE(name) PFN_vk##name name;
 #define DEVICE(name)
+#define OPTIONAL(name)
 #include "api.def"
 #undef GLOBAL
 #undef INSTANCE
 #undef DEVICE
+#undef OPTIONAL
     VkInstance instance; // owned
     uint32_t version;    // of the instance
 } pq_vk_api;
@@ -31,11 +33,13 @@ typedef struct pq_vk_api {
 typedef struct pq_vk_functions {
 #define GLOBAL(name)
 #define INSTANCE(name)
-#define DEVICE(name) PFN_vk##name name;
+#define DEVICE(name)   PFN_vk##name name;
+#define OPTIONAL(name) PFN_vk##name name;
 #include "api.def"
 #undef GLOBAL
 #undef INSTANCE
 #undef DEVICE
+#undef OPTIONAL
 } pq_vk_functions;
 
 // false: `reason` says why there is no Vulkan here.

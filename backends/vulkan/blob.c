@@ -12,6 +12,7 @@
 #define VERSION      2u
 #define HEADER_BYTES 32u
 #define TABLE_BIT    (1u << 16)
+#define COUNT_MASK   0xffu
 #define WRITTEN_BIT  (1u << 31)
 #define NAME_MAX     256u
 
@@ -34,7 +35,8 @@ measure(const pq_vk_program *p, size_t program_bytes)
 {
     size_t n = HEADER_BYTES + filled(program_bytes, 8);
     for (uint32_t i = 0; i < p->kernel_count; i++) {
-        n += 8 + 4 * (size_t)p->kernels[i].buffer_count;
+        n += 4 + 8 * (size_t)p->kernels[i].variant_count +
+             4 * (size_t)p->kernels[i].buffer_count;
     }
     for (uint32_t i = 0; i < p->module_count; i++) {
         n += 8 + filled(strlen(p->modules[i].name), 4) + p->modules[i].words.n;
@@ -52,8 +54,12 @@ put(uint8_t *at, uint32_t x)
 static uint8_t *
 put_kernel(uint8_t *at, const pq_vk_kernel *k)
 {
-    at = put(at, k->module);
-    at = put(at, k->buffer_count | (k->has_table ? TABLE_BIT : 0));
+    at = put(at, k->buffer_count | k->variant_count << 8 |
+                     (k->has_table ? TABLE_BIT : 0));
+    for (uint32_t i = 0; i < k->variant_count; i++) {
+        at = put(at, k->variants[i].module);
+        at = put(at, k->variants[i].features);
+    }
     for (uint32_t i = 0; i < k->buffer_count; i++) {
         at = put(at, k->buffers[i].arg |
                          (k->buffers[i].is_written ? WRITTEN_BIT : 0));
@@ -129,15 +135,32 @@ take_u32(reader *r)
 }
 
 static bool
+read_variants(reader *r, uint32_t module_count, pq_vk_kernel *out)
+{
+    bool is_good =
+        out->variant_count >= 1 && out->variant_count <= PQ_VK_VARIANTS_MAX;
+    for (uint32_t i = 0; is_good && i < out->variant_count; i++) {
+        pq_vk_variant *v = &out->variants[i];
+        v->module = take_u32(r);
+        v->features = take_u32(r);
+        is_good = v->module < module_count &&
+                  (v->features & ~PQ_KG_FEATURES) == 0 &&
+                  (i > 0 || v->features == 0);
+    }
+    return is_good;
+}
+
+static bool
 read_kernel(reader *r, const pq_kg_step *step, uint32_t module_count,
             pq_vk_kernel *out)
 {
-    out->module = take_u32(r);
     uint32_t word = take_u32(r);
     out->has_table = (word & TABLE_BIT) != 0;
-    out->buffer_count = word & ~TABLE_BIT;
-    bool is_good =
-        out->module < module_count && out->buffer_count <= PQ_KG_BUFFERS_MAX;
+    out->buffer_count = word & COUNT_MASK;
+    out->variant_count = word >> 8 & COUNT_MASK;
+    bool is_good = word <= (TABLE_BIT | (TABLE_BIT - 1)) &&
+                   out->buffer_count <= PQ_KG_BUFFERS_MAX &&
+                   read_variants(r, module_count, out);
     for (uint32_t i = 0; is_good && i < out->buffer_count; i++) {
         word = take_u32(r);
         out->buffers[i] =

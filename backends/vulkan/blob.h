@@ -8,7 +8,8 @@
 //     u64 program bytes, u32 modules, u32 kernels
 //     the program (kgen/program.h), filled up to 8 bytes
 //     per kernel, in order of entries and steps:
-//         u32 module, u32 buffers | table << 16,
+//         u32 buffers | variants << 8 | table << 16,
+//         per variant u32 module, u32 features,
 //         per buffer u32 operand | written << 31
 //     per module: u32 words, u32 name bytes; the name, filled up to 4 bytes;
 //         the words of the SPIR-V
@@ -18,8 +19,18 @@
 #include "backends/kgen/kernel.h"
 #include "backends/kgen/program.h"
 
-typedef struct pq_vk_kernel {
+// One text of a kernel.
+typedef struct pq_vk_variant {
     uint32_t module;
+    uint32_t features; // that the device must have (kgen/kernel.h)
+} pq_vk_variant;
+
+// All sets of PQ_KG_FEATURES.
+#define PQ_VK_VARIANTS_MAX 8u
+
+typedef struct pq_vk_kernel {
+    pq_vk_variant variants[PQ_VK_VARIANTS_MAX]; // the first needs no features
+    uint32_t variant_count;                     // >= 1
     uint32_t buffer_count;
     pq_kg_buffer buffers[PQ_KG_BUFFERS_MAX];
     bool has_table;

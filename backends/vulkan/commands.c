@@ -62,28 +62,65 @@ check_bindings(const pq_vk_commands *c, ptqc_call *call,
 
 // ---- recording -------------------------------------------------------------
 
+static bool
+pushes(const pq_vk_commands *c)
+{
+    return (c->device->features & PQ_VK_PUSH_DESCRIPTORS) != 0;
+}
+
+// The descriptors of a dispatch.
+typedef struct descriptors {
+    VkDescriptorBufferInfo infos[PQ_VK_BUFFERS_MAX];
+    VkWriteDescriptorSet writes[PQ_VK_BUFFERS_MAX];
+} descriptors;
+
+static void
+describe(const pq_vk_dispatch *d, const ptqc_submit *submit,
+         VkDescriptorSet set, descriptors *out)
+{
+    for (uint32_t k = 0; k < d->operand_count; k++) {
+        pq_vk_span span = resolve(&d->operands[k], submit);
+        out->infos[k] =
+            (VkDescriptorBufferInfo){span.buffer, span.offset, span.bytes};
+        out->writes[k] = (VkWriteDescriptorSet){
+            .sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
+            .dstSet = set,
+            .dstBinding = k,
+            .descriptorCount = 1,
+            .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+            .pBufferInfo = &out->infos[k],
+        };
+    }
+}
+
 static void
 write_sets(const pq_vk_commands *c, const ptqc_submit *submit)
 {
-    VkDescriptorBufferInfo infos[PQ_VK_BUFFERS_MAX];
-    VkWriteDescriptorSet writes[PQ_VK_BUFFERS_MAX];
-    for (uint32_t i = 0; i < c->count; i++) {
+    descriptors all;
+    for (uint32_t i = 0; i < c->count && !pushes(c); i++) {
         const pq_vk_dispatch *d = &c->dispatches[i];
-        for (uint32_t k = 0; k < d->operand_count; k++) {
-            pq_vk_span span = resolve(&d->operands[k], submit);
-            infos[k] =
-                (VkDescriptorBufferInfo){span.buffer, span.offset, span.bytes};
-            writes[k] = (VkWriteDescriptorSet){
-                .sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
-                .dstSet = c->sets[i],
-                .dstBinding = k,
-                .descriptorCount = 1,
-                .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
-                .pBufferInfo = &infos[k],
-            };
-        }
+        describe(d, submit, c->sets[i], &all);
         c->device->vk.UpdateDescriptorSets(c->device->device, d->operand_count,
-                                           writes, 0, NULL);
+                                           all.writes, 0, NULL);
+    }
+}
+
+static void
+put_descriptors(const pq_vk_commands *c, VkCommandBuffer to, uint32_t index,
+                const ptqc_submit *submit)
+{
+    const pq_vk_functions *vk = &c->device->vk;
+    const pq_vk_dispatch *d = &c->dispatches[index];
+    if (pushes(c)) {
+        descriptors all;
+        describe(d, submit, VK_NULL_HANDLE, &all);
+        vk->CmdPushDescriptorSetKHR(to, VK_PIPELINE_BIND_POINT_COMPUTE,
+                                    d->layout.pipeline, 0, d->operand_count,
+                                    all.writes);
+    } else {
+        vk->CmdBindDescriptorSets(to, VK_PIPELINE_BIND_POINT_COMPUTE,
+                                  d->layout.pipeline, 0, 1, &c->sets[index], 0,
+                                  NULL);
     }
 }
 
@@ -137,7 +174,7 @@ put_barrier(const pq_vk_commands *c, VkCommandBuffer to, bool is_last)
 
 static void
 put_dispatch(const pq_vk_commands *c, VkCommandBuffer to, uint32_t index,
-             VkPipeline *last)
+             const ptqc_submit *submit, VkPipeline *last)
 {
     const pq_vk_functions *vk = &c->device->vk;
     const pq_vk_dispatch *d = &c->dispatches[index];
@@ -145,9 +182,7 @@ put_dispatch(const pq_vk_commands *c, VkCommandBuffer to, uint32_t index,
         vk->CmdBindPipeline(to, VK_PIPELINE_BIND_POINT_COMPUTE, d->pipeline);
         *last = d->pipeline;
     }
-    vk->CmdBindDescriptorSets(to, VK_PIPELINE_BIND_POINT_COMPUTE,
-                              d->layout.pipeline, 0, 1, &c->sets[index], 0,
-                              NULL);
+    put_descriptors(c, to, index, submit);
     if (d->word_count > 0) {
         vk->CmdPushConstants(
             to, d->layout.pipeline, VK_SHADER_STAGE_COMPUTE_BIT, 0,
@@ -174,7 +209,7 @@ record(pq_vk_commands *c, const ptqc_submit *submit)
             put_barrier(c, c->commands, false);
             c->barrier_count++;
         }
-        put_dispatch(c, c->commands, i, &last);
+        put_dispatch(c, c->commands, i, submit, &last);
     }
     put_barrier(c, c->commands, true);
     return c->device->vk.EndCommandBuffer(c->commands);
@@ -236,7 +271,7 @@ bind(pq_vk_commands *c, ptqc_call *call, const ptqc_submit *submit)
 // ---- profiles --------------------------------------------------------------
 
 static VkResult
-record_profiling(pq_vk_commands *c)
+record_profiling(pq_vk_commands *c, const ptqc_submit *submit)
 {
     const pq_vk_functions *vk = &c->device->vk;
     const VkCommandBufferBeginInfo begin = {
@@ -252,7 +287,7 @@ record_profiling(pq_vk_commands *c)
     vk->CmdWriteTimestamp(c->profiling, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT,
                           c->stamps, 0);
     for (uint32_t i = 0; i < c->count; i++) {
-        put_dispatch(c, c->profiling, i, &last);
+        put_dispatch(c, c->profiling, i, submit, &last);
         put_barrier(c, c->profiling, i + 1 == c->count);
         vk->CmdWriteTimestamp(c->profiling,
                               VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, c->stamps,
@@ -299,7 +334,7 @@ run_profiling(pq_vk_commands *c, ptqc_call *call, const ptqc_submit *submit)
 {
     VkResult result = need_stamps(c);
     if (result == VK_SUCCESS) {
-        result = record_profiling(c);
+        result = record_profiling(c, submit);
     }
     ptqc_be_status st =
         pq_vk_device_result(c->device, call, result, "record a profile");
@@ -425,7 +460,8 @@ pq_vk_commands_create(pq_vk_commands *c, ptqc_call *call, pq_vk_device *device,
         c->spans == NULL) {
         return pq_vk_no_memory(device->host, call);
     }
-    VkResult result = count > 0 ? make_sets(c, mem, operand_count) : VK_SUCCESS;
+    VkResult result =
+        count > 0 && !pushes(c) ? make_sets(c, mem, operand_count) : VK_SUCCESS;
     if (result == VK_SUCCESS) {
         result = make_commands(c);
     }

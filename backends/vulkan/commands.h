@@ -2,7 +2,7 @@
 //
 // Dispatches recorded once: a list of them over operands that lie in bindings
 // of the submit, in its workspace or in memory of the executable. The first
-// run with a set of bindings writes descriptor sets and records one command
+// run with a set of bindings writes descriptors and records one command
 // buffer; runs with the same bindings only submit it again.
 //
 // Barriers stand only in front of a dispatch that reads or writes what an
@@ -58,7 +58,7 @@ typedef struct pq_vk_commands {
     uint32_t count;
     uint32_t binding_count;
     pq_vk_bound *bound;        // [binding_count + 1], the workspace last
-    VkDescriptorPool sets_of;  // owned
+    VkDescriptorPool sets_of;  // owned; none with push descriptors
     VkDescriptorSet *sets;     // [count]
     VkCommandPool pool;        // owned
     VkCommandBuffer commands;  // replayed

@@ -20,28 +20,66 @@ typedef struct compiler {
     uint32_t kernel_room;
 } compiler;
 
+// The step's text that uses `features`, as the next variant of the kernel.
 static ptqc_be_status
-add_kernel(compiler *c, const pq_kg_entry *entry, const pq_kg_step *step)
+add_variant(compiler *c, const pq_kg_entry *entry, const pq_kg_step *step,
+            uint32_t features, pq_vk_kernel *k)
 {
     pq_kg_source source;
     const char *why = "";
-    ptqc_be_status st = pq_vk_source(&c->mem, entry, step, &source, &why);
+    ptqc_be_status st =
+        pq_vk_source(&c->mem, entry, step, features, &source, &why);
     if (st != PTQC_BE_OK) {
         return pq_kg_fail(c->host, c->call, st, "vulkan: %s", why);
     }
+    k->buffer_count = source.buffer_count;
+    k->has_table = source.has_table;
+    memcpy(k->buffers, source.buffers, sizeof k->buffers);
+    pq_vk_variant *v = &k->variants[k->variant_count++];
+    v->features = source.features;
+    return pq_vk_texts_add(&c->texts, &source, &v->module)
+               ? PTQC_BE_OK
+               : pq_vk_no_memory(c->host, c->call);
+}
+
+// Features that texts of the step can use.
+static ptqc_be_status
+find_features(compiler *c, const pq_kg_entry *entry, const pq_kg_step *step,
+              uint32_t *out)
+{
+    pq_mem scratch = {c->host, NULL};
+    pq_kg_source source;
+    const char *why = "";
+    ptqc_be_status st =
+        pq_vk_source(&scratch, entry, step, PQ_KG_FEATURES, &source, &why);
+    *out = st == PTQC_BE_OK ? source.features : 0;
+    if (st != PTQC_BE_OK) { // reasons are static text
+        st = pq_kg_fail(c->host, c->call, st, "vulkan: %s", why);
+    }
+    pq_mem_release(&scratch);
+    return st;
+}
+
+// The plain text first, then one for each set of features.
+static ptqc_be_status
+add_kernel(compiler *c, const pq_kg_entry *entry, const pq_kg_step *step)
+{
     void *all = c->program.kernels;
+    uint32_t useful;
     if (!pq_mem_grow(&c->mem, &all, &c->kernel_room, c->program.kernel_count,
                      sizeof *c->program.kernels)) {
         return pq_vk_no_memory(c->host, c->call);
     }
     c->program.kernels = all;
     pq_vk_kernel *k = &c->program.kernels[c->program.kernel_count++];
-    *k = (pq_vk_kernel){.buffer_count = source.buffer_count,
-                        .has_table = source.has_table};
-    memcpy(k->buffers, source.buffers, sizeof k->buffers);
-    return pq_vk_texts_add(&c->texts, &source, &k->module)
-               ? PTQC_BE_OK
-               : pq_vk_no_memory(c->host, c->call);
+    *k = (pq_vk_kernel){0};
+    ptqc_be_status st = find_features(c, entry, step, &useful);
+    for (uint32_t set = 0; set <= useful && st == PTQC_BE_OK; set++) {
+        if ((set & ~useful) == 0) {
+            st = add_variant(c, entry, step, set, k);
+        }
+    }
+    return st;
 }
 
 static ptqc_be_status

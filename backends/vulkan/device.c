@@ -89,14 +89,16 @@ create_device(const pq_vk_api *api, pq_vk_device *d)
         .queueCount = 1,
         .pQueuePriorities = &priority,
     };
-    const VkPhysicalDeviceFeatures features = {
-        .shaderFloat64 = d->gpu->has_float64 ? VK_TRUE : VK_FALSE,
-    };
+    pq_vk_request request;
+    pq_vk_request_make(&request, &d->gpu->features, d->features,
+                       d->gpu->has_float64);
     const VkDeviceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+        .pNext = &request.features,
         .queueCreateInfoCount = 1,
         .pQueueCreateInfos = &queue,
-        .pEnabledFeatures = &features,
+        .enabledExtensionCount = request.count,
+        .ppEnabledExtensionNames = request.names,
     };
     return api->CreateDevice(d->gpu->physical, &info, NULL, &d->device);
 }
@@ -133,7 +135,11 @@ static ptqc_be_status
 get_functions(pq_vk_device *d, ptqc_call *call, const pq_vk_api *api)
 {
     const char *missing = NULL;
-    if (pq_vk_functions_get(api, d->device, &d->vk, &missing)) {
+    bool has_all = pq_vk_functions_get(api, d->device, &d->vk, &missing);
+    if (d->vk.CmdPushDescriptorSetKHR == NULL) {
+        d->features &= ~PQ_VK_PUSH_DESCRIPTORS;
+    }
+    if (has_all) {
         return PTQC_BE_OK;
     }
     if (d->vk.DestroyDevice != NULL) {
@@ -161,7 +167,7 @@ fill(pq_vk_device *d, ptqc_call *call, const pq_vk_api *api)
 
 ptqc_be_status
 pq_vk_device_open(const ptqc_host *host, ptqc_call *call, const pq_vk_api *api,
-                  const pq_vk_gpu *gpu, pq_vk_device **out)
+                  const pq_vk_gpu *gpu, uint32_t features, pq_vk_device **out)
 {
     *out = NULL;
     pq_vk_device *d = host->vt->alloc(host->self, sizeof *d, 16);
@@ -171,6 +177,7 @@ pq_vk_device_open(const ptqc_host *host, ptqc_call *call, const pq_vk_api *api,
     memset(d, 0, sizeof *d);
     d->host = host;
     d->gpu = gpu;
+    d->features = features;
     if (pthread_mutex_init(&d->lock, NULL) != 0) {
         host->vt->free(host->self, d);
         return pq_vk_no_memory(host, call);

@@ -34,6 +34,7 @@ typedef enum pq_vk_use {
 typedef struct pq_vk_device {
     const ptqc_host *host; // borrowed
     const pq_vk_gpu *gpu;  // borrowed from the instance
+    uint32_t features;     // in use (features.h)
     VkDevice device;       // owned
     pq_vk_functions vk;
     VkQueue queue;
@@ -49,10 +50,11 @@ typedef struct pq_vk_device {
     atomic_uint_fast64_t serial; // buffers made so far
 } pq_vk_device;
 
-// The error was said. *out is NULL on failure.
+// With these of the device's features in use. The error was said. *out is NULL
+// on failure.
 ptqc_be_status pq_vk_device_open(const ptqc_host *host, ptqc_call *call,
                                  const pq_vk_api *api, const pq_vk_gpu *gpu,
-                                 pq_vk_device **out);
+                                 uint32_t features, pq_vk_device **out);
 void pq_vk_device_close(pq_vk_device *d); // NULL allowed
 
 // Says what a Vulkan call gave: memory -> RESOURCE, device lost -> DEVICE_LOST

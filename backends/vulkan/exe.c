@@ -96,18 +96,60 @@ take_constants(ptqc_exe *exe, ptqc_call *call, const ptqc_bytes *constants,
 
 // ---- the program -----------------------------------------------------------
 
+// The variant that uses most of what the device has.
+static uint32_t
+choose(const pq_vk_kernel *k, uint32_t features)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < k->variant_count; i++) {
+        if ((k->variants[i].features & ~features) == 0 &&
+            __builtin_popcount(k->variants[i].features) >
+                __builtin_popcount(k->variants[best].features)) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+// Modules of variants in use: words and features by module.
+static bool
+choose_all(ptqc_exe *exe, ptqc_bytes **out_words, uint32_t **out_features)
+{
+    const pq_vk_program *p = &exe->program;
+    ptqc_bytes *words = pq_mem_array(&exe->mem, p->module_count, sizeof *words);
+    uint32_t *features =
+        pq_mem_array(&exe->mem, p->module_count, sizeof *features);
+    exe->chosen = pq_mem_array(&exe->mem, p->kernel_count, sizeof *exe->chosen);
+    if (words == NULL || features == NULL || exe->chosen == NULL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < p->module_count; i++) {
+        words[i] = p->modules[i].words;
+        features[i] = PQ_VK_UNUSED;
+    }
+    for (uint32_t i = 0; i < p->kernel_count; i++) {
+        exe->chosen[i] = choose(&p->kernels[i], exe->device->features);
+        const pq_vk_variant *v = &p->kernels[i].variants[exe->chosen[i]];
+        features[v->module] = v->features;
+    }
+    *out_words = words;
+    *out_features = features;
+    return true;
+}
+
 static ptqc_be_status
 take_modules(ptqc_exe *exe, ptqc_call *call)
 {
     const pq_vk_program *p = &exe->program;
-    ptqc_bytes *words = pq_mem_array(&exe->mem, p->module_count, sizeof *words);
-    if (words == NULL) {
+    ptqc_bytes *words;
+    uint32_t *features;
+    if (!choose_all(exe, &words, &features)) {
         return pq_vk_no_memory(exe->host, call);
     }
     for (uint32_t i = 0; i < p->module_count; i++) {
         char log[256];
-        words[i] = p->modules[i].words;
-        if (!pq_vk_spirv_is_valid(words[i].p, words[i].n / 4, log,
+        if (features[i] != PQ_VK_UNUSED &&
+            !pq_vk_spirv_is_valid(words[i].p, words[i].n / 4, log,
                                   sizeof log)) {
             return pq_kg_fail(exe->host, call, PTQC_BE_CORRUPT,
                               "vulkan: shader module %u (%s) is damaged: %s", i,
@@ -115,7 +157,7 @@ take_modules(ptqc_exe *exe, ptqc_call *call)
         }
     }
     return pq_vk_pipelines_create(&exe->pipelines, call, exe->device, &exe->mem,
-                                  words, p->module_count);
+                                  words, features, p->module_count);
 }
 
 static ptqc_be_status

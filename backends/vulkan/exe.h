@@ -22,6 +22,7 @@ struct ptqc_exe {
     pq_vk_device *device; // borrowed from the instance
     pq_vk_program program;
     uint32_t *first_kernel; // [entries]
+    uint32_t *chosen;       // [program.kernel_count]: variants in use
     pq_vk_pipelines pipelines;
     pq_vk_constant *constants; // [program.program.constant_count]
     pq_vk_block *blocks;       // owned: [block_count]

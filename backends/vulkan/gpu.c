@@ -69,7 +69,7 @@ read_properties(const pq_vk_api *api, pq_vk_gpu *gpu)
 }
 
 static void
-look_at(const pq_vk_api *api, pq_vk_gpu *gpu)
+look_at(const pq_vk_api *api, VkExtensionProperties *room, pq_vk_gpu *gpu)
 {
     VkPhysicalDeviceProperties p;
     api->GetPhysicalDeviceProperties(gpu->physical, &p);
@@ -89,6 +89,7 @@ look_at(const pq_vk_api *api, pq_vk_gpu *gpu)
         return;
     }
     read_properties(api, gpu);
+    pq_vk_features_read(api, gpu->physical, room, &gpu->features);
     if (gpu->limits.maxPerStageDescriptorStorageBuffers <
         STORAGE_BUFFERS_NEEDED) {
         snprintf(gpu->reason, sizeof gpu->reason,
@@ -132,7 +133,8 @@ sort(pq_vk_gpu *gpus, uint32_t count)
 }
 
 uint32_t
-pq_vk_gpus_list(const pq_vk_api *api, pq_vk_gpu *out, const char **out_why)
+pq_vk_gpus_list(const pq_vk_api *api, VkExtensionProperties *room,
+                pq_vk_gpu *out, const char **out_why)
 {
     VkPhysicalDevice all[PQ_VK_GPUS_MAX];
     uint32_t count = PQ_VK_GPUS_MAX;
@@ -143,7 +145,7 @@ pq_vk_gpus_list(const pq_vk_api *api, pq_vk_gpu *out, const char **out_why)
     }
     for (uint32_t i = 0; i < count; i++) {
         out[i] = (pq_vk_gpu){.physical = all[i]};
-        look_at(api, &out[i]);
+        look_at(api, room, &out[i]);
     }
     sort(out, count);
     return count;

@@ -6,7 +6,7 @@
 #ifndef PTQC_BACKENDS_VULKAN_GPU_H
 #define PTQC_BACKENDS_VULKAN_GPU_H
 
-#include "api.h"
+#include "features.h"
 
 #define PQ_VK_GPUS_MAX 16u
 
@@ -23,6 +23,7 @@ typedef struct pq_vk_gpu {
     uint32_t timestamp_bits;       // of the queue; 0 = it cannot tell the time
     uint32_t subgroup_size;
     bool has_float64;
+    pq_vk_features features;
     // Which driver made compiled code, for caches.
     uint32_t vendor_id, device_id, driver_version, api_version;
     uint8_t driver_uuid[VK_UUID_SIZE], device_uuid[VK_UUID_SIZE],
@@ -30,8 +31,8 @@ typedef struct pq_vk_gpu {
 } pq_vk_gpu;
 
 // Fills at most PQ_VK_GPUS_MAX. A failure of the driver: its name in *out_why
-// (static text) and no devices.
-uint32_t pq_vk_gpus_list(const pq_vk_api *api, pq_vk_gpu *out,
-                         const char **out_why);
+// (static text) and no devices. `room`: [PQ_VK_EXTENSIONS_MAX], scratch.
+uint32_t pq_vk_gpus_list(const pq_vk_api *api, VkExtensionProperties *room,
+                         pq_vk_gpu *out, const char **out_why);
 
 #endif

@@ -25,6 +25,7 @@ pq_vk_instance_create(ptqc_call *call, const ptqc_host *host,
     inst->host = host;
     inst->library = library;
     inst->range_bytes = PQ_VK_RANGE_MIN;
+    inst->features = PQ_VK_PREFERRED;
     if (pthread_mutex_init(&inst->lock, NULL) != 0) {
         host->vt->free(host->self, inst);
         return pq_vk_no_memory(host, call);
@@ -52,14 +53,14 @@ pq_vk_instance_destroy(ptqc_instance *inst)
 // ---- looking ---------------------------------------------------------------
 
 static void
-look(ptqc_instance *inst)
+look(ptqc_instance *inst, VkExtensionProperties *room)
 {
     const char *why = NULL;
     if (!pq_vk_api_open(&inst->api, inst->library, inst->reason,
                         sizeof inst->reason)) {
         return;
     }
-    inst->gpu_count = pq_vk_gpus_list(&inst->api, inst->gpus, &why);
+    inst->gpu_count = pq_vk_gpus_list(&inst->api, room, inst->gpus, &why);
     if (inst->gpu_count == 0) {
         snprintf(inst->reason, sizeof inst->reason, "no Vulkan device%s%s",
                  why != NULL ? ": " : "", why != NULL ? why : "");
@@ -70,6 +71,7 @@ ptqc_be_status
 pq_vk_instance_look(ptqc_call *call, ptqc_instance *inst)
 {
     ptqc_be_status st = PTQC_BE_OK;
+    pq_mem scratch = {inst->host, NULL};
     pthread_mutex_lock(&inst->lock);
     if (inst->gpus == NULL) {
         inst->gpus = inst->host->vt->alloc(
@@ -78,9 +80,16 @@ pq_vk_instance_look(ptqc_call *call, ptqc_instance *inst)
     if (inst->gpus == NULL) {
         st = pq_vk_no_memory(inst->host, call);
     } else if (!inst->is_looked_at) {
-        look(inst);
-        inst->is_looked_at = true;
+        VkExtensionProperties *room =
+            pq_mem_array(&scratch, PQ_VK_EXTENSIONS_MAX, sizeof *room);
+        if (room != NULL) {
+            look(inst, room);
+            inst->is_looked_at = true;
+        } else {
+            st = pq_vk_no_memory(inst->host, call);
+        }
     }
+    pq_mem_release(&scratch);
     pthread_mutex_unlock(&inst->lock);
     return st;
 }
@@ -105,6 +114,14 @@ read_id(ptqc_str id, uint32_t *out)
     return true;
 }
 
+static uint32_t
+used_features(const ptqc_instance *inst, uint32_t number)
+{
+    const pq_vk_features *f = &inst->gpus[number].features;
+    return inst->features == PQ_VK_PREFERRED ? f->preferred
+                                             : f->has & inst->features;
+}
+
 static ptqc_be_status
 open_device(ptqc_call *call, ptqc_instance *inst, uint32_t number,
             pq_vk_device **out)
@@ -113,7 +130,8 @@ open_device(ptqc_call *call, ptqc_instance *inst, uint32_t number,
     pthread_mutex_lock(&inst->lock);
     if (inst->devices[number] == NULL) {
         st = pq_vk_device_open(inst->host, call, &inst->api,
-                               &inst->gpus[number], &inst->devices[number]);
+                               &inst->gpus[number], used_features(inst, number),
+                               &inst->devices[number]);
     }
     *out = inst->devices[number];
     pthread_mutex_unlock(&inst->lock);
@@ -163,6 +181,16 @@ tell_absence(const ptqc_instance *inst, ptqc_sink *sink)
     return inst->host->vt->emit(sink, &d.h);
 }
 
+// The driver's name and the optional features that are used.
+static void
+name_device(const ptqc_instance *inst, uint32_t number, char *out, size_t n)
+{
+    char text[PQ_VK_FEATURES_TEXT];
+    (void)pq_vk_features_print(used_features(inst, number), text);
+    snprintf(out, n, "%s%s%s%s", inst->gpus[number].name,
+             text[0] != '\0' ? " [" : "", text, text[0] != '\0' ? "]" : "");
+}
+
 ptqc_be_status
 pq_vk_devices(ptqc_call *call, ptqc_instance *inst, ptqc_sink *sink)
 {
@@ -172,12 +200,13 @@ pq_vk_devices(ptqc_call *call, ptqc_instance *inst, ptqc_sink *sink)
     }
     for (uint32_t i = 0; i < inst->gpu_count && st == PTQC_BE_OK; i++) {
         const pq_vk_gpu *gpu = &inst->gpus[i];
-        char id[32];
+        char id[32], name[sizeof gpu->name + PQ_VK_FEATURES_TEXT + 4];
         snprintf(id, sizeof id, ID_PREFIX "%u", i);
+        name_device(inst, i, name, sizeof name);
         const ptqc_device d = {
             .h = {.size = sizeof d, .type = PTQC_REC_DEVICE},
             .id = pq_vk_str(id),
-            .name = pq_vk_str(gpu->name),
+            .name = pq_vk_str(name),
             .target = pq_vk_str(PQ_VK_TARGET),
             .reason = pq_vk_str(gpu->reason),
             .state = gpu->reason[0] == '\0' ? PTQC_DEVICE_USABLE

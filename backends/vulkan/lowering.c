@@ -6,14 +6,16 @@
 #include "backends/kgen/move.h"
 #include "backends/kgen/planar_lower.h"
 
-// The same text for every device: no float64 is asked for.
+// Of check: whether there is a text at all does not depend on features.
 static const pq_kg_dialect DIALECT = {.language = PQ_KG_GLSL};
 
 ptqc_be_status
 pq_vk_source(pq_mem *mem, const pq_kg_entry *entry, const pq_kg_step *step,
-             pq_kg_source *out, const char **out_why)
+             uint32_t features, pq_kg_source *out, const char **out_why)
 {
-    return pq_kg_step_source(mem, entry, step, &DIALECT, out, out_why);
+    const pq_kg_dialect dialect = {.language = PQ_KG_GLSL,
+                                   .features = features};
+    return pq_kg_step_source(mem, entry, step, &dialect, out, out_why);
 }
 
 // Elements of a value whose dims are known; at most MANY.

@@ -17,9 +17,9 @@ extern const pq_kg_device pq_vk_lowering;
 // The table of the instance's: its name is that of pq_vk_lowering.
 pq_kg_device pq_vk_lowering_of(int64_t range_bytes);
 
-// The text of a step of the entry (as pq_kg_source_of).
+// The text of a step of the entry that may use features (as pq_kg_source_of).
 ptqc_be_status pq_vk_source(pq_mem *mem, const pq_kg_entry *entry,
-                            const pq_kg_step *step, pq_kg_source *out,
-                            const char **out_why);
+                            const pq_kg_step *step, uint32_t features,
+                            pq_kg_source *out, const char **out_why);
 
 #endif

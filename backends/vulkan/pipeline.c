@@ -13,6 +13,7 @@ static VkResult
 make_layout(pq_vk_device *d, uint32_t buffer_count, pq_vk_layout *out)
 {
     VkDescriptorSetLayoutBinding bindings[PQ_VK_BUFFERS_MAX];
+    bool pushes = (d->features & PQ_VK_PUSH_DESCRIPTORS) != 0;
     for (uint32_t i = 0; i < buffer_count; i++) {
         bindings[i] = (VkDescriptorSetLayoutBinding){
             .binding = i,
@@ -23,6 +24,9 @@ make_layout(pq_vk_device *d, uint32_t buffer_count, pq_vk_layout *out)
     }
     const VkDescriptorSetLayoutCreateInfo set = {
         .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
+        .flags = pushes
+                     ? VK_DESCRIPTOR_SET_LAYOUT_CREATE_PUSH_DESCRIPTOR_BIT_KHR
+                     : 0,
         .bindingCount = buffer_count,
         .pBindings = bindings,
     };
@@ -79,6 +83,14 @@ find(const pq_vk_pipelines *p, uint32_t module, const uint32_t *specs,
     return NULL;
 }
 
+// Groups that end inside of a subgroup use none (kgen/kernel.h).
+static bool
+needs_full_subgroups(const pq_vk_pipelines *p, const pq_vk_pipeline *one)
+{
+    return (p->features[one->module] & PQ_KG_SUBGROUPS) != 0 &&
+           one->specs[0] % p->device->gpu->subgroup_size == 0;
+}
+
 static VkResult
 make_pipeline(const pq_vk_pipelines *p, const pq_vk_pipeline *one,
               VkPipelineLayout layout, VkPipeline *out)
@@ -97,13 +109,26 @@ make_pipeline(const pq_vk_pipelines *p, const pq_vk_pipeline *one,
         .dataSize = one->spec_count * sizeof one->specs[0],
         .pData = one->specs,
     };
+    const VkPipelineShaderStageRequiredSubgroupSizeCreateInfoEXT size = {
+        .sType =
+            VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO_EXT,
+        .requiredSubgroupSize = p->device->gpu->subgroup_size,
+    };
+    bool is_full = needs_full_subgroups(p, one);
     const VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
-        .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
-                  .stage = VK_SHADER_STAGE_COMPUTE_BIT,
-                  .module = p->modules[one->module],
-                  .pName = "main",
-                  .pSpecializationInfo = &special},
+        .stage =
+            {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+             .pNext = is_full && p->device->gpu->features.sets_subgroup ? &size
+                                                                        : NULL,
+             .flags =
+                 is_full
+                     ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT_EXT
+                     : 0,
+             .stage = VK_SHADER_STAGE_COMPUTE_BIT,
+             .module = p->modules[one->module],
+             .pName = "main",
+             .pSpecializationInfo = &special},
         .layout = layout,
     };
     return p->device->vk.CreateComputePipelines(
@@ -172,16 +197,22 @@ make_module(pq_vk_device *d, ptqc_bytes words, VkShaderModule *out)
 ptqc_be_status
 pq_vk_pipelines_create(pq_vk_pipelines *p, ptqc_call *call,
                        pq_vk_device *device, pq_mem *mem,
-                       const ptqc_bytes *words, uint32_t module_count)
+                       const ptqc_bytes *words, const uint32_t *features,
+                       uint32_t module_count)
 {
     *p = (pq_vk_pipelines){.mem = mem};
     p->modules = pq_mem_array(mem, module_count, sizeof *p->modules);
-    if (p->modules == NULL || pthread_mutex_init(&p->lock, NULL) != 0) {
+    p->features = pq_mem_array(mem, module_count, sizeof *p->features);
+    if (p->modules == NULL || p->features == NULL ||
+        pthread_mutex_init(&p->lock, NULL) != 0) {
         return pq_vk_no_memory(device->host, call);
     }
     p->device = device;
     for (uint32_t i = 0; i < module_count; i++) {
-        VkResult result = make_module(device, words[i], &p->modules[i]);
+        p->features[i] = features != NULL ? features[i] : 0;
+        VkResult result = p->features[i] != PQ_VK_UNUSED
+                              ? make_module(device, words[i], &p->modules[i])
+                              : VK_SUCCESS;
         if (result != VK_SUCCESS) {
             return pq_vk_device_result(device, call, result,
                                        "take in a shader module");

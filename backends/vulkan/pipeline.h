@@ -12,6 +12,7 @@
 #define PQ_VK_BUFFERS_MAX 13u // operands and a table
 #define PQ_VK_SPECS_MAX   12u
 #define PQ_VK_PUSH_BYTES  128u
+#define PQ_VK_UNUSED      UINT32_MAX
 
 typedef struct pq_vk_layout {
     VkDescriptorSetLayout set;
@@ -30,16 +31,19 @@ typedef struct pq_vk_pipelines {
     pq_mem *mem;          // borrowed
     pthread_mutex_t lock;
     VkShaderModule *modules; // owned: [module_count]
+    uint32_t *features;      // [module_count]: that a module uses
     uint32_t module_count;
     pq_vk_layout layouts[PQ_VK_BUFFERS_MAX + 1]; // owned, by buffer count
     pq_vk_pipeline *all;                         // owned
     uint32_t count, room;
 } pq_vk_pipelines;
 
-// `words` of module i; they are valid SPIR-V.
+// `words` of module i; they are valid SPIR-V where the module is used.
+// features: bits that module i uses, or PQ_VK_UNUSED; NULL: none.
 ptqc_be_status pq_vk_pipelines_create(pq_vk_pipelines *p, ptqc_call *call,
                                       pq_vk_device *device, pq_mem *mem,
                                       const ptqc_bytes *words,
+                                      const uint32_t *features,
                                       uint32_t module_count);
 // NULL device: nothing to do.
 void pq_vk_pipelines_destroy(pq_vk_pipelines *p);

@@ -12,6 +12,7 @@
 struct ptqc_instance {
     const ptqc_host *host; // borrowed, outlives the instance
     const char *library;   // of the loader; static text
+    uint32_t features;     // used where there are; or PQ_VK_PREFERRED
     int64_t range_bytes;   // of a buffer that kernels bind; tests lower it
     pthread_mutex_t lock;  // of all below
     bool is_looked_at;

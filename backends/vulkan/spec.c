@@ -174,14 +174,28 @@ keep_table(ptqc_call *call, ptqc_spec *spec, const pq_kg_launch *launch,
     return PTQC_BE_OK;
 }
 
+static const pq_vk_kernel *
+kernel_of(const ptqc_spec *spec, uint32_t step)
+{
+    const ptqc_exe *exe = spec->exe;
+    return &exe->program.kernels[exe->first_kernel[spec->entry_index] + step];
+}
+
+static const pq_vk_variant *
+variant_of(const ptqc_spec *spec, uint32_t step)
+{
+    const ptqc_exe *exe = spec->exe;
+    uint32_t k = exe->first_kernel[spec->entry_index] + step;
+    return &exe->program.kernels[k].variants[exe->chosen[k]];
+}
+
 static ptqc_be_status
 make_dispatch(ptqc_call *call, ptqc_spec *spec, uint32_t index,
               pq_kg_launch *launch)
 {
     ptqc_exe *exe = spec->exe;
     const pq_kg_step *step = &spec->entry->steps[index];
-    const pq_vk_kernel *kernel =
-        &exe->program.kernels[exe->first_kernel[spec->entry_index] + index];
+    const pq_vk_kernel *kernel = kernel_of(spec, index);
     pq_vk_dispatch *d = &spec->dispatches[spec->dispatch_count];
     *d = (pq_vk_dispatch){
         .label = {spec->entry->text + step->label, step->label_bytes},
@@ -195,7 +209,8 @@ make_dispatch(ptqc_call *call, ptqc_spec *spec, uint32_t index,
         st = keep_table(call, spec, launch, d);
     }
     if (st == PTQC_BE_OK) {
-        st = pq_vk_pipelines_get(&exe->pipelines, call, kernel->module,
+        st = pq_vk_pipelines_get(&exe->pipelines, call,
+                                 variant_of(spec, index)->module,
                                  d->operand_count, launch->specs,
                                  launch->spec_count, &d->pipeline, &d->layout);
     }
@@ -237,6 +252,7 @@ make_dispatches(ptqc_call *call, ptqc_spec *spec, pq_mem *scratch,
             return pq_vk_no_memory(exe->host, call);
         }
         *launch = (pq_kg_launch){0};
+        limits.features = variant_of(spec, i)->features;
         st = pq_kg_launch_of(scratch, &job, &limits, launch, &why);
         if (st != PTQC_BE_OK) {
             return pq_kg_fail(exe->host, call, st, "vulkan: %s: %s",

@@ -85,7 +85,7 @@ ptqc_tests(backends/vulkan USES pq_vulkan_test)
 # Drivers keep some bytes when they are unloaded; what is ours is counted by
 # the tests themselves.
 if(PTQC_TESTS AND PTQC_SANITIZE)
-  foreach(name blob cache commands errors orders ranges)
+  foreach(name blob cache commands errors features orders ranges)
     set_tests_properties(backends_vulkan_test_${name} PROPERTIES
       ENVIRONMENT "ASAN_OPTIONS=detect_leaks=0")
   endforeach()

@@ -106,7 +106,7 @@ expect 7 old_device
 expect 6 small_range
 grep -q 'a shader reaches 4096 at most' "$work/stderr" || fail "small_range: $(cat "$work/stderr")"
 for name in CreateDevice AllocateMemory CreateShaderModule \
-    CreateComputePipelines CreateDescriptorPool EndCommandBuffer QueueSubmit \
+    CreateComputePipelines CreateDescriptorSetLayout EndCommandBuffer QueueSubmit \
     WaitForFences; do
     expect 7 fail_at=1,name=vk$name
     expect 6 fail_at=1,name=vk$name,out_of_memory

@@ -109,6 +109,9 @@ pq_test_gpu_compile(const char *text, size_t *out_bytes, bool *out_is_error,
     X(DestroyInstance)                                                         \
     X(EnumeratePhysicalDevices)                                                \
     X(GetPhysicalDeviceProperties)                                             \
+    X(GetPhysicalDeviceProperties2)                                            \
+    X(GetPhysicalDeviceFeatures2)                                              \
+    X(EnumerateDeviceExtensionProperties)                                      \
     X(GetPhysicalDeviceMemoryProperties)                                       \
     X(GetPhysicalDeviceQueueFamilyProperties)                                  \
     X(CreateDevice)                                                            \
@@ -170,6 +173,8 @@ struct pq_test_gpu {
     VkDebugUtilsMessengerEXT messenger;
     VkPhysicalDeviceProperties properties;
     uint32_t family, memory_type;
+    bool has_dot, has_halves;
+    uint32_t subgroup; // 0: not used
     char complaint[1024];
     PFN_vkGetInstanceProcAddr GetInstanceProcAddr;
 #define POINTER(name) PFN_vk##name name;
@@ -257,6 +262,136 @@ create_instance(pq_test_gpu *gpu, bool validates)
     return true;
 }
 
+// ---- optional features -----------------------------------------------------
+
+#define EXTENSIONS 512u
+
+static bool
+has_extension(pq_test_gpu *gpu, const char *name)
+{
+    static VkExtensionProperties all[EXTENSIONS];
+    uint32_t count = EXTENSIONS;
+    if (gpu->EnumerateDeviceExtensionProperties(gpu->physical, NULL, &count,
+                                                all) < 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcmp(all[i].extensionName, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// What kernels may use, and what has to be asked for: names, features.
+typedef struct optional {
+    const char *names[4];
+    uint32_t name_count;
+    VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR dot;
+    VkPhysicalDeviceSubgroupSizeControlFeaturesEXT control;
+    VkPhysicalDeviceShaderFloat16Int8FeaturesKHR halves;
+    VkPhysicalDeviceFeatures2 features;
+} optional;
+
+static void
+find_dot(pq_test_gpu *gpu, optional *o)
+{
+    static const char name[] = VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME;
+    o->dot.sType =
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES;
+    if (has_extension(gpu, name)) {
+        VkPhysicalDeviceFeatures2 all = {
+            .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+            .pNext = &o->dot};
+        gpu->GetPhysicalDeviceFeatures2(gpu->physical, &all);
+    }
+    gpu->has_dot = o->dot.shaderIntegerDotProduct == VK_TRUE;
+    if (gpu->has_dot) {
+        o->names[o->name_count++] = name;
+        o->dot.pNext = o->features.pNext;
+        o->features.pNext = &o->dot;
+    }
+}
+
+static void
+find_subgroups(pq_test_gpu *gpu, optional *o)
+{
+    static const char name[] = VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME;
+    VkPhysicalDeviceSubgroupProperties subgroup = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES};
+    VkPhysicalDeviceProperties2 properties = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
+        .pNext = &subgroup};
+    VkPhysicalDeviceFeatures2 all = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+        .pNext = &o->control};
+    const VkSubgroupFeatureFlags needed =
+        VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT |
+        VK_SUBGROUP_FEATURE_SHUFFLE_RELATIVE_BIT;
+    o->control.sType =
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES_EXT;
+    if (!has_extension(gpu, name)) {
+        return;
+    }
+    gpu->GetPhysicalDeviceProperties2(gpu->physical, &properties);
+    gpu->GetPhysicalDeviceFeatures2(gpu->physical, &all);
+    if (o->control.computeFullSubgroups == VK_TRUE &&
+        (subgroup.supportedOperations & needed) == needed) {
+        gpu->subgroup = subgroup.subgroupSize;
+        o->names[o->name_count++] = name;
+        o->control.pNext = o->features.pNext;
+        o->features.pNext = &o->control;
+    }
+}
+
+static void
+find_halves(pq_test_gpu *gpu, optional *o)
+{
+    VkPhysicalDeviceFloatControlsPropertiesKHR rounding = {
+        .sType =
+            VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FLOAT_CONTROLS_PROPERTIES_KHR};
+    VkPhysicalDeviceProperties2 properties = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
+        .pNext = &rounding};
+    VkPhysicalDeviceFeatures2 all = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+        .pNext = &o->halves};
+    o->halves.sType =
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES_KHR;
+    if (!has_extension(gpu, VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME) ||
+        !has_extension(gpu, VK_KHR_SHADER_FLOAT_CONTROLS_EXTENSION_NAME)) {
+        return;
+    }
+    gpu->GetPhysicalDeviceProperties2(gpu->physical, &properties);
+    gpu->GetPhysicalDeviceFeatures2(gpu->physical, &all);
+    if (o->halves.shaderFloat16 == VK_TRUE &&
+        rounding.shaderRoundingModeRTEFloat16 == VK_TRUE) {
+        gpu->has_halves = true;
+        o->names[o->name_count++] = VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME;
+        o->names[o->name_count++] = VK_KHR_SHADER_FLOAT_CONTROLS_EXTENSION_NAME;
+        o->halves.pNext = o->features.pNext;
+        o->features.pNext = &o->halves;
+    }
+}
+
+bool
+pq_test_gpu_has_dot(const pq_test_gpu *gpu)
+{
+    return gpu->has_dot;
+}
+
+bool
+pq_test_gpu_has_halves(const pq_test_gpu *gpu)
+{
+    return gpu->has_halves;
+}
+
+uint32_t
+pq_test_gpu_subgroup(const pq_test_gpu *gpu)
+{
+    return gpu->subgroup;
+}
+
 static bool
 create_device(pq_test_gpu *gpu)
 {
@@ -284,14 +419,22 @@ create_device(pq_test_gpu *gpu)
         gpu->memory_type++;
     }
     float priority = 1.0f;
+    optional o = {.features.sType =
+                      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2};
+    find_dot(gpu, &o);
+    find_subgroups(gpu, &o);
+    find_halves(gpu, &o);
     VkDeviceQueueCreateInfo queue = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
         .queueFamilyIndex = gpu->family,
         .queueCount = 1,
         .pQueuePriorities = &priority};
     VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+                               .pNext = &o.features,
                                .queueCreateInfoCount = 1,
-                               .pQueueCreateInfos = &queue};
+                               .pQueueCreateInfos = &queue,
+                               .enabledExtensionCount = o.name_count,
+                               .ppEnabledExtensionNames = o.names};
     if (gpu->CreateDevice(gpu->physical, &info, NULL, &gpu->device) !=
         VK_SUCCESS) {
         return false;
@@ -474,9 +617,12 @@ create_pipeline(pq_test_gpu_kernel *k, const pq_test_gpu_desc *d)
         VK_SUCCESS) {
         return false;
     }
+    VkPipelineShaderStageCreateFlags full =
+        VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT_EXT;
     VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                  .flags = d->needs_full_subgroups ? full : 0,
                   .stage = VK_SHADER_STAGE_COMPUTE_BIT,
                   .module = k->module,
                   .pName = "main",
@@ -630,6 +776,27 @@ void
 pq_test_gpu_close(pq_test_gpu *gpu)
 {
     (void)gpu;
+}
+
+bool
+pq_test_gpu_has_dot(const pq_test_gpu *gpu)
+{
+    (void)gpu;
+    return false;
+}
+
+bool
+pq_test_gpu_has_halves(const pq_test_gpu *gpu)
+{
+    (void)gpu;
+    return false;
+}
+
+uint32_t
+pq_test_gpu_subgroup(const pq_test_gpu *gpu)
+{
+    (void)gpu;
+    return 0;
 }
 
 const char *

@@ -31,6 +31,12 @@ void pq_test_gpu_close(pq_test_gpu *gpu); // NULL allowed
 const char *pq_test_gpu_complaint(const pq_test_gpu *gpu);
 const char *pq_test_gpu_name(const pq_test_gpu *gpu);
 bool pq_test_gpu_is_cpu(const pq_test_gpu *gpu);
+// Optional features, on when the device has them: packed integer dot products,
+// 16-bit floats with rounding to nearest even, and the size of full subgroups
+// with shuffles (0: none).
+bool pq_test_gpu_has_dot(const pq_test_gpu *gpu);
+bool pq_test_gpu_has_halves(const pq_test_gpu *gpu);
+uint32_t pq_test_gpu_subgroup(const pq_test_gpu *gpu);
 
 // Zeroed. false: no memory.
 bool pq_test_gpu_buffer_create(pq_test_gpu *gpu, size_t bytes,
@@ -45,6 +51,7 @@ typedef struct pq_test_gpu_desc {
     const uint32_t *specs, *words;
     uint32_t spec_count, word_count;
     uint32_t groups[3];
+    bool needs_full_subgroups;
 } pq_test_gpu_desc;
 
 typedef struct pq_test_gpu_kernel pq_test_gpu_kernel;

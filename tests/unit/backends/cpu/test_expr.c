@@ -5,8 +5,15 @@
 #include <math.h>
 
 #include "backends/cpu/expr.h"
+#include "backends/kgen/expr_eval.h"
+#include "backends/kgen/move.h"
+#include "base/float16.h"
 #include "cpu_host.h"
-#include "expr_reference.h"
+
+static const uint8_t all_dtypes[] = {
+    PTQC_F32, PTQC_F16, PTQC_BF16, PTQC_F64, PTQC_I8,  PTQC_U8,  PTQC_I16,
+    PTQC_U16, PTQC_I32, PTQC_U32,  PTQC_I64, PTQC_U64, PTQC_BOOL};
+#define DTYPE_COUNT (sizeof all_dtypes / sizeof all_dtypes[0])
 
 // ---- running and comparing -----------------------------------------------
 
@@ -36,7 +43,7 @@ fill(uint32_t dtype, uint8_t *p, int64_t n, uint64_t seed)
         300.0f, 0.5f,  1e-41f, INFINITY, -INFINITY, NAN,   127.5f, 65520.0f};
     for (int64_t i = 0; i < n; i++) {
         uint64_t r = next_random(&seed);
-        ref_value v = {.whole = (int64_t)(r >> 8)};
+        pq_expr_scalar v = {.whole = (int64_t)(r >> 8)};
         float x = (r & 3) == 0 ? special[(r >> 4) % 16]
                                : (float)((int32_t)(r >> 20) % 4000) * 0.013f;
         memcpy(&v.f32, &r, sizeof v.f32);
@@ -49,17 +56,18 @@ fill(uint32_t dtype, uint8_t *p, int64_t n, uint64_t seed)
             v.whole = pq_f32_to_bf16(x);
         } else if (dtype == PTQC_BOOL) {
             v.whole = (int64_t)(r >> 33 & 1);
-        } else if (is_int(dtype) && (r & 1) != 0) {
-            v.whole = (int64_t)(r >> 40) % 9 - (is_signed(dtype) ? 4 : 0);
+        } else if (pq_expr_dtype_is_int(dtype) && (r & 1) != 0) {
+            v.whole = (int64_t)(r >> 40) % 9 -
+                      (pq_expr_dtype_is_signed(dtype) ? 4 : 0);
         }
-        ref_store(dtype, v, p + i * (int64_t)dtype_bits(dtype) / 8);
+        pq_expr_store(dtype, v, p + i * (int64_t)pq_kg_element_bytes(dtype));
     }
 }
 
 static int
 same_value(uint32_t dtype, const uint8_t *a, const uint8_t *b)
 {
-    ref_value x = ref_load(dtype, a), y = ref_load(dtype, b);
+    pq_expr_scalar x = pq_expr_load(dtype, a), y = pq_expr_load(dtype, b);
     if (dtype == PTQC_F32) { // which NaN is left open
         return memcmp(a, b, 4) == 0 || (isnan(x.f32) && isnan(y.f32));
     }
@@ -117,14 +125,14 @@ run_reference(const pq_expr_desc *d)
         uint8_t *out[PQ_EXPR_MAX_OUTPUTS];
         for (uint32_t k = 0; k < d->input_count; k++) {
             in[k] = B.in[k] + element_offset(d, &d->inputs[k], i) *
-                                  dtype_bits(input_dtype(d, k)) / 8;
+                                  pq_kg_element_bytes(input_dtype(d, k));
         }
         for (uint32_t k = 0; k < d->output_count; k++) {
-            out[k] = B.want[k] + element_offset(d, &d->outputs[k], i) *
-                                     dtype_bits(d->ops[d->results[k]].dtype) /
-                                     8;
+            out[k] = B.want[k] +
+                     element_offset(d, &d->outputs[k], i) *
+                         pq_kg_element_bytes(d->ops[d->results[k]].dtype);
         }
-        ref_element(d, in, out);
+        pq_expr_eval(d, in, out);
     }
 }
 
@@ -134,7 +142,7 @@ check_desc(pq_jit *jit, const pq_expr_desc *d, uint32_t workers)
 {
     for (uint32_t k = 0; k < d->input_count; k++) {
         uint32_t t = input_dtype(d, k);
-        fill(t, B.in[k], BUFFER * 8 / dtype_bits(t), 77 + k);
+        fill(t, B.in[k], BUFFER / pq_kg_element_bytes(t), 77 + k);
     }
     memset(B.out, 0xee, sizeof B.out);
     memset(B.want, 0xee, sizeof B.want);
@@ -155,7 +163,7 @@ check_desc(pq_jit *jit, const pq_expr_desc *d, uint32_t workers)
     pq_expr_destroy(expr);
     for (uint32_t k = 0; k < d->output_count; k++) {
         uint32_t t = d->ops[d->results[k]].dtype;
-        int64_t bytes = dtype_bits(t) / 8;
+        int64_t bytes = pq_kg_element_bytes(t);
         for (int64_t i = 0; i < BUFFER; i += bytes) {
             if (!same_value(t, B.out[k] + i, B.want[k] + i)) {
                 uint32_t code = d->ops[d->results[k]].code;

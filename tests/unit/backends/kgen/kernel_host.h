@@ -168,6 +168,8 @@ kernel_job(const kernel_step *s, const pq_kg_tensor **args)
 
 // ---- texts compiled once ---------------------------------------------------
 
+#define KERNEL_MODULES 1024u
+
 typedef struct kernel_module {
     char *text;
     uint32_t *spirv;
@@ -178,7 +180,7 @@ static struct {
     pq_test_gpu *gpu;
     const char *why_not;
     bool is_open;
-    kernel_module modules[256];
+    kernel_module modules[KERNEL_MODULES];
     uint32_t module_count;
 } kernel_state;
 
@@ -190,7 +192,7 @@ kernel_compile(const char *text, const char *name)
             return &kernel_state.modules[i];
         }
     }
-    assert_true(kernel_state.module_count < 256);
+    assert_true(kernel_state.module_count < KERNEL_MODULES);
     bool is_error;
     const char *why = "";
     kernel_module *m = &kernel_state.modules[kernel_state.module_count];
@@ -287,7 +289,10 @@ kernel_dispatch(const kernel_step *s, const pq_kg_source *source,
         .spec_count = launch->spec_count,
         .words = launch->words,
         .word_count = launch->word_count,
-        .groups = {launch->groups[0], launch->groups[1], launch->groups[2]}};
+        .groups = {launch->groups[0], launch->groups[1], launch->groups[2]},
+        .needs_full_subgroups =
+            (source->features & PQ_KG_SUBGROUPS) != 0 &&
+            launch->specs[0] % pq_test_gpu_subgroup(gpu) == 0};
     if (launch->groups[0] != 0 && launch->groups[1] != 0 &&
         launch->groups[2] != 0) {
         pq_test_gpu_kernel *kernel = pq_test_gpu_kernel_create(gpu, &desc);
@@ -315,30 +320,83 @@ kernel_dispatch(const kernel_step *s, const pq_kg_source *source,
     }
 }
 
-// Runs the step; its outputs' bytes are written. `careful`: as on a device
-// whose divisions may be off.
-static inline void
-kernel_run_on(const kernel_step *s, bool careful)
+// The step with the features that a text may use; which it does. A text
+// that uses none of those that are there is not run again.
+static inline uint32_t
+kernel_run_with(const kernel_step *s, bool careful, uint32_t features)
 {
-    static const pq_kg_dialect glsl = {.language = PQ_KG_GLSL};
-    const pq_kg_limits limits = {.is_cpu = !careful};
+    const pq_kg_dialect glsl = {.language = PQ_KG_GLSL, .features = features};
+    pq_kg_limits limits = {.is_cpu = !careful,
+                           .subgroup_size = pq_test_gpu_subgroup(kernel_gpu())};
     const pq_kg_tensor *args[KERNEL_ARGS];
     pq_kg_job job = kernel_job(s, args);
     pq_mem mem = {.host = &kernel_host};
     pq_kg_source source;
     pq_kg_launch launch;
     const char *why = "";
-    (void)kernel_gpu();
     ptqc_be_status st = pq_kg_source_of(&mem, &job, &glsl, &source, &why);
     if (st == PTQC_BE_OK) {
+        limits.features = source.features;
         st = pq_kg_launch_of(&mem, &job, &limits, &launch, &why);
     }
     if (st != PTQC_BE_OK) {
         print_error("%s: %s\n", pq_step_info_of(s->kind)->name, why);
     }
     assert_int_equal(st, PTQC_BE_OK);
-    kernel_dispatch(s, &source, &launch);
+    uint32_t used = source.features;
+    if (features == 0 || used != 0) {
+        kernel_dispatch(s, &source, &launch);
+    }
     pq_mem_release(&mem);
+    return used;
+}
+
+static inline void
+kernel_copy_outputs(const kernel_step *s, void *const *to, void *const *from)
+{
+    for (uint32_t i = 0; i < s->output_count; i++) {
+        uint32_t arg = s->input_count + i;
+        if (!s->is_absent[arg]) {
+            memcpy(to[i], from[i], kernel_bytes(&s->tensors[arg]));
+        }
+    }
+}
+
+// Runs the step; its outputs' bytes are written. `careful`: as on a device
+// whose divisions may be off. Where the device has optional features, the text
+// that uses them has to give the same bytes.
+static inline void
+kernel_run_on(const kernel_step *s, bool careful)
+{
+    void *before[KERNEL_ARGS] = {0}, *plain[KERNEL_ARGS] = {0};
+    void *const *outputs = &s->bytes[s->input_count];
+    uint32_t features = pq_test_gpu_has_dot(kernel_gpu()) ? PQ_KG_DOT : 0;
+    features |= pq_test_gpu_subgroup(kernel_gpu()) >= PQ_KG_SUBGROUP_MIN
+                    ? PQ_KG_SUBGROUPS
+                    : 0;
+    features |= pq_test_gpu_has_halves(kernel_gpu()) ? PQ_KG_HALVES : 0;
+    for (uint32_t i = 0; i < s->output_count; i++) {
+        size_t bytes = kernel_bytes(&s->tensors[s->input_count + i]);
+        before[i] = malloc(bytes + 1);
+        plain[i] = malloc(bytes + 1);
+        assert_true(before[i] != NULL && plain[i] != NULL);
+    }
+    kernel_copy_outputs(s, before, outputs);
+    (void)kernel_run_with(s, careful, 0);
+    if (features != 0) {
+        kernel_copy_outputs(s, plain, outputs);
+        kernel_copy_outputs(s, outputs, before);
+        bool is_run = kernel_run_with(s, careful, features) != 0;
+        for (uint32_t i = 0; is_run && i < s->output_count; i++) {
+            assert_memory_equal(outputs[i], plain[i],
+                                kernel_bytes(&s->tensors[s->input_count + i]));
+        }
+        kernel_copy_outputs(s, outputs, plain);
+    }
+    for (uint32_t i = 0; i < s->output_count; i++) {
+        free(before[i]);
+        free(plain[i]);
+    }
 }
 
 static inline void

@@ -2,18 +2,19 @@
 //
 // Elementwise kernels on a device: every op with every type kernels have,
 // broadcasts, tails of words.
-#include "backends/kgen/expr.h"
+#include "backends/kgen/expr_eval.h"
+#include "backends/kgen/move.h"
+#include "base/float16.h"
 #include "kernel_host.h"
-#include "tests/unit/backends/cpu/expr_reference.h"
 
 #define COUNT_MAX 4096
 
 static uint8_t INPUTS[3][COUNT_MAX * 8];
 static uint8_t GOT[COUNT_MAX * 8], WANT[COUNT_MAX * 8];
 
-static const uint8_t KERNEL_TYPES[] = {PTQC_F32, PTQC_F16, PTQC_BF16, PTQC_I8,
-                                       PTQC_U8,  PTQC_I16, PTQC_U16,  PTQC_I32,
-                                       PTQC_U32, PTQC_BOOL};
+static const uint8_t KERNEL_TYPES[] = {
+    PTQC_F32, PTQC_F16, PTQC_BF16, PTQC_I8,  PTQC_U8,  PTQC_I16,
+    PTQC_U16, PTQC_I32, PTQC_U32,  PTQC_I64, PTQC_U64, PTQC_BOOL};
 #define TYPE_COUNT (sizeof KERNEL_TYPES)
 
 // Elements of a type: special values, small values, any bits.
@@ -21,15 +22,20 @@ static void
 fill(uint32_t dtype, uint8_t *p, int64_t n, uint64_t seed)
 {
     static const float special[] = {
-        0.0f,   -0.0f, 1.0f,   -1.0f,    2.5f,      -3.5f, 1e20f,  -1e9f,
-        300.0f, 0.5f,  1e-30f, INFINITY, -INFINITY, NAN,   127.5f, 65520.0f};
+        0.0f, -0.0f, 1.0f, -1.0f, 2.5f, -3.5f, 1e20f, -1e9f, 300.0f, 0.5f,
+        1e-30f, INFINITY, -INFINITY, NAN, 127.5f, 65520.0f,
+        // f16: denormals, ties between them, the least normal one
+        3.1e-6f, 2.98023224e-8f, 8.94069672e-8f, 6.1e-5f, 6.10351562e-5f};
     pq_test_random r = pq_test_random_seed(seed);
     for (int64_t i = 0; i < n; i++) {
         uint64_t bits = pq_test_random_u64(&r);
         float x = (bits & 3) == 0
-                      ? special[(bits >> 4) % 16]
+                      ? special[(bits >> 4) % (sizeof special / 4)]
                       : (float)((int32_t)(bits >> 20) % 4000) * 0.013f;
-        ref_value v = {.whole = (int64_t)(bits >> 8), .f32 = x};
+        pq_expr_scalar v = {.whole = (int64_t)(bits >> 8), .f32 = x};
+        if (pq_kg_element_bytes(dtype) == 8) {
+            v.whole = (int64_t)(bits * UINT64_C(0x9e3779b97f4a7c15));
+        }
         if (dtype == PTQC_F16) {
             v.whole = pq_f32_to_f16(x);
         } else if (dtype == PTQC_BF16) {
@@ -37,9 +43,10 @@ fill(uint32_t dtype, uint8_t *p, int64_t n, uint64_t seed)
         } else if (dtype == PTQC_BOOL) {
             v.whole = (int64_t)(bits >> 33 & 1);
         } else if ((bits & 1) != 0) {
-            v.whole = (int64_t)(bits >> 40) % 9 - (is_signed(dtype) ? 4 : 0);
+            v.whole = (int64_t)(bits >> 40) % 9 -
+                      (pq_expr_dtype_is_signed(dtype) ? 4 : 0);
         }
-        ref_store(dtype, v, p + i * (int64_t)dtype_bits(dtype) / 8);
+        pq_expr_store(dtype, v, p + i * (int64_t)pq_kg_element_bytes(dtype));
     }
 }
 
@@ -90,7 +97,7 @@ add_desc(kernel_step *s, const pq_expr_desc *d, uint32_t rank)
 static float
 as_real(uint32_t dtype, const uint8_t *p)
 {
-    ref_value v = ref_load(dtype, p);
+    pq_expr_scalar v = pq_expr_load(dtype, p);
     return dtype == PTQC_F32    ? v.f32
            : dtype == PTQC_F16  ? pq_f16_to_f32((uint16_t)v.whole)
            : dtype == PTQC_BF16 ? pq_bf16_to_f32((uint16_t)v.whole)
@@ -104,7 +111,7 @@ is_same(uint32_t dtype, uint32_t code, const uint8_t *a, const uint8_t *b,
         float exponent)
 {
     if (!(dtype == PTQC_F32 || dtype == PTQC_F16 || dtype == PTQC_BF16)) {
-        return memcmp(a, b, dtype_bits(dtype) / 8) == 0;
+        return memcmp(a, b, pq_kg_element_bytes(dtype)) == 0;
     }
     float x = as_real(dtype, a), y = as_real(dtype, b);
     if (isnan(x) || isnan(y)) {
@@ -152,20 +159,22 @@ check_op(const pq_expr_desc *d, int64_t n)
     for (int64_t i = 0; i < n; i++) {
         uint8_t want[8] = {0}, *out[1] = {want};
         for (uint32_t k = 0; k < d->input_count; k++) {
-            in[k] = INPUTS[k] + i * dtype_bits(d->ops[k].dtype) / 8;
+            in[k] = INPUTS[k] + i * pq_kg_element_bytes(d->ops[k].dtype);
         }
-        const uint8_t *got = GOT + i * dtype_bits(result) / 8;
-        ref_element(d, in, out);
+        const uint8_t *got = GOT + i * pq_kg_element_bytes(result);
+        pq_expr_eval(d, in, out);
         float exponent =
             d->input_count > 1 ? as_real(d->ops[1].dtype, in[1]) : 0.0f;
         bool is_far = (code == PQ_EXPR_MOD || code == PQ_EXPR_FMOD) &&
                       result == PTQC_F32 &&
                       fabsf(as_real(PTQC_F32, in[0]) / exponent) >= 0x1p+24f;
         if (!is_far && !is_same(result, code, got, want, exponent)) {
-            ref_value v = ref_load(result, got), w = ref_load(result, want);
-            ref_value x = ref_load(d->ops[0].dtype, in[0]);
-            ref_value y = d->input_count > 1 ? ref_load(d->ops[1].dtype, in[1])
-                                             : (ref_value){0};
+            pq_expr_scalar v = pq_expr_load(result, got),
+                           w = pq_expr_load(result, want);
+            pq_expr_scalar x = pq_expr_load(d->ops[0].dtype, in[0]);
+            pq_expr_scalar y = d->input_count > 1
+                                   ? pq_expr_load(d->ops[1].dtype, in[1])
+                                   : (pq_expr_scalar){0};
             fail_msg("%s %u -> %u of %.9g %.9g (%lld): got %.9g (%lld), want "
                      "%.9g (%lld)",
                      pq_expr_name((pq_expr_code)code), d->ops[0].dtype, result,
@@ -181,12 +190,12 @@ static bool
 is_tried(uint32_t code, uint32_t a, uint32_t r)
 {
     bool is_cast = code == PQ_EXPR_CAST;
-    if (a == PTQC_F64 || r == PTQC_F64 || a == PTQC_I64 || r == PTQC_I64 ||
-        a == PTQC_U64 || r == PTQC_U64) {
+    if (a == PTQC_F64 || r == PTQC_F64) {
         return false;
     }
     if (is_cast) {
-        return a == PTQC_F32 || r == PTQC_F32 || (a == PTQC_I32) ||
+        return a == PTQC_F32 || r == PTQC_F32 || a == PTQC_I32 ||
+               a == PTQC_I64 || a == PTQC_U64 || r == PTQC_I64 ||
                (a == PTQC_U8 && r == PTQC_I8) || r == PTQC_BOOL;
     }
     return a != PTQC_U32 && a != PTQC_I16;
@@ -272,7 +281,7 @@ check_chain(int64_t b, int64_t r, int64_t c)
             const uint8_t *in[3] = {INPUTS[0] + i, INPUTS[1] + i % c,
                                     INPUTS[2] + 4 * (i / (r * c))};
             uint8_t *out[1] = {WANT + i};
-            ref_element(&d, in, out);
+            pq_expr_eval(&d, in, out);
         }
         assert_true(
             pq_test_same_u8("chain", GOT, WANT, (size_t)(b * r * c), 0));
@@ -288,6 +297,40 @@ test_chains(void **state)
     check_chain(2, 4, 16);
     check_chain(3, 1, 333);
     check_chain(0, 4, 16);
+}
+
+// Parameters of 64 bits beside others.
+static void
+test_wide_params(void **state)
+{
+    (void)state;
+    const pq_expr_desc d = {
+        .op_count = 6,
+        .input_count = 1,
+        .output_count = 1,
+        .param_count = 2,
+        .ops = {{PQ_EXPR_LOAD, PTQC_I64, 0, 0, 0, 0},
+                {PQ_EXPR_PARAM, PTQC_I32, 0, 0, 0, 0},
+                {PQ_EXPR_CAST, PTQC_I64, 1, 0, 0, 0},
+                {PQ_EXPR_ADD, PTQC_I64, 0, 2, 0, 0},
+                {PQ_EXPR_PARAM, PTQC_I64, 0, 0, 0, 1},
+                {PQ_EXPR_MUL, PTQC_I64, 3, 4, 0, 0}},
+        .results = {5},
+        .params = {{.integer = -7}, {.integer = -((int64_t)1 << 40) + 3}},
+    };
+    kernel_step s = {.kind = PQ_STEP_EXPR};
+    fill(PTQC_I64, INPUTS[0], 101, 5);
+    kernel_in(&s, PTQC_I64, KERNEL_DIMS(101), INPUTS[0]);
+    kernel_out(&s, PTQC_I64, KERNEL_DIMS(101), GOT);
+    add_desc(&s, &d, 1);
+    kernel_param(&s, kernel_map(1, 1));
+    kernel_run(&s);
+    for (int64_t i = 0; i < 101; i++) {
+        const uint8_t *in[1] = {INPUTS[0] + 8 * i};
+        uint8_t *out[1] = {WANT + 8 * i};
+        pq_expr_eval(&d, in, out);
+    }
+    assert_memory_equal(GOT, WANT, 8 * 101);
 }
 
 static void
@@ -314,6 +357,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_chains),
         cmocka_unit_test(test_lookup),
+        cmocka_unit_test(test_wide_params),
         cmocka_unit_test(test_ops),
     };
     return cmocka_run_group_tests(tests, NULL, kernel_teardown);

@@ -285,6 +285,24 @@ wrap_AllocateMemory(VkDevice device, const VkMemoryAllocateInfo *info,
     return result;
 }
 
+static PFN_vkEnumerateDeviceExtensionProperties
+    real_EnumerateDeviceExtensionProperties;
+
+static VKAPI_ATTR VkResult VKAPI_CALL
+wrap_EnumerateDeviceExtensionProperties(VkPhysicalDevice device,
+                                        const char *layer, uint32_t *count,
+                                        VkExtensionProperties *out)
+{
+    if (fails("vkEnumerateDeviceExtensionProperties")) {
+        return (VkResult)config.fail_result;
+    }
+    if (config.no_extensions != 0) {
+        *count = 0;
+        return VK_SUCCESS;
+    }
+    return real_EnumerateDeviceExtensionProperties(device, layer, count, out);
+}
+
 static VKAPI_ATTR VkResult VKAPI_CALL
 no_devices(VkInstance instance, uint32_t *count, VkPhysicalDevice *out)
 {
@@ -321,6 +339,7 @@ wrap(const char *name, PFN_vkVoidFunction found)
     WRAP(GetPhysicalDeviceMemoryProperties, , , )
     WRAP(GetBufferMemoryRequirements, , , )
     WRAP(AllocateMemory, , , )
+    WRAP(EnumerateDeviceExtensionProperties, , , )
 #undef WRAP
 #undef DROP
     return found;

@@ -24,6 +24,7 @@ typedef struct fake_vulkan {
     uint32_t api_version;       // of devices; 0 = as it is
     uint32_t no_devices;
     uint32_t no_float64;
+    uint32_t no_extensions; // of devices
     // Counters.
     uint64_t calls, live, failed;
     const char *failed_name; // of the last call that failed

@@ -50,8 +50,11 @@ make_blob(vk_fixture *f, ptqc_bytes words)
                          .param_count = 1,
                          .text_bytes = 4,
                          .binding_count = 1};
-    pq_vk_kernel kernel = {
-        .buffer_count = 1, .buffers = {{0, true}}, .has_table = true};
+    pq_vk_kernel kernel = {.variants = {{0, 0}, {0, PQ_KG_SUBGROUPS}},
+                           .variant_count = 2,
+                           .buffer_count = 1,
+                           .buffers = {{0, true}},
+                           .has_table = true};
     pq_vk_module module = {"shader", words};
     pq_vk_program program = {.program = {.entry_count = 1, .entries = &entry},
                              .kernels = &kernel,
@@ -94,6 +97,8 @@ test_round_trip(void **state)
     assert_memory_equal(p.modules[0].words.p, words.p, words.n);
     assert_int_equal(p.kernel_count, 1);
     assert_true(p.kernels[0].has_table && p.kernels[0].buffers[0].is_written);
+    assert_int_equal(p.kernels[0].variant_count, 2);
+    assert_int_equal(p.kernels[0].variants[1].features, PQ_KG_SUBGROUPS);
     assert_int_equal(p.program.entries[0].step_count, 1);
 }
 

@@ -75,7 +75,8 @@ test_parts(void **state)
     assert_int_equal(pq_pool_create(ctx, 1, &pool), PTQC_OK);
     for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
         const range_case *c = &CASES[i];
-        const vk_graph_change none = {0}, less = {c->range_bytes};
+        const vk_graph_change none = {0},
+                              less = {.range_bytes = c->range_bytes};
         plugin_run run = {0};
         vk_graph_result whole, cut;
         plugin_make_run(ctx, &sink, &c->c, &run);
@@ -112,7 +113,7 @@ test_row_too_large(void **state)
         {0},
         0,
         0};
-    const vk_graph_change less = {255};
+    const vk_graph_change less = {.range_bytes = 255};
     ptqc_ctx *ctx = pq_test_ctx_create(&sink, NULL, 1);
     pq_pool *pool;
     plugin_run run = {0};

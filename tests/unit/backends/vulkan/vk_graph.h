@@ -13,11 +13,14 @@
 // What is changed before a graph is compiled and loaded.
 typedef struct vk_graph_change {
     int64_t range_bytes; // 0: as it is
+    bool sets_features;  // exactly `features`, where there are
+    uint32_t features;
 } vk_graph_change;
 
 static struct {
     const vk_graph_change *change;
     char reason[256]; // why there is no device
+    uint32_t has;     // features of the first device
 } vk_graph_state;
 
 static ptqc_be_status
@@ -35,6 +38,11 @@ vk_graph_create(ptqc_call *call, const ptqc_host *host, ptqc_instance **out)
     if (vk_graph_state.change->range_bytes > 0) {
         (*out)->range_bytes = vk_graph_state.change->range_bytes;
     }
+    if (vk_graph_state.change->sets_features) {
+        (*out)->features = vk_graph_state.change->features;
+    }
+    vk_graph_state.has =
+        (*out)->gpu_count > 0 ? (*out)->gpus[0].features.has : 0;
     return st;
 }
 
