@@ -3,12 +3,14 @@
 // Gram matrices and Cholesky factors of quant/linalg beside OpenBLAS's SSYRK
 // and SPOTRF, in one run, at the same number of threads.
 //
-//     bench_linalg [--threads N] [--rounds N] [--blas PATH]
+//     bench_linalg [--threads N] [--rounds N] [--largest D] [--clock cpu]
+//         [--blas PATH]
 //
 // OpenBLAS is opened at run time (libopenblas.so.0; --blas another one);
-// without it only our own rates are printed. All cases of a round run one
-// after the other, ours and theirs alternating; a row is the medians. Rates
-// are operations: d (d + 1) n of a Gram
+// without it only our own rates are printed. Ours and theirs alternate; a row
+// is the medians. OpenBLAS's threads go on asking for work for 2^26 cycles
+// after a call, on cores that ours need: so there is a rest before each side,
+// and a call that is not measured. Rates are operations: d (d + 1) n of a Gram
 // matrix, d^3 / 3 of a factor. --clock cpu: time of the process's threads over
 // their number, for machines that others use.
 #include <dlfcn.h>
@@ -62,6 +64,7 @@ typedef struct options {
     int rounds;
     const char *blas;
     clockid_t clock;
+    int64_t largest; // size of matrix
 } options;
 
 typedef struct bench {
@@ -147,6 +150,22 @@ median(double *x, int n)
     return x[n / 2];
 }
 
+// Until all threads sleep.
+static void
+rest(void)
+{
+    const struct timespec t = {.tv_nsec = 60 * 1000 * 1000};
+    (void)nanosleep(&t, NULL);
+}
+
+static double
+measure(bench *b, case_fn one)
+{
+    rest();
+    (void)one(b); // wakes the threads
+    return one(b);
+}
+
 static void
 run_case(bench *b, const char *name, double operations, case_fn ours,
          case_fn theirs)
@@ -154,8 +173,8 @@ run_case(bench *b, const char *name, double operations, case_fn ours,
     double mine[ROUNDS_MAX];
     double other[ROUNDS_MAX] = {0};
     for (int i = -1; i < b->options.rounds; i++) { // the first one warms up
-        double m = ours(b);
-        double o = b->has_blas ? theirs(b) : 0;
+        double m = measure(b, ours);
+        double o = b->has_blas ? measure(b, theirs) : 0;
         if (i >= 0) {
             mine[i] = m;
             other[i] = o;
@@ -210,12 +229,14 @@ run_size(bench *b, int64_t d)
 static options
 parse(int argc, char **argv)
 {
-    options o = {1, 7, "libopenblas.so.0", CLOCK_MONOTONIC};
+    options o = {1, 7, "libopenblas.so.0", CLOCK_MONOTONIC, INT64_MAX};
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--threads") == 0) {
             o.threads = (uint32_t)strtoul(argv[i + 1], NULL, 10);
         } else if (strcmp(argv[i], "--rounds") == 0) {
             o.rounds = (int)strtol(argv[i + 1], NULL, 10);
+        } else if (strcmp(argv[i], "--largest") == 0) {
+            o.largest = strtoll(argv[i + 1], NULL, 10);
         } else if (strcmp(argv[i], "--blas") == 0) {
             o.blas = argv[i + 1];
         } else if (strcmp(argv[i], "--clock") == 0) {
@@ -244,7 +265,7 @@ main(int argc, char **argv)
     }
     printf("| case | d | t | ms | GOPS | OpenBLAS ms | GOPS | rate over it |\n"
            "|---|---|---|---|---|---|---|---|\n");
-    for (size_t i = 0; i < SIZES; i++) {
+    for (size_t i = 0; i < SIZES && sizes[i] <= b.options.largest; i++) {
         run_size(&b, sizes[i]);
     }
     ptqc_ctx_destroy(b.ctx);

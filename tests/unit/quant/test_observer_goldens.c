@@ -8,32 +8,10 @@
 #include "quant/observer.h"
 #include "tests/support/cmocka_test.h"
 #include "tests/support/context.h"
-#include "tests/support/random.h"
+#include "tests/unit/quant/laws.h"
 
 #define COUNT 4000000
 #define CHUNK 100000
-
-typedef enum pq_law { NORMAL, LAPLACE, STUDENT } pq_law;
-
-static float
-draw(pq_test_random *r, pq_law law)
-{
-    float a = pq_test_random_normal(r);
-    if (law == NORMAL) {
-        return a;
-    }
-    if (law == LAPLACE) { // variance 1: a difference of exponentials
-        float u = pq_test_random_f32(r, 0x1p-24f, 1);
-        float v = pq_test_random_f32(r, 0x1p-24f, 1);
-        return (logf(u) - logf(v)) * 0.70710678f;
-    }
-    float chi = 0; // variance 2, scaled to 1
-    for (int i = 0; i < 4; i++) {
-        float b = pq_test_random_normal(r);
-        chi += b * b;
-    }
-    return a / sqrtf(chi / 4) * 0.70710678f;
-}
 
 static float *
 numbers(ptqc_ctx *ctx, pq_law law)
@@ -42,7 +20,7 @@ numbers(ptqc_ctx *ctx, pq_law law)
     pq_test_random r = pq_test_random_seed(2017 + (uint64_t)law);
     assert_non_null(x);
     for (size_t i = 0; i < COUNT; i++) {
-        x[i] = draw(&r, law);
+        x[i] = draw_of_law(&r, law);
     }
     return x;
 }
