@@ -165,19 +165,6 @@ define_macros(pq_kg_module *m, const depthwise *d)
                         d->has_codes ? "sum + a * b" : "FMA(a, b, sum)");
 }
 
-// Words of LANES channels when these never reach over the end of a pixel.
-static void
-define_store(pq_kg_module *m, int64_t rows, const char *result)
-{
-    uint32_t dtype = pq_kg_out(m->job, 0)->dtype;
-    uint32_t bytes = pq_kg_dtype_bytes(dtype);
-    if (rows % (bytes < 4 ? 4 / bytes : 1) == 0) {
-        pq_kg_module_store(m, dtype, result);
-    } else {
-        pq_kg_module_store_one(m, dtype, result);
-    }
-}
-
 void
 pq_kg_source_planar_depthwise(pq_kg_module *m)
 {
@@ -224,7 +211,7 @@ pq_kg_source_planar_depthwise(pq_kg_module *m)
     pq_kg_module_hook(m, "places", pq_kg_module_text(m, &places));
     pq_kg_module_hook(m, "expression",
                       pq_kg_expression_text(m, &d.e, "sum", result));
-    define_store(m, d.rows, result);
+    pq_kg_module_store_row(m, pq_kg_out(m->job, 0)->dtype, d.rows, result);
     m->uses |= PQ_KG_USES_BLOCKS;
     pq_kg_module_body(m, pq_kg_text_depthwise);
 }
