@@ -74,6 +74,7 @@ done
 # one ends at once. Exit codes: 130 for SIGINT, 75 for SIGTERM.
 for signal in INT TERM; do
     for times in 1 2; do
+        rm -rf "$out.work"
         (compile "$out" 2 gptq) 2>"$work/said" &
         pid=$!
         wait_for 5 $pid
