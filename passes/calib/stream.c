@@ -250,6 +250,7 @@ find_input(const pq_stream *s, pq_value_id v)
     return NULL;
 }
 
+// PTQC_NO: no runner showed it (a plan runs nothing).
 static ptqc_status
 get_value(const pq_stream *s, pq_value_id v, uint64_t sample, pq_tensor *out)
 {
@@ -257,6 +258,9 @@ get_value(const pq_stream *s, pq_value_id v, uint64_t sample, pq_tensor *out)
     if (input != NULL) {
         *out = *input;
         return PTQC_OK;
+    }
+    if (sample >= s->live[v.index].count) {
+        return PTQC_NO;
     }
     return pq_live_get(pq_graph_ctx(s->run), &s->live[v.index], sample, out);
 }
@@ -310,7 +314,8 @@ run_samples(pq_stream *s, pq_piece *p, bool shows)
         }
         PQ_TRY(st);
         p->sample = i;
-        PQ_TRY(run_sample(s, p, shows));
+        st = run_sample(s, p, shows);
+        PQ_TRY(st != PTQC_NO ? st : PTQC_OK);
     }
     s->sample_count = i;
     return i > 0
