@@ -64,6 +64,13 @@ parse_gptq_setting(pq_str key, pq_str value, pq_method *m)
         m->polish = (uint32_t)sweeps;
         return true;
     }
+    if (pq_str_equal_z(key, "target")) {
+        m->is_asymmetric = pq_str_equal_z(value, "asymmetric");
+        return m->is_asymmetric || pq_str_equal_z(value, "weights");
+    }
+    if (pq_str_equal_z(key, "blend")) {
+        return parse_number(value, 1e-6, 1, &m->blend);
+    }
     return pq_str_equal_z(key, "sink") && parse_number(value, 0, 1e6, &m->sink);
 }
 
@@ -123,6 +130,7 @@ pq_method_parse(pq_str text, pq_method *out)
 {
     pq_method m = {.alpha = PQ_ALPHA_SEARCH,
                    .clips = true,
+                   .blend = 1,
                    .damping = (double)PQ_DAMPING,
                    .sink = PQ_DEFAULT_SINK};
     pq_str step, rest;
@@ -159,7 +167,8 @@ pq_method_has_same_settings(const pq_method *a, const pq_method *b)
            !(a->damping < b->damping) && !(b->damping < a->damping) &&
            !(a->sink < b->sink) && !(b->sink < a->sink) &&
            a->order == b->order && a->polish == b->polish &&
-           a->clips == b->clips;
+           !(a->blend < b->blend) && !(b->blend < a->blend) &&
+           a->is_asymmetric == b->is_asymmetric && a->clips == b->clips;
 }
 
 bool

@@ -26,7 +26,7 @@ PTQC_MUST_USE ptqc_status pq_attended_share(ptqc_ctx *ctx,
                                             float *out_share);
 
 enum {
-    PQ_ATTENDED_QUERIES = 64,
+    PQ_ATTENDED_QUERIES = 32,
     PQ_ATTENDED_LATER = 8,
 };
 

@@ -40,6 +40,12 @@ wants(void *user, const pq_op *op)
            !pq_dtype_is_float(pq_annotation(g, op->inputs[1])->scheme.format);
 }
 
+static bool
+wants_real(const pq_method *method)
+{
+    return method->does_gptq && method->is_asymmetric;
+}
+
 // ---- solving --------------------------------------------------------------
 
 // What the report tells of one weight.
@@ -49,13 +55,14 @@ tell(pq_gptq_pass *p, const pq_factor_report *f, const pq_gptq_report *r,
 {
     char text[256];
     double share = r->rounding_loss > 0 ? r->loss / r->rounding_loss : 1;
-    int n = snprintf(text, sizeof text,
-                     "output error %.3f of rounding's; damping %.3g%s; %lld "
-                     "inputs never active; %llu sink tokens",
-                     share, (double)f->damping,
-                     f->is_plain ? " did not suffice: rounded to nearest" : "",
-                     (long long)f->dead_count,
-                     (unsigned long long)p->solver.sinks.count);
+    int n = snprintf(
+        text, sizeof text,
+        "output error %.3f of rounding's; damping %.3g%s; %lld "
+        "inputs never active; %llu sink tokens, %llu of them by attention",
+        share, (double)f->damping,
+        f->is_plain ? " did not suffice: rounded to nearest" : "",
+        (long long)f->dead_count, (unsigned long long)p->solver.sinks.count,
+        (unsigned long long)p->solver.sinks.attended_count);
     if (p->solver.moments.bad_count > 0 && n > 0 && (size_t)n < sizeof text) {
         (void)snprintf(text + n, sizeof text - (size_t)n,
                        "; %llu tokens with infinities or NaN left out",
@@ -103,6 +110,8 @@ solve(pq_gptq_pass *p, pq_op_id id, const pq_factor *factor,
         .name = pq_arena_strndup(&p->solver.arena, label.p, label.n),
         .rows = size.rows,
         .h = p->solver.moments.h,
+        .cross = p->solver.cross,
+        .blend = (float)p->solver.method.blend,
         .scheme = pq_matrix_scheme(p->solver.g, op),
         .search = pq_recipe_settings(p->solver.env->recipe, p->solver.g, op)
                       .scale_search,
@@ -267,8 +276,11 @@ settle(void *user, const pq_stream_group *group, const char **out_note)
 ptqc_status
 pq_pass_gptq(pq_graph *g, pq_pass_env *env)
 {
-    static const pq_solver_steps steps = {
-        .name = "gptq", .wants = wants, .begin = begin, .settle = settle};
+    static const pq_solver_steps steps = {.name = "gptq",
+                                          .wants = wants,
+                                          .wants_real = wants_real,
+                                          .begin = begin,
+                                          .settle = settle};
     pq_gptq_pass p = {0};
     pq_mode *modes;
     PQ_TRY(pq_plan_modes(g, env->recipe, env->scratch, &modes));
