@@ -9,6 +9,7 @@
 //   adaround     no settings; not with gptq
 //   gptq         damping=D  order=group|given|diagonal  polish=SWEEPS
 //                sink=FACTOR (0: sinks are tokens as others)
+//                clip=on|off
 //                target=weights|asymmetric  blend=B (of the latter)
 #ifndef PTQC_PASSES_METHOD_H
 #define PTQC_PASSES_METHOD_H
@@ -21,6 +22,7 @@ typedef struct pq_method {
     bool does_smooth, does_awq, does_gptq, does_adaround;
     double alpha;       // of smoothquant; PQ_ALPHA_SEARCH
     bool clips;         // of awq: ranges, too
+    bool gptq_clips;    // the same of gptq
     double damping;     // of gptq, of the mean diagonal
     uint32_t order;     // pq_column_order of quant/gptq.h
     uint32_t polish;    // sweeps
@@ -46,7 +48,8 @@ bool pq_method_streams(const pq_method *m);
 #define PQ_METHOD_SPELLING                                                     \
     "rtn, or smoothquant, awq, gptq, adaround joined by + "                    \
     "(gptq:damping=D:order=O:"                                                 \
-    "polish=N:sink=F:target=asymmetric:blend=B, smoothquant:alpha=A, "         \
+    "clip=on|off:polish=N:sink=F:target=asymmetric:blend=B, "                  \
+    "smoothquant:alpha=A, "                                                    \
     "awq:clip=on|off)"
 
 #endif
