@@ -138,6 +138,7 @@ choose_scales(pq_gptq_pass *p, pq_op_id id, const pq_matrix_size *size,
         if (!pq_const_is_none(q->scale)) {
             desc->scales = pq_graph_constant(g, q->scale)->p;
             desc->zero_points = pq_graph_constant(g, q->zero_point)->p;
+            desc->keeps_scales = true;
         }
         return PTQC_OK;
     }
