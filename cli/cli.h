@@ -50,8 +50,11 @@ typedef struct cli_args {
 typedef struct cli {
     cli_args args;
     ptqc_ctx *ctx;
-    ptqc_status stop_status; // what a signal asked to end with; OK: none came
-    uint32_t error_count;    // diagnostics printed as errors
+    int stop_signal; // that asked to stop; 0: none did
+    // Of a compile that looks at samples; to the end of the process, since the
+    // thread that waits for signals looks at it. NULL: none.
+    char *work_dir;
+    uint32_t error_count; // diagnostics printed as errors
     bool is_quiet, shows_progress;
     uint64_t progress_ns, progress_start_ns; // throttle and ETA
     const char *phase;

@@ -262,6 +262,7 @@ cli_compile(cli *c)
     if (st == PTQC_OK) {
         st = read_work_dir(c, output, &work_dir);
         desc.work_dir = work_dir;
+        __atomic_store_n(&c->work_dir, work_dir, __ATOMIC_RELEASE);
     }
     if (st == PTQC_OK) {
         st = ptqc_model_open(c->ctx, path, &model);
@@ -270,6 +271,5 @@ cli_compile(cli *c)
         st = compile(c, model, &desc, output);
     }
     ptqc_model_close(model);
-    free(work_dir);
     return st;
 }

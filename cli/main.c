@@ -35,6 +35,16 @@ watched_signals(const cli *c, sigset_t *out)
     }
 }
 
+// After a signal: who asked by SIGTERM (a batch system) wants to know whether
+// something was kept.
+static ptqc_status
+stopped_status(const cli *c, int number)
+{
+    const char *dir = __atomic_load_n(&c->work_dir, __ATOMIC_ACQUIRE);
+    bool is_kept = dir != NULL && access(dir, F_OK) == 0;
+    return number == SIGTERM && is_kept ? PTQC_E_CHECKPOINT : PTQC_E_CANCELLED;
+}
+
 static void *
 wait_for_interrupt(void *user)
 {
@@ -44,12 +54,10 @@ wait_for_interrupt(void *user)
     watched_signals(c, &set);
     for (int times = 0; sigwait(&set, &number) == 0; times++) {
         ptqc_ctx *ctx = __atomic_load_n(&c->ctx, __ATOMIC_ACQUIRE);
-        ptqc_status st =
-            number == SIGTERM ? PTQC_E_CHECKPOINT : PTQC_E_CANCELLED;
         if (times > 0 || ctx == NULL) {
-            _exit((int)st);
+            _exit((int)stopped_status(c, number));
         }
-        __atomic_store_n(&c->stop_status, st, __ATOMIC_RELEASE);
+        __atomic_store_n(&c->stop_signal, number, __ATOMIC_RELEASE);
         ptqc_ctx_stop(ctx);
     }
     return NULL;
@@ -100,8 +108,8 @@ main(int argc, char **argv)
         st = run_verb(c);
     }
     if (st == PTQC_E_CANCELLED) {
-        ptqc_status asked = __atomic_load_n(&c->stop_status, __ATOMIC_ACQUIRE);
-        st = asked != PTQC_OK ? asked : st;
+        st = stopped_status(c,
+                            __atomic_load_n(&c->stop_signal, __ATOMIC_ACQUIRE));
     }
     if (st > PTQC_NO && c->error_count == 0) {
         (void)cli_fail(c, st, "%s", ptqc_status_name(st));

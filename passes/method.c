@@ -51,6 +51,13 @@ parse_order(pq_str text, uint32_t *out)
 }
 
 static bool
+parse_switch(pq_str text, bool *out)
+{
+    *out = pq_str_equal_z(text, "on");
+    return *out || pq_str_equal_z(text, "off");
+}
+
+static bool
 parse_gptq_setting(pq_str key, pq_str value, pq_method *m)
 {
     double sweeps;
@@ -63,6 +70,16 @@ parse_gptq_setting(pq_str key, pq_str value, pq_method *m)
     if (pq_str_equal_z(key, "polish") && parse_number(value, 0, 100, &sweeps)) {
         m->polish = (uint32_t)sweeps;
         return true;
+    }
+    if (pq_str_equal_z(key, "clip")) {
+        return parse_switch(value, &m->gptq_clips);
+    }
+    if (pq_str_equal_z(key, "target")) {
+        m->is_asymmetric = pq_str_equal_z(value, "asymmetric");
+        return m->is_asymmetric || pq_str_equal_z(value, "weights");
+    }
+    if (pq_str_equal_z(key, "blend")) {
+        return parse_number(value, 1e-6, 1, &m->blend);
     }
     return pq_str_equal_z(key, "sink") && parse_number(value, 0, 1e6, &m->sink);
 }
@@ -82,8 +99,7 @@ parse_setting(method_step step, pq_str text, pq_method *m)
         return parse_number(value, 0, 1, &m->alpha);
     }
     if (step == STEP_AWQ && pq_str_equal_z(key, "clip")) {
-        m->clips = pq_str_equal_z(value, "on");
-        return m->clips || pq_str_equal_z(value, "off");
+        return parse_switch(value, &m->clips);
     }
     return step == STEP_GPTQ && parse_gptq_setting(key, value, m);
 }
@@ -123,6 +139,8 @@ pq_method_parse(pq_str text, pq_method *out)
 {
     pq_method m = {.alpha = PQ_ALPHA_SEARCH,
                    .clips = true,
+                   .gptq_clips = true,
+                   .blend = 1,
                    .damping = (double)PQ_DAMPING,
                    .sink = PQ_DEFAULT_SINK};
     pq_str step, rest;
@@ -159,7 +177,9 @@ pq_method_has_same_settings(const pq_method *a, const pq_method *b)
            !(a->damping < b->damping) && !(b->damping < a->damping) &&
            !(a->sink < b->sink) && !(b->sink < a->sink) &&
            a->order == b->order && a->polish == b->polish &&
-           a->clips == b->clips;
+           !(a->blend < b->blend) && !(b->blend < a->blend) &&
+           a->is_asymmetric == b->is_asymmetric && a->clips == b->clips &&
+           a->gptq_clips == b->gptq_clips;
 }
 
 bool

@@ -9,6 +9,8 @@
 //   adaround     no settings; not with gptq
 //   gptq         damping=D  order=group|given|diagonal  polish=SWEEPS
 //                sink=FACTOR (0: sinks are tokens as others)
+//                clip=on|off
+//                target=weights|asymmetric  blend=B (of the latter)
 #ifndef PTQC_PASSES_METHOD_H
 #define PTQC_PASSES_METHOD_H
 
@@ -18,12 +20,15 @@
 
 typedef struct pq_method {
     bool does_smooth, does_awq, does_gptq, does_adaround;
-    double alpha;    // of smoothquant; PQ_ALPHA_SEARCH
-    bool clips;      // of awq: ranges, too
-    double damping;  // of gptq, of the mean diagonal
-    uint32_t order;  // pq_column_order of quant/gptq.h
-    uint32_t polish; // sweeps
-    double sink;     // weight of a sink token; 0: as others
+    double alpha;       // of smoothquant; PQ_ALPHA_SEARCH
+    bool clips;         // of awq: ranges, too
+    bool gptq_clips;    // the same of gptq
+    double damping;     // of gptq, of the mean diagonal
+    uint32_t order;     // pq_column_order of quant/gptq.h
+    uint32_t polish;    // sweeps
+    double sink;        // weight of a sink token; 0: as others
+    bool is_asymmetric; // of gptq: outputs of the float model
+    double blend;       // how much of the way to them, 0 to 1
 } pq_method;
 
 // false: no such method, or a setting is unknown or out of range. No text is
@@ -43,6 +48,8 @@ bool pq_method_streams(const pq_method *m);
 #define PQ_METHOD_SPELLING                                                     \
     "rtn, or smoothquant, awq, gptq, adaround joined by + "                    \
     "(gptq:damping=D:order=O:"                                                 \
-    "polish=N:sink=F, smoothquant:alpha=A, awq:clip=on|off)"
+    "clip=on|off:polish=N:sink=F:target=asymmetric:blend=B, "                  \
+    "smoothquant:alpha=A, "                                                    \
+    "awq:clip=on|off)"
 
 #endif

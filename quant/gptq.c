@@ -285,8 +285,8 @@ polish(pq_gptq *g, pq_chunk *c)
                            .scheme = g->desc->scheme,
                            .scales = c->scales,
                            .zero_points = c->zero_points};
-    bool keeps = g->desc->keeps_scales || g->desc->scales != NULL ||
-                 g->desc->scheme.granularity == PQ_GRAN_TENSOR;
+    bool keeps =
+        g->desc->keeps_scales || g->desc->scheme.granularity == PQ_GRAN_TENSOR;
     if (!keeps) {
         PQ_TRY(polish_both(g, c, &desc, &moved, &scales));
     } else {

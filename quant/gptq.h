@@ -89,7 +89,7 @@ typedef struct pq_gptq_desc {
     const float *scales;
     const int32_t *zero_points;
     // Sweeps of coordinate descent after it (polish.h). Each begins with one
-    // over the scales, unless these were given or are one for all.
+    // over the scales, unless there is one for all.
     uint32_t polish_sweeps;
     bool keeps_scales; // no such sweeps over scales
     bool zeroes_dead;  // weights of dead inputs become 0 (the reference

@@ -56,16 +56,23 @@ becomes_scores(const pq_graph *g, pq_value_id v, int depth)
     return false;
 }
 
+bool
+pq_may_clip(const pq_graph *g, const pq_op *op)
+{
+    return pq_annotation(g, op->inputs[1])->scheme.granularity !=
+               PQ_GRAN_TENSOR &&
+           !becomes_scores(g, op->outputs[0], SCORE_DEPTH);
+}
+
 static bool
 wants(const pq_clips *c, pq_op_id id)
 {
     const pq_graph *g = c->solver->g;
     const pq_op *op = pq_graph_op(g, id);
-    return c->solver->method.clips && c->solver->env->stats == NULL &&
-           !c->is_static[id.index] &&
-           pq_annotation(g, op->inputs[1])->scheme.granularity !=
-               PQ_GRAN_TENSOR &&
-           !becomes_scores(g, op->outputs[0], SCORE_DEPTH);
+    const pq_method *method = &c->solver->method;
+    return method->clips && !(method->does_gptq && method->gptq_clips) &&
+           c->solver->env->stats == NULL && !c->is_static[id.index] &&
+           pq_may_clip(g, op);
 }
 
 bool

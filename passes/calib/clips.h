@@ -21,6 +21,9 @@ typedef struct pq_clips {
     uint8_t **steps;          // [ops] NULL: the range stays
 } pq_clips;
 
+// Whether the ranges of a product may clip, by its kind; its activations are
+// not static.
+bool pq_may_clip(const pq_graph *g, const pq_op *op);
 // The solver is initialized.
 PTQC_MUST_USE ptqc_status pq_clips_init(pq_clips *c, pq_solver *solver);
 // Whether a product of the group is for clipping, by its method and kind.

@@ -12,15 +12,18 @@
 
 #include "quant/gptq.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/dtype.h"
+#include "passes/calib/clips.h"
 #include "passes/calib/matrix.h"
 #include "passes/calib/solver.h"
 #include "passes/match.h"
 #include "passes/plan.h"
 #include "passes/registry.h"
+#include "quant/rows.h"
 
 typedef struct pq_gptq_pass {
     pq_solver solver;
@@ -40,6 +43,12 @@ wants(void *user, const pq_op *op)
            !pq_dtype_is_float(pq_annotation(g, op->inputs[1])->scheme.format);
 }
 
+static bool
+wants_real(const pq_method *method)
+{
+    return method->does_gptq && method->is_asymmetric;
+}
+
 // ---- solving --------------------------------------------------------------
 
 // What the report tells of one weight.
@@ -49,13 +58,14 @@ tell(pq_gptq_pass *p, const pq_factor_report *f, const pq_gptq_report *r,
 {
     char text[256];
     double share = r->rounding_loss > 0 ? r->loss / r->rounding_loss : 1;
-    int n = snprintf(text, sizeof text,
-                     "output error %.3f of rounding's; damping %.3g%s; %lld "
-                     "inputs never active; %llu sink tokens",
-                     share, (double)f->damping,
-                     f->is_plain ? " did not suffice: rounded to nearest" : "",
-                     (long long)f->dead_count,
-                     (unsigned long long)p->solver.sinks.count);
+    int n = snprintf(
+        text, sizeof text,
+        "output error %.3f of rounding's; damping %.3g%s; %lld "
+        "inputs never active; %llu sink tokens, %llu of them by attention",
+        share, (double)f->damping,
+        f->is_plain ? " did not suffice: rounded to nearest" : "",
+        (long long)f->dead_count, (unsigned long long)p->solver.sinks.count,
+        (unsigned long long)p->solver.sinks.attended_count);
     if (p->solver.moments.bad_count > 0 && n > 0 && (size_t)n < sizeof text) {
         (void)snprintf(text + n, sizeof text - (size_t)n,
                        "; %llu tokens with infinities or NaN left out",
@@ -66,18 +76,76 @@ tell(pq_gptq_pass *p, const pq_factor_report *f, const pq_gptq_report *r,
     return out->p != NULL ? PTQC_OK : PTQC_E_RESOURCE;
 }
 
-// Static activations: the scales that leave room for the bias.
-static void
-take_given_scales(const pq_gptq_pass *p, pq_op_id id, pq_gptq_desc *desc)
+// Ranges that clip by the output error of rounding (pq_clip_search): their
+// scales. What they cut off the later columns make up for.
+static ptqc_status
+clip(pq_gptq_pass *p, const pq_matrix_size *size, pq_gptq_desc *desc)
 {
-    const pq_quant *q =
-        pq_annotation(p->solver.g, pq_graph_op(p->solver.g, id)->inputs[1]);
-    bool clips = p->solver.method.does_awq && p->solver.method.clips;
-    if ((p->modes[id.index] == PQ_MODE_STATIC || clips) &&
-        !pq_const_is_none(q->scale)) {
-        desc->scales = pq_graph_constant(p->solver.g, q->scale)->p;
-        desc->zero_points = pq_graph_constant(p->solver.g, q->zero_point)->p;
+    pq_arena *arena = &p->solver.arena;
+    const pq_moments *m = &p->solver.moments;
+    pq_weights view = pq_rows_view(desc->w, size->rows, m->d, &desc->scheme);
+    float *importance = pq_arena_array(arena, (size_t)m->d, sizeof *importance);
+    float *scales = pq_arena_array(arena, size->scale_count, sizeof *scales);
+    int32_t *zeros = pq_arena_array(arena, size->scale_count, sizeof *zeros);
+    uint8_t *steps = pq_arena_alloc(arena, size->scale_count);
+    float most = 0;
+    PQ_TRY_ALLOC(importance);
+    PQ_TRY_ALLOC(scales);
+    PQ_TRY_ALLOC(zeros);
+    PQ_TRY_ALLOC(steps);
+    for (int64_t i = 0; i < m->d; i++) {
+        most = fmaxf(most, m->h[i * m->d + i]);
     }
+    for (int64_t i = 0; i < m->d; i++) {
+        importance[i] = m->h[i * m->d + i] / most;
+    }
+    view.search = desc->search;
+    view.importance = importance;
+    PQ_TRY(pq_clip_search(pq_graph_ctx(p->solver.g), &view, m->h, steps, NULL));
+    pq_clip_params(&view, steps, scales, zeros);
+    desc->scales = scales;
+    desc->zero_points = zeros;
+    return PTQC_OK;
+}
+
+// Whether all numbers that a clip search looks at are numbers; gptq itself
+// gets by without.
+static bool
+is_usable(const pq_moments *m, const float *w, int64_t rows)
+{
+    float most = 0;
+    bool is_finite = true;
+    for (int64_t i = 0; i < m->d; i++) {
+        most = fmaxf(most, m->h[i * m->d + i]);
+        is_finite &= isfinite(m->h[i * m->d + i]) != 0;
+    }
+    for (int64_t i = 0; i < rows * m->d; i++) {
+        is_finite &= isfinite(w[i]) != 0;
+    }
+    return is_finite && most > 0;
+}
+
+// Scales that are not gptq's own choice: with static activations those that
+// leave room for the bias, else those that clip.
+static ptqc_status
+choose_scales(pq_gptq_pass *p, pq_op_id id, const pq_matrix_size *size,
+              pq_gptq_desc *desc)
+{
+    const pq_graph *g = p->solver.g;
+    const pq_op *op = pq_graph_op(g, id);
+    const pq_quant *q = pq_annotation(g, op->inputs[1]);
+    if (p->modes[id.index] == PQ_MODE_STATIC) {
+        if (!pq_const_is_none(q->scale)) {
+            desc->scales = pq_graph_constant(g, q->scale)->p;
+            desc->zero_points = pq_graph_constant(g, q->zero_point)->p;
+            desc->keeps_scales = true;
+        }
+        return PTQC_OK;
+    }
+    return p->solver.method.gptq_clips && pq_may_clip(g, op) &&
+                   is_usable(&p->solver.moments, desc->w, size->rows)
+               ? clip(p, size, desc)
+               : PTQC_OK;
 }
 
 static ptqc_status
@@ -103,14 +171,16 @@ solve(pq_gptq_pass *p, pq_op_id id, const pq_factor *factor,
         .name = pq_arena_strndup(&p->solver.arena, label.p, label.n),
         .rows = size.rows,
         .h = p->solver.moments.h,
+        .cross = p->solver.cross,
+        .blend = (float)p->solver.method.blend,
         .scheme = pq_matrix_scheme(p->solver.g, op),
         .search = pq_recipe_settings(p->solver.env->recipe, p->solver.g, op)
                       .scale_search,
         .polish_sweeps = p->solver.method.polish,
     };
     PQ_TRY_ALLOC(desc.name);
-    take_given_scales(p, id, &desc);
     PQ_TRY(pq_matrix_read(p->solver.g, op, &p->solver.arena, &desc.w));
+    PQ_TRY(choose_scales(p, id, &size, &desc));
     PQ_TRY(pq_gptq_solve(ctx, factor, &desc, scales, zeros, codes, &report));
     unit->scales = scales;
     unit->zero_points = zeros;
@@ -267,8 +337,11 @@ settle(void *user, const pq_stream_group *group, const char **out_note)
 ptqc_status
 pq_pass_gptq(pq_graph *g, pq_pass_env *env)
 {
-    static const pq_solver_steps steps = {
-        .name = "gptq", .wants = wants, .begin = begin, .settle = settle};
+    static const pq_solver_steps steps = {.name = "gptq",
+                                          .wants = wants,
+                                          .wants_real = wants_real,
+                                          .begin = begin,
+                                          .settle = settle};
     pq_gptq_pass p = {0};
     pq_mode *modes;
     PQ_TRY(pq_plan_modes(g, env->recipe, env->scratch, &modes));

@@ -10,12 +10,21 @@
 
 #include "base/bits.h"
 #include "base/vec.h"
+#include "passes/calib/attended.h"
 
 // Norms of tokens lie within a factor of two or three of each other; those of
 // sinks are some ten to some thousand times the median.
 #define PQ_SINK_NORM 6.0f
 
+// Share of later tokens' attention, mean over heads (calib/attended.h; Gu et
+// al., When Attention Sink Emerges in Language Models, 2024, section 3, take .3
+// for one head). In SmolLM2-135M sinks have .1 to .7, other tokens at most .07.
+#define PQ_SINK_SHARE 0.15f
+
 enum { NORM_LANES = 8 };
+
+// Flags of tokens.
+enum { BY_NORM = 1, BY_ATTENTION = 2 };
 
 void
 pq_sinks_init(pq_sinks *s, ptqc_ctx *ctx, double factor)
@@ -151,7 +160,7 @@ pq_sinks_see(pq_sinks *s, uint64_t sample, const pq_tensor *t)
     float limit = find_norms(s, t->p, n, d);
     for (int64_t i = 0; i < n; i++) {
         if (s->norms[i] > limit && s->flags[sample][i] == 0) {
-            s->flags[sample][i] = 1;
+            s->flags[sample][i] = BY_NORM;
             s->count++;
         }
     }
@@ -200,10 +209,54 @@ pq_sinks_read(pq_sinks *s, const uint8_t *p, size_t n)
         if (tokens > 0) {
             PQ_TRY(make_flags(s, i, (int64_t)tokens));
             memcpy(s->flags[i], p + at, (size_t)tokens);
+            for (uint64_t k = 0; k < tokens; k++) {
+                s->attended_count += p[at + k] == BY_ATTENTION;
+            }
             at += (size_t)tokens;
         }
     }
     return at == n ? PTQC_OK : PTQC_NO;
+}
+
+static bool
+are_queries_and_keys(const pq_tensor *q, const pq_tensor *k)
+{
+    return q->dtype == PTQC_F32 && k->dtype == PTQC_F32 && q->rank == 4 &&
+           k->rank == 4 && q->dims[0] == k->dims[0] && k->dims[1] > 0 &&
+           q->dims[1] % k->dims[1] == 0 && q->dims[2] == k->dims[2] &&
+           q->dims[3] == k->dims[3] && q->bytes > 0;
+}
+
+ptqc_status
+pq_sinks_see_attention(pq_sinks *s, uint64_t sample, const pq_tensor *q,
+                       const pq_tensor *k, float scale)
+{
+    if (!are_queries_and_keys(q, k)) {
+        return PTQC_OK;
+    }
+    const pq_attended_desc desc = {.q = q->p,
+                                   .k = k->p,
+                                   .batch = q->dims[0],
+                                   .heads = q->dims[1],
+                                   .kv_heads = k->dims[1],
+                                   .tokens = q->dims[2],
+                                   .d = q->dims[3],
+                                   .scale = scale};
+    int64_t n = desc.batch * desc.tokens;
+    PQ_TRY(make_room(s, n));
+    PQ_TRY(make_flags(s, sample, n));
+    if (s->lengths[sample] != n) {
+        return PTQC_OK;
+    }
+    PQ_TRY(pq_attended_share(s->ctx, &desc, s->norms));
+    for (int64_t i = 0; i < n; i++) {
+        if (s->norms[i] > PQ_SINK_SHARE && s->flags[sample][i] == 0) {
+            s->flags[sample][i] = BY_ATTENTION;
+            s->count++;
+            s->attended_count++;
+        }
+    }
+    return PTQC_OK;
 }
 
 ptqc_status

@@ -490,6 +490,9 @@ find_scales(pq_key_pass *p)
 {
     PQ_TRY(p->env->stats != NULL ? restore_all(p) : measure(p));
     for (uint32_t i = 0; i < p->count; i++) {
+        if (p->env->stats == NULL && p->all[i].row_count == 0) {
+            continue;
+        }
         PQ_TRY(choose_scales(p, &p->all[i]));
         PQ_TRY(write_scales(p, i));
     }
@@ -526,6 +529,9 @@ add_all(const pq_key_pass *p, pq_migration *m)
         const pq_keys *keys = &p->all[i];
         float least = keys->scale[0], most = keys->scale[0];
         char text[96];
+        if (most == 0) {
+            continue; // nothing was run: a plan
+        }
         for (int64_t k = 0; k < keys->kv_heads * keys->size; k++) {
             least = fminf(least, keys->scale[k]);
             most = fmaxf(most, keys->scale[k]);

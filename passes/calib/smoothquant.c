@@ -10,7 +10,7 @@
 // gated product makes may hold one huge number of one token (a sink), which a
 // scale that suits the other tokens would move into a column of weights too
 // small to be rounded well. Measured (SmolLM2, w8a8:dyn): 22.2 perplexity with
-// those, 20.1 without.
+// those, 20.5 with tokens that stand out kept out of the maxima, 20.1 without.
 
 #include <stdio.h>
 #include <string.h>

@@ -4,9 +4,13 @@
 
 #include "passes/calib/solver.h"
 
+#include <math.h>
+#include <string.h>
+
 #include "passes/calib/enough.h"
 #include "passes/calib/matrix.h"
 #include "passes/match.h"
+#include "quant/linalg.h"
 
 static void
 tell(const pq_solver *s, const pq_stream_group *group, const char *note)
@@ -54,6 +58,33 @@ find_method(pq_solver *s, const pq_stream_group *group)
     return PTQC_OK;
 }
 
+static bool
+wants_real(const pq_solver *s, const pq_method *m)
+{
+    return s->steps->wants_real != NULL && s->steps->wants_real(m);
+}
+
+static ptqc_status
+open_moments(pq_solver *s)
+{
+    ptqc_ctx *ctx = pq_graph_ctx(s->g);
+    size_t d = (size_t)s->d;
+    if (wants_real(s, &s->method)) {
+        s->cross = pq_alloc_array(ctx, d, d * sizeof *s->cross);
+        PQ_TRY_ALLOC(s->cross);
+    }
+    return pq_moments_init(ctx, s->d, &s->moments);
+}
+
+static void
+close_moments(pq_solver *s)
+{
+    ptqc_ctx *ctx = pq_graph_ctx(s->g);
+    pq_free(ctx, s->cross);
+    s->cross = NULL;
+    pq_moments_deinit(ctx, &s->moments);
+}
+
 static ptqc_status
 begin(void *user, const pq_stream_group *group, bool *out_shows)
 {
@@ -69,16 +100,53 @@ begin(void *user, const pq_stream_group *group, bool *out_shows)
     ptqc_status st = s->steps->begin(s->user, group, &note);
     *out_shows = s->is_open = st == PTQC_NO;
     if (st == PTQC_NO) {
-        return s->steps->take == NULL ? pq_moments_init(ctx, s->d, &s->moments)
-                                      : PTQC_OK;
+        return s->steps->take == NULL ? open_moments(s) : PTQC_OK;
     }
     PQ_TRY(st);
     tell(s, group, note);
     return PTQC_OK;
 }
 
+static bool
+is_finite_row(const float *x, int64_t d)
+{
+    bool is = true;
+    for (int64_t i = 0; i < d; i++) {
+        is &= isfinite(x[i]) != 0;
+    }
+    return is;
+}
+
+// Tokens that are no numbers in one of the models count in neither.
+static void
+drop_bad_tokens(const pq_solver *s, float *x, float *real, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        if (!is_finite_row(real + i * s->d, s->d)) {
+            x[i * s->d] = (float)NAN; // the moments count it and leave it out
+        }
+        if (!is_finite_row(x + i * s->d, s->d)) {
+            memset(real + i * s->d, 0, (size_t)s->d * sizeof *real);
+        }
+    }
+}
+
 static ptqc_status
-take(void *user, uint64_t sample, const pq_tensor *t)
+add_moments(pq_solver *s, const pq_tensor *t, const pq_tensor *real, int64_t n,
+            const pq_token_weights *w)
+{
+    ptqc_ctx *ctx = pq_graph_ctx(s->g);
+    if (s->cross != NULL) {
+        drop_bad_tokens(s, t->p, real->p, n);
+    }
+    PQ_TRY(pq_moments_add(ctx, &s->moments, t->p, n, w->weights, w->outliers));
+    return s->cross != NULL ? pq_gram_cross_add(ctx, real->p, t->p, n, s->d,
+                                                w->weights, s->cross)
+                            : PTQC_OK;
+}
+
+static ptqc_status
+take(void *user, uint64_t sample, const pq_tensor *t, const pq_tensor *real)
 {
     pq_solver *s = user;
     pq_token_weights w;
@@ -87,8 +155,7 @@ take(void *user, uint64_t sample, const pq_tensor *t)
     if (s->steps->take != NULL) {
         return s->steps->take(s->user, t->p, n, &w);
     }
-    return pq_moments_add(pq_graph_ctx(s->g), &s->moments, t->p, n, w.weights,
-                          w.outliers);
+    return add_moments(s, t, real, n, &w);
 }
 
 static ptqc_status
@@ -101,10 +168,27 @@ end(void *user, const pq_stream_group *group)
     }
     s->is_open = false;
     ptqc_status st = s->steps->settle(s->user, group, &note);
-    pq_moments_deinit(pq_graph_ctx(s->g), &s->moments);
+    close_moments(s);
     PQ_TRY(st);
     tell(s, group, note);
     return PTQC_OK;
+}
+
+// Of the recipe's methods.
+static bool
+any_wants_real(const pq_solver *s)
+{
+    bool does = false;
+    PQ_FOR_EACH_OP(s->g, id)
+    {
+        const pq_op *op = pq_graph_op(s->g, id);
+        pq_method m;
+        does |= pq_is_product(op->code) && s->steps->wants_real != NULL &&
+                s->steps->wants(s->user, op) &&
+                pq_method_of_op(s->g, s->env->recipe, op, &m) &&
+                s->steps->wants_real(&m);
+    }
+    return does;
 }
 
 // ---- public ---------------------------------------------------------------
@@ -127,7 +211,7 @@ pq_solver_deinit(pq_solver *s)
     if (s->g == NULL) {
         return;
     }
-    pq_moments_deinit(pq_graph_ctx(s->g), &s->moments);
+    close_moments(s);
     pq_sinks_deinit(&s->sinks);
     pq_arena_deinit(&s->arena);
 }
@@ -136,6 +220,7 @@ ptqc_status
 pq_solver_run(pq_solver *s, const char *phase)
 {
     const pq_stream_client client = {.user = s,
+                                     .wants_real = any_wants_real(s),
                                      .wants = wants,
                                      .begin = begin,
                                      .checkpoint = &s->checkpoint,

@@ -25,6 +25,9 @@ typedef struct pq_solver_steps {
     const char *name; // "awq": in reports, of the checkpoints' files
     // As pq_stream_client.
     bool (*wants)(void *user, const pq_op *op);
+    // Whether the moments of some group take the float model's values, too
+    // (`cross`, below); NULL: never.
+    bool (*wants_real)(const pq_method *method);
     // PTQC_NO: the samples must be seen. PTQC_OK: nothing is left to do.
     ptqc_status (*begin)(void *user, const pq_stream_group *group,
                          const char **out_note);
@@ -47,6 +50,8 @@ typedef struct pq_solver {
     pq_method method;   // its products'
     int64_t d;          // width of its value
     pq_moments moments; // when steps->take is NULL
+    float *cross;       // owned: [d][d] sum of weight * real' x, of the float
+                        // model's values; NULL: not wanted
     bool is_open;       // its samples are seen
 } pq_solver;
 

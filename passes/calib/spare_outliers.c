@@ -270,6 +270,9 @@ settle(void *user, const pq_stream_group *group, const char **out_note)
     float min, max;
     char text[160];
     (void)out_note; // told with its verdict
+    if (p->usual.count + p->outlying.count == 0) {
+        return PTQC_OK; // nothing was run: a plan
+    }
     PQ_TRY(pq_observer_range(&p->observer, &min, &max));
     const pq_params params =
         pq_params_of_range(min, max, scheme.format, scheme.symmetric);

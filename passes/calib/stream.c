@@ -15,19 +15,30 @@
 #include "passes/calib/pieces.h"
 #include "passes/calib/resume.h"
 #include "passes/calib/samples.h"
+#include "passes/calib/scores.h"
 #include "passes/match.h"
 
+// A model that the samples go through.
+typedef enum pq_lane {
+    PQ_LANE_CODES,
+    PQ_LANE_REAL, // beside it, when the client wants that
+    PQ_LANE_COUNT,
+} pq_lane;
+
 typedef struct pq_stream {
-    pq_graph *g;   // borrowed
-    pq_graph *run; // owned: the clone that runs; same ids
+    pq_graph *g;    // borrowed
+    pq_graph *run;  // owned: the clone that runs; same ids
+    pq_graph *real; // owned: the same, which takes no codes; NULL: not wanted
     const pq_pass_env *env;
     const pq_stream_client *client;
     const char *phase;
     const pq_checkpoint *kept; // NULL: nothing outlives the process
     pq_pieces pieces;
-    pq_live *live;  // [values], owned contents
-    bool *is_stale; // [values] has a file that only the last table names
+    pq_live *live;  // [lanes][values], owned contents
+    bool *is_stale; // [lanes][values] has a file that only the last table names
+    pq_scores scores; // when the client looks for sinks
     uint32_t value_count;
+    uint32_t live_count;   // lanes * values
     uint32_t next_piece;   // the first that has not been run
     uint64_t sample_count; // known after the first piece
     pq_tensor *feed;       // [graph inputs] of the sample at hand
@@ -40,10 +51,11 @@ typedef struct pq_piece {
     pq_op_id *ops;
     pq_value_id *inputs, *outputs; // ids of run
     uint32_t op_count, input_count, output_count;
-    pq_graph *graph;    // owned
-    pq_runner *runner;  // owned
-    pq_tensor *tensors; // [input_count]
-    const pq_stream *stream;
+    pq_graph *graph[PQ_LANE_COUNT];   // owned
+    pq_runner *runner[PQ_LANE_COUNT]; // owned
+    pq_lane lane;                     // that runs
+    pq_tensor *tensors;               // [input_count]
+    pq_stream *stream;
     uint64_t sample; // at hand
     ptqc_status st;
 } pq_piece;
@@ -69,7 +81,21 @@ is_stored(const pq_stream *s, const pq_piece *p, pq_value_id v)
 static bool
 is_output(const pq_stream *s, const pq_piece *p, pq_value_id v)
 {
-    return is_stored(s, p, v) || s->pieces.is_watched[v.index];
+    return is_stored(s, p, v) || s->pieces.is_watched[v.index] ||
+           (s->scores.count > 0 && s->scores.is_operand[v.index]);
+}
+
+// Of a value, in s->live.
+static uint32_t
+live_index(const pq_stream *s, pq_lane lane, pq_value_id v)
+{
+    return (uint32_t)lane * s->value_count + v.index;
+}
+
+static uint32_t
+last_use(const pq_stream *s, uint32_t live)
+{
+    return s->pieces.last_use[live % s->value_count];
 }
 
 static bool
@@ -123,8 +149,9 @@ list_piece(const pq_stream *s, pq_piece *p)
 }
 
 static ptqc_status
-make_graph(const pq_stream *s, pq_piece *p)
+make_graph(const pq_stream *s, pq_piece *p, pq_lane lane)
 {
+    pq_graph *from = lane == PQ_LANE_REAL ? s->real : s->run;
     ptqc_ctx *ctx = pq_graph_ctx(s->run);
     const pq_block_desc desc = {.ops = p->ops,
                                 .op_count = p->op_count,
@@ -135,46 +162,53 @@ make_graph(const pq_stream *s, pq_piece *p)
                                 .only_used_symbols = true};
     void *bytes = NULL;
     size_t count = 0;
-    PQ_TRY(pq_block_write(s->run, &desc, &bytes, &count));
-    ptqc_status st =
-        pq_block_read(ctx, bytes, count, pq_block_constant, s->run, &p->graph);
+    PQ_TRY(pq_block_write(from, &desc, &bytes, &count));
+    ptqc_status st = pq_block_read(ctx, bytes, count, pq_block_constant, from,
+                                   &p->graph[lane]);
     pq_free(ctx, bytes);
     return st;
 }
 
 static ptqc_status
-open_live(pq_stream *s, const pq_piece *p, pq_value_id v)
+open_live(pq_stream *s, const pq_piece *p, pq_lane lane, pq_value_id v)
 {
-    pq_live *live = &s->live[v.index];
+    uint32_t i = live_index(s, lane, v);
     if (!is_stored(s, p, v)) {
         return PTQC_OK;
     }
-    return s->kept != NULL
-               ? pq_resume_create_live(s->kept, v.index, live)
-               : pq_live_open(pq_graph_ctx(s->run), s->env->work_dir, live);
+    return s->kept != NULL ? pq_resume_create_live(s->kept, i, &s->live[i])
+                           : pq_live_open(pq_graph_ctx(s->run),
+                                          s->env->work_dir, &s->live[i]);
+}
+
+static ptqc_status
+open_lane(pq_stream *s, pq_piece *p, pq_lane lane)
+{
+    for (uint32_t i = 0; i < p->output_count; i++) {
+        PQ_TRY(open_live(s, p, lane, p->outputs[i]));
+    }
+    if (p->op_count == 0) {
+        return PTQC_OK;
+    }
+    PQ_TRY(make_graph(s, p, lane));
+    return s->env->make_runner(s->env->runner_user, p->graph[lane], NULL, 0,
+                               &p->runner[lane]);
 }
 
 static ptqc_status
 open_piece(pq_stream *s, pq_piece *p)
 {
     PQ_TRY(list_piece(s, p));
-    for (uint32_t i = 0; i < p->output_count; i++) {
-        PQ_TRY(open_live(s, p, p->outputs[i]));
-    }
-    if (p->op_count == 0) {
-        return PTQC_OK;
-    }
-    PQ_TRY(make_graph(s, p));
-    return s->env->make_runner(s->env->runner_user, p->graph, NULL, 0,
-                               &p->runner);
+    PQ_TRY(open_lane(s, p, PQ_LANE_CODES));
+    return s->real != NULL ? open_lane(s, p, PQ_LANE_REAL) : PTQC_OK;
 }
 
 // Values that no piece from `next` on reads; named files stay.
 static void
 close_unread(pq_stream *s, uint32_t next)
 {
-    for (uint32_t i = 0; i < s->value_count; i++) {
-        if (s->live[i].scratch != NULL && s->pieces.last_use[i] <= next) {
+    for (uint32_t i = 0; i < s->live_count; i++) {
+        if (s->live[i].scratch != NULL && last_use(s, i) <= next) {
             pq_live_close(pq_graph_ctx(s->run), &s->live[i]);
             s->is_stale[i] = s->kept != NULL;
         }
@@ -184,7 +218,7 @@ close_unread(pq_stream *s, uint32_t next)
 static void
 remove_stale(pq_stream *s)
 {
-    for (uint32_t i = 0; i < s->value_count; i++) {
+    for (uint32_t i = 0; i < s->live_count; i++) {
         if (s->is_stale[i]) {
             pq_resume_remove_live(s->kept, i);
             s->is_stale[i] = false;
@@ -195,29 +229,30 @@ remove_stale(pq_stream *s)
 static void
 close_piece(pq_stream *s, pq_piece *p)
 {
-    if (p->runner != NULL) {
-        p->runner->destroy(p->runner);
+    for (int i = 0; i < PQ_LANE_COUNT; i++) {
+        if (p->runner[i] != NULL) {
+            p->runner[i]->destroy(p->runner[i]);
+        }
+        pq_graph_destroy(p->graph[i]);
     }
-    pq_graph_destroy(p->graph);
     if (s->kept == NULL) {
         close_unread(s, p->number);
     }
     pq_arena_deinit(&p->arena);
 }
 
-// A value that the piece at hand makes.
+// Who looks on, in the model of codes.
 static ptqc_status
-show(const pq_stream *s, const pq_piece *p, pq_value_id v, const pq_tensor *t)
+show(pq_stream *s, const pq_piece *p, pq_value_id v, const pq_tensor *t)
 {
     const pq_stream_client *client = s->client;
     if (s->pieces.is_watched[v.index]) {
         PQ_TRY(client->watch(client->user, v, t));
     }
-    if (!is_stored(s, p, v)) {
-        return PTQC_OK;
+    if (s->scores.count > 0 && s->scores.is_operand[v.index]) {
+        PQ_TRY(pq_scores_keep(&s->scores, v, t));
     }
-    PQ_TRY(pq_live_append(pq_graph_ctx(s->run), &s->live[v.index], t));
-    if (pq_value_equal(v, end_of(s, p))) {
+    if (!is_stored(s, p, v) || pq_value_equal(v, end_of(s, p))) {
         return PTQC_OK;
     }
     if (client->sinks != NULL) {
@@ -232,11 +267,17 @@ static ptqc_status
 keep(void *user, pq_value_id v, const pq_tensor *t)
 {
     const pq_piece *p = user;
+    pq_stream *s = p->stream;
     uint32_t i = 0;
-    while (!pq_value_equal(pq_graph_output(p->graph, i), v)) {
+    while (!pq_value_equal(pq_graph_output(p->graph[p->lane], i), v)) {
         i++;
     }
-    return show(p->stream, p, p->outputs[i], t);
+    pq_value_id own = p->outputs[i];
+    if (is_stored(s, p, own)) {
+        PQ_TRY(pq_live_append(pq_graph_ctx(s->run),
+                              &s->live[live_index(s, p->lane, own)], t));
+    }
+    return p->lane == PQ_LANE_CODES ? show(s, p, own, t) : PTQC_OK;
 }
 
 static const pq_tensor *
@@ -250,15 +291,20 @@ find_input(const pq_stream *s, pq_value_id v)
     return NULL;
 }
 
+// PTQC_NO: no runner showed it (a plan runs nothing).
 static ptqc_status
-get_value(const pq_stream *s, pq_value_id v, uint64_t sample, pq_tensor *out)
+get_value(const pq_stream *s, pq_lane lane, pq_value_id v, uint64_t sample,
+          pq_tensor *out)
 {
     const pq_tensor *input = find_input(s, v);
     if (input != NULL) {
         *out = *input;
         return PTQC_OK;
     }
-    return pq_live_get(pq_graph_ctx(s->run), &s->live[v.index], sample, out);
+    pq_live *live = &s->live[live_index(s, lane, v)];
+    return sample < live->count
+               ? pq_live_get(pq_graph_ctx(s->run), live, sample, out)
+               : PTQC_NO;
 }
 
 // Graph inputs that are watched, with the first piece.
@@ -275,23 +321,45 @@ show_inputs(const pq_stream *s)
 }
 
 static ptqc_status
-run_sample(const pq_stream *s, pq_piece *p, bool shows)
+run_lane(const pq_stream *s, pq_piece *p, pq_lane lane)
+{
+    p->lane = lane;
+    if (p->op_count == 0) {
+        return PTQC_OK;
+    }
+    for (uint32_t i = 0; i < p->input_count; i++) {
+        PQ_TRY(get_value(s, lane, p->inputs[i], p->sample, &p->tensors[i]));
+    }
+    return p->runner[lane]->run(p->runner[lane], p->tensors, keep, p);
+}
+
+static ptqc_status
+take(const pq_stream *s, const pq_piece *p)
+{
+    const pq_stream_client *client = s->client;
+    pq_tensor x, real;
+    PQ_TRY(get_value(s, PQ_LANE_CODES, end_of(s, p), p->sample, &x));
+    if (s->real != NULL) {
+        PQ_TRY(get_value(s, PQ_LANE_REAL, end_of(s, p), p->sample, &real));
+    }
+    return client->take(client->user, p->sample, &x,
+                        s->real != NULL ? &real : NULL);
+}
+
+static ptqc_status
+run_sample(pq_stream *s, pq_piece *p, bool shows)
 {
     if (p->number == 1) {
         PQ_TRY(show_inputs(s));
     }
-    if (p->op_count > 0) {
-        for (uint32_t i = 0; i < p->input_count; i++) {
-            PQ_TRY(get_value(s, p->inputs[i], p->sample, &p->tensors[i]));
-        }
-        PQ_TRY(p->runner->run(p->runner, p->tensors, keep, p));
+    PQ_TRY(run_lane(s, p, PQ_LANE_CODES));
+    if (s->real != NULL) {
+        PQ_TRY(run_lane(s, p, PQ_LANE_REAL));
     }
-    if (!shows) {
-        return PTQC_OK;
+    if (s->scores.count > 0) {
+        PQ_TRY(pq_scores_show(&s->scores, p->sample, s->client->sinks));
     }
-    pq_tensor x;
-    PQ_TRY(get_value(s, end_of(s, p), p->sample, &x));
-    return s->client->take(s->client->user, p->sample, &x);
+    return shows ? take(s, p) : PTQC_OK;
 }
 
 static ptqc_status
@@ -310,7 +378,8 @@ run_samples(pq_stream *s, pq_piece *p, bool shows)
         }
         PQ_TRY(st);
         p->sample = i;
-        PQ_TRY(run_sample(s, p, shows));
+        st = run_sample(s, p, shows);
+        PQ_TRY(st != PTQC_NO ? st : PTQC_OK);
     }
     s->sample_count = i;
     return i > 0
@@ -363,7 +432,10 @@ has_all(const pq_stream *s, uint32_t next)
         for (uint32_t i = 0; piece > 0 && piece <= next && i < op->output_count;
              i++) {
             uint32_t v = op->outputs[i].index;
-            if (s->pieces.last_use[v] > next && s->live[v].scratch == NULL) {
+            bool is_there = s->live[v].scratch != NULL &&
+                            (s->real == NULL ||
+                             s->live[s->value_count + v].scratch != NULL);
+            if (s->pieces.last_use[v] > next && !is_there) {
                 return false;
             }
         }
@@ -380,7 +452,7 @@ go_on(pq_stream *s, uint32_t index)
     if (s->kept == NULL || index == 0) {
         return PTQC_OK;
     }
-    ptqc_status st = pq_resume_read(s->kept, &point, s->live, s->value_count,
+    ptqc_status st = pq_resume_read(s->kept, &point, s->live, s->live_count,
                                     s->client->sinks);
     if (st != PTQC_OK) {
         return st == PTQC_NO ? PTQC_OK : st;
@@ -391,7 +463,7 @@ go_on(pq_stream *s, uint32_t index)
         return PTQC_OK;
     }
     // A checkpoint before it was lost: its group is solved again.
-    for (uint32_t i = 0; i < s->value_count; i++) {
+    for (uint32_t i = 0; i < s->live_count; i++) {
         pq_live_close(pq_graph_ctx(s->run), &s->live[i]);
     }
     if (s->client->sinks != NULL) {
@@ -410,7 +482,7 @@ keep_point(pq_stream *s)
         return PTQC_OK;
     }
     close_unread(s, s->next_piece);
-    PQ_TRY(pq_resume_write(s->kept, &point, s->live, s->value_count,
+    PQ_TRY(pq_resume_write(s->kept, &point, s->live, s->live_count,
                            s->client->sinks));
     remove_stale(s);
     return PTQC_OK;
@@ -493,13 +565,20 @@ prepare(pq_stream *s)
                        "%s: state '%.*s' is read on both sides of a product",
                        s->phase, PQ_STR_ARG(pq_graph_value(s->g, cut)->name));
     }
-    s->live = pq_arena_array(scratch, s->value_count, sizeof *s->live);
+    s->live_count = s->value_count * (s->client->wants_real ? 2 : 1);
+    s->live = pq_arena_array(scratch, s->live_count, sizeof *s->live);
     s->feed = pq_arena_array(scratch, (size_t)pq_graph_input_count(s->g) + 1,
                              sizeof *s->feed);
-    s->is_stale = pq_arena_array(scratch, s->value_count, sizeof *s->is_stale);
+    s->is_stale = pq_arena_array(scratch, s->live_count, sizeof *s->is_stale);
     PQ_TRY_ALLOC(s->live);
     PQ_TRY_ALLOC(s->is_stale);
     PQ_TRY_ALLOC(s->feed);
+    if (s->client->sinks != NULL) {
+        PQ_TRY(pq_scores_init(&s->scores, s->g, scratch));
+    }
+    if (s->client->wants_real) {
+        PQ_TRY(pq_clone_float(s->g, &s->real));
+    }
     return pq_clone_float(s->g, &s->run);
 }
 
@@ -544,9 +623,11 @@ pq_stream_run(pq_graph *g, const pq_pass_env *env, const char *phase,
         close_unread(&s, s.pieces.count);
         remove_stale(&s);
     }
-    for (uint32_t i = 0; s.live != NULL && i < s.value_count; i++) {
+    for (uint32_t i = 0; s.live != NULL && i < s.live_count; i++) {
         pq_live_close(pq_graph_ctx(g), &s.live[i]);
     }
+    pq_scores_deinit(&s.scores);
+    pq_graph_destroy(s.real);
     pq_graph_destroy(s.run);
     return st;
 }

@@ -25,6 +25,8 @@ typedef struct pq_stream_group {
 
 typedef struct pq_stream_client {
     void *user;
+    // The float model runs beside the one of codes: `take` sees both.
+    bool wants_real;
     // Whether the product belongs to a group. Its input 0 is f32 and not
     // constant, its input 1 is a constant.
     bool (*wants)(void *user, const pq_op *op);
@@ -35,7 +37,7 @@ typedef struct pq_stream_client {
     // of a group that is kept says that it need not be shown.
     const pq_checkpoint *checkpoint;
     // May be NULL: shown the values that outlive the piece at hand (hidden
-    // states), before `take` of the same sample.
+    // states) and what attentions give, before `take` of the same sample.
     pq_sinks *sinks;
     // Values of the float graph (with the codes that are known by then) that
     // are shown as they are made, all samples of one, in order; whatever they
@@ -47,8 +49,10 @@ typedef struct pq_stream_client {
     // before `take` of the same sample.
     ptqc_status (*see)(void *user, uint64_t sample, pq_value_id v,
                        const pq_tensor *t);
-    // The group's value in each sample; it may be changed, which nobody sees.
-    ptqc_status (*take)(void *user, uint64_t sample, const pq_tensor *x);
+    // The group's value in each sample, and what it is in the float model (NULL
+    // unless wants_real); they may be changed, which nobody sees.
+    ptqc_status (*take)(void *user, uint64_t sample, const pq_tensor *x,
+                        const pq_tensor *real);
     // All samples were shown. Weights whose annotation has codes afterwards
     // are run with these codes from now on, the others as they are.
     ptqc_status (*end)(void *user, const pq_stream_group *group);

@@ -55,6 +55,11 @@ refused "no static activations" --method gptq $text --observer minmax
 # shellcheck disable=SC2086
 refused "expected rtn, or" --method gptq+adaround $text
 
+# A plan runs no samples, though it goes the way of a compile.
+"$ptqc" plan $model --scheme w8a8 --kv int8 >"$work/said" || fail "plan"
+grep -q "scales per channel from\|relative error" "$work/said" &&
+    fail "a plan that measured: $(cat "$work/said")"
+
 # Too few tokens: how many are needed, before the first group is done.
 "$ptqc" compile $model --scheme w4a16:ch --method gptq -o "$work/few.ptqc" \
     --calib $model/calib.txt --calib-length 64 --calib-samples 4 \

@@ -71,9 +71,10 @@ for method in gptq smoothquant:alpha=0.5+gptq; do
 done
 
 # A signal lets the group at hand be finished and says how to go on; a second
-# one ends at once. Exit codes: 130 for SIGINT, 75 for SIGTERM.
+# one ends at once. Exit codes: 130 for SIGINT, 75 for SIGTERM with checkpoints.
 for signal in INT TERM; do
     for times in 1 2; do
+        rm -rf "$out.work"
         (compile "$out" 2 gptq) 2>"$work/said" &
         pid=$!
         wait_for 5 $pid

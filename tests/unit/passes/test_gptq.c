@@ -117,18 +117,18 @@ typedef struct setting {
     pq_rules *rules;
 } setting;
 
-// Runs the annotating passes, and gptq; smoothquant before, when the method
-// begins with it.
+// Runs the annotating passes, and gptq; smoothquant or awq before, when the
+// method begins with it.
 static ptqc_status
 run(ptqc_ctx *ctx, pq_graph **g, const setting *s)
 {
-    static const char *const passes[] = {"assign-schemes", "smoothquant",
-                                         "calibrate",      "propagate-params",
-                                         "scale-weights",  "gptq"};
-    static const char *const plain[] = {"assign-schemes", "calibrate",
-                                        "propagate-params", "scale-weights",
-                                        "gptq"};
-    bool does_smooth = strncmp(s->method, "smoothquant", 11) == 0;
+    const char *passes[] = {"assign-schemes",   "dce",           "calibrate",
+                            "propagate-params", "scale-weights", "gptq"};
+    if (strncmp(s->method, "smoothquant", 11) == 0) {
+        passes[1] = "smoothquant";
+    } else if (strncmp(s->method, "awq", 3) == 0) {
+        passes[1] = "awq";
+    }
     const pq_pipeline_desc desc = {.flags = PQ_PIPELINE_VERIFY};
     source src = {.limit = s->limit, .stop_at = s->stop_at, .ctx = ctx};
     const pq_samples samples = {.get = get_sample, .user = &src};
@@ -148,10 +148,7 @@ run(ptqc_ctx *ctx, pq_graph **g, const setting *s)
                        .work_dir = s->work_dir,
                        .fingerprint = s->fingerprint};
     ptqc_status st =
-        does_smooth ? pq_pipeline_run(g, &env, passes,
-                                      sizeof passes / sizeof *passes, &desc)
-                    : pq_pipeline_run(g, &env, plain,
-                                      sizeof plain / sizeof *plain, &desc);
+        pq_pipeline_run(g, &env, passes, sizeof passes / sizeof *passes, &desc);
     if (s->calls != NULL) {
         *s->calls = src.calls;
     }
@@ -189,7 +186,8 @@ expect_same(char *a, const char *b)
 typedef struct shown {
     float x[GROUPS][SAMPLES][TOKENS * WIDTH];
     pq_value_id of[GROUPS];
-    uint32_t op_counts[GROUPS], group, seen;
+    uint32_t op_counts[GROUPS], group, seen, real_count;
+    bool wants_real;
 } shown;
 
 static bool
@@ -223,10 +221,16 @@ see_value(void *user, uint64_t sample, pq_value_id v, const pq_tensor *t)
 }
 
 static ptqc_status
-take_value(void *user, uint64_t sample, const pq_tensor *x)
+take_value(void *user, uint64_t sample, const pq_tensor *x,
+           const pq_tensor *real)
 {
     shown *s = user;
     assert_int_equal(x->bytes, sizeof s->x[0][0]);
+    assert_int_equal(real != NULL, s->wants_real);
+    if (s->wants_real) { // no codes yet: both are one model
+        assert_memory_equal(real->p, x->p, x->bytes);
+        s->real_count++;
+    }
     memcpy(s->x[s->group][sample], x->p, x->bytes);
     return PTQC_OK;
 }
@@ -266,12 +270,12 @@ test_stream(void **state)
     shown *s = calloc(1, sizeof *s);
     source src = {0};
     const pq_samples samples = {.get = get_sample, .user = &src};
-    const pq_stream_client client = {.user = s,
-                                     .wants = wants_all,
-                                     .begin = begin_group,
-                                     .see = see_value,
-                                     .take = take_value,
-                                     .end = end_group};
+    pq_stream_client client = {.user = s,
+                               .wants = wants_all,
+                               .begin = begin_group,
+                               .see = see_value,
+                               .take = take_value,
+                               .end = end_group};
     pq_arena scratch;
     pq_arena_init(&scratch, ctx);
     const pq_pass_env env = {.scratch = &scratch,
@@ -282,6 +286,10 @@ test_stream(void **state)
     assert_int_equal(pq_stream_run(g, &env, "test", &client), PTQC_OK);
     assert_int_equal(s->op_counts[0], 2); // a and b
     assert_int_equal(s->seen, SAMPLES);   // d waits; x is an input
+    s->wants_real = client.wants_real = true;
+    assert_int_equal(pq_stream_run(g, &env, "test", &client), PTQC_OK);
+    assert_int_equal(s->real_count, GROUPS * SAMPLES);
+    assert_int_equal(s->seen, 2 * SAMPLES); // of one model alone
     watcher w = {.shown = s};
     assert_int_equal(
         pq_run_samples(g, &env, "test", s->of, GROUPS, compare_value, &w),
@@ -305,8 +313,11 @@ test_schemes(void **state)
     static const char *const schemes[] = {
         "w4a16:g4", "w4a16:g4:asym", "w3a16:ch",     "w8a8",
         "w8a8:dyn", "w4a8:dyn:g4",   "w4a16:ch:asym"};
-    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
-        const setting s = {.scheme = schemes[i], .method = "gptq"};
+    static const char *const methods[] = {"gptq", "gptq:target=asymmetric"};
+    const size_t count = sizeof schemes / sizeof *schemes;
+    for (size_t i = 0; i < 2 * count; i++) {
+        const setting s = {.scheme = schemes[i % count],
+                           .method = methods[i / count]};
         char *one = text_of(&s, 1);
         assert_non_null(strstr(one, "codes = c"));
         for (uint32_t threads = 2; threads <= 5; threads += 3) {
@@ -372,6 +383,97 @@ test_encoding(void **state)
     pq_graph_destroy(real);
     pq_graph_destroy(g);
     ptqc_ctx_destroy(ctx);
+}
+
+typedef struct outputs {
+    float y[SAMPLES][TOKENS * WIDTH];
+    uint32_t count;
+} outputs;
+
+static ptqc_status
+take_output(void *user, pq_value_id v, const pq_tensor *t)
+{
+    outputs *o = user;
+    (void)v;
+    memcpy(o->y[o->count++], t->p, sizeof o->y[0]);
+    return PTQC_OK;
+}
+
+static void
+run_outputs(pq_graph *g, outputs *out)
+{
+    ptqc_ctx *ctx = pq_graph_ctx(g);
+    source src = {0};
+    const pq_samples samples = {.get = get_sample, .user = &src};
+    pq_value_id y = pq_graph_output(g, 0);
+    pq_arena scratch;
+    pq_arena_init(&scratch, ctx);
+    const pq_pass_env env = {.scratch = &scratch,
+                             .samples = &samples,
+                             .make_runner = pq_interp_make,
+                             .runner_user = ctx};
+    out->count = 0;
+    assert_int_equal(pq_run_graph(g, &env, "test", &y, 1, take_output, out),
+                     PTQC_OK);
+    assert_int_equal(out->count, SAMPLES);
+    pq_arena_deinit(&scratch);
+}
+
+// Squared error of the model's outputs on the calibration samples.
+static double
+output_error(const char *scheme, const char *method)
+{
+    static const char *const rest[] = {"insert-qdq"};
+    static outputs of[2];
+    ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 1);
+    pq_graph *real = make_graph(ctx);
+    pq_graph *g = make_graph(ctx);
+    const setting s = {.scheme = scheme, .method = method};
+    assert_int_equal(run(ctx, &g, &s), PTQC_OK);
+    pq_pass_test_run(&g, rest, 1, NULL);
+    run_outputs(real, &of[0]);
+    run_outputs(g, &of[1]);
+    double sum = 0;
+    for (int i = 0; i < SAMPLES; i++) {
+        for (int k = WIDTH; k < TOKENS * WIDTH; k++) { // not the sink's
+            double e = (double)of[0].y[i][k] - (double)of[1].y[i][k];
+            sum += e * e;
+        }
+    }
+    pq_graph_destroy(real);
+    pq_graph_destroy(g);
+    ptqc_ctx_destroy(ctx);
+    return sum;
+}
+
+// Products that aim at the float model's outputs make up for the errors of
+// those before them (algorithms 18 B5: at most .92 of GPTQ's error in a
+// chain).
+static void
+test_target(void **state)
+{
+    (void)state;
+    static const char *const schemes[] = {"w3a16:g4", "w4a16:g4"};
+    for (int i = 0; i < 2; i++) {
+        double own = output_error(schemes[i], "gptq");
+        double target = output_error(schemes[i], "gptq:target=asymmetric");
+        printf("%s: error of outputs %.3f of gptq's\n", schemes[i],
+               target / own);
+        assert_true(target < .92 * own);
+    }
+}
+
+// Ranges that clip lower the error of three bits; not those of scores, which
+// this graph does not have.
+static void
+test_clip(void **state)
+{
+    (void)state;
+    double kept = output_error("w3a16:ch", "gptq:clip=off");
+    double clipped = output_error("w3a16:ch", "gptq");
+    printf("w3a16:ch: error of outputs %.3f of that without clipping\n",
+           clipped / kept);
+    assert_true(clipped < kept);
 }
 
 // ---- checkpoints ----------------------------------------------------------
@@ -476,13 +578,17 @@ static void
 test_tenths(void **state)
 {
     (void)state;
-    static const char *const schemes[] = {"w8a8:dyn", "w8a8"};
+    static const struct {
+        const char *scheme, *method;
+    } cases[] = {{"w8a8:dyn", "smoothquant+gptq"},
+                 {"w8a8", "smoothquant+gptq"},
+                 {"w3a16:g4", "awq+gptq:target=asymmetric"}};
     pq_test_folder folder;
     const pq_sha256 fingerprint = {{5}};
     uint64_t total, calls;
-    for (size_t k = 0; k < sizeof schemes / sizeof *schemes; k++) {
-        setting s = {.scheme = schemes[k],
-                     .method = "smoothquant+gptq",
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        setting s = {.scheme = cases[k].scheme,
+                     .method = cases[k].method,
                      .calls = &total};
         char *expected = text_of(&s, 1); // static ranges of the graph at once
         pq_test_folder_create(&folder);
@@ -662,6 +768,8 @@ main(void)
         cmocka_unit_test(test_schemes),
         cmocka_unit_test(test_rule),
         cmocka_unit_test(test_encoding),
+        cmocka_unit_test(test_target),
+        cmocka_unit_test(test_clip),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_stop),
         cmocka_unit_test(test_tenths),
