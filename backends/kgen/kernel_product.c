@@ -24,7 +24,7 @@ typedef struct product {
 } product;
 
 static const char *const WEIGHT_NAMES[PQ_KG_WEIGHT_COUNT] = {
-    "F32", "F16", "BF16", "F8E4M3", "F8E5M2", "I8", "I4"};
+    "F32", "F16", "BF16", "F8E4M3", "F8E5M2", "I8", "I4", "F4E2M1", "NF4"};
 
 // ---- parameters ------------------------------------------------------------
 
@@ -70,7 +70,8 @@ read_types(const pq_kg_job *job, int64_t format, int64_t scales, product *p)
     if (!p->has_codes && !pq_kg_is_float(x->dtype)) {
         return "product of elements of this type";
     }
-    return p->has_codes && p->format < PQ_KG_WEIGHT_I8
+    return p->has_codes && p->format != PQ_KG_WEIGHT_I8 &&
+                   p->format != PQ_KG_WEIGHT_I4
                ? "product of codes and floats"
                : NULL;
 }
@@ -222,7 +223,8 @@ define_macros(pq_kg_module *m, const product *p)
                         p->format == PQ_KG_WEIGHT_F32 ? "1u"
                         : is_half                     ? "2u"
                                                       : "4u");
-    pq_kg_module_define(m, "QUADS", p->format == PQ_KG_WEIGHT_I4 ? "2u" : "1u");
+    pq_kg_module_define(m, "QUADS",
+                        pq_kg_planar_block(p->format) == 32 ? "2u" : "1u");
     pq_kg_module_define(m, "TURN(v)", is_half ? "TURN_2(v)" : "TURN_1(v)");
     pq_kg_module_define(m, "HAS_ZERO", has_zero(p) ? "1" : "0");
     define_sums(m, p);
