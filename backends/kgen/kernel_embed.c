@@ -59,7 +59,7 @@ void
 pq_kg_source_planar_embed(pq_kg_module *m)
 {
     static const char *const NAMES[PQ_KG_WEIGHT_COUNT] = {
-        "F32", "F16", "BF16", "F8E4M3", "F8E5M2", "I8", "I4"};
+        "F32", "F16", "BF16", "F8E4M3", "F8E5M2", "I8", "I4", "F4E2M1", "NF4"};
     static const char *const SCALES[PQ_KG_SCALES_COUNT] = {
         [PQ_KG_SCALES_NONE] = "",
         [PQ_KG_SCALES_F32] = "value = value * AS_F32(scales[s * rows + row]);",

@@ -24,7 +24,7 @@ typedef struct product {
 } product;
 
 static const char *const WEIGHT_NAMES[PQ_KG_WEIGHT_COUNT] = {
-    "F32", "F16", "BF16", "F8E4M3", "F8E5M2", "I8", "I4"};
+    "F32", "F16", "BF16", "F8E4M3", "F8E5M2", "I8", "I4", "F4E2M1", "NF4"};
 
 // ---- parameters ------------------------------------------------------------
 
@@ -51,6 +51,14 @@ sum_dtype(const product *p)
     return is_whole ? PTQC_I32 : PTQC_F32;
 }
 
+// Whether parts of K may be summed apart: not what has to have the bits of
+// segments in their order, and not taps, which are counted.
+static bool
+may_cut_k(const product *p)
+{
+    return !p->is_conv && !(p->has_codes && sum_dtype(p) == PTQC_F32);
+}
+
 static const char *
 read_types(const pq_kg_job *job, int64_t format, int64_t scales, product *p)
 {
@@ -70,7 +78,8 @@ read_types(const pq_kg_job *job, int64_t format, int64_t scales, product *p)
     if (!p->has_codes && !pq_kg_is_float(x->dtype)) {
         return "product of elements of this type";
     }
-    return p->has_codes && p->format < PQ_KG_WEIGHT_I8
+    return p->has_codes && p->format != PQ_KG_WEIGHT_I8 &&
+                   p->format != PQ_KG_WEIGHT_I4
                ? "product of codes and floats"
                : NULL;
 }
@@ -222,7 +231,8 @@ define_macros(pq_kg_module *m, const product *p)
                         p->format == PQ_KG_WEIGHT_F32 ? "1u"
                         : is_half                     ? "2u"
                                                       : "4u");
-    pq_kg_module_define(m, "QUADS", p->format == PQ_KG_WEIGHT_I4 ? "2u" : "1u");
+    pq_kg_module_define(m, "QUADS",
+                        pq_kg_planar_block(p->format) == 32 ? "2u" : "1u");
     pq_kg_module_define(m, "TURN(v)", is_half ? "TURN_2(v)" : "TURN_1(v)");
     pq_kg_module_define(m, "HAS_ZERO", has_zero(p) ? "1" : "0");
     define_sums(m, p);
@@ -281,6 +291,15 @@ finish(pq_kg_module *m, const product *p)
     pq_kg_module_spec(m, "ROWS");
     pq_kg_module_spec(m, "COLS");
     pq_kg_module_spec(m, "ROW_LANES");
+    pq_kg_module_define(m, "CUT_K", may_cut_k(p) ? "1" : "0");
+    if (may_cut_k(p)) {
+        pq_kg_module_spec(m, "K_SEGMENTS");
+        pq_kg_module_spec(m, "K_BLOCKS");
+        pq_kg_module_array(m, sum_dtype(p) == PTQC_F32 ? "f32" : "i32",
+                           "joined",
+                           "K_SEGMENTS * K_BLOCKS > 1u ? ROWS * COLS * "
+                           "LOCAL_SIZE : 1u");
+    }
     define_macros(m, p);
     define_scale(m, p);
     pq_kg_module_hook(m, "places", pq_kg_module_text(m, &places));
@@ -428,6 +447,45 @@ lanes_of(const pq_kg_launcher *l, const product *p)
     return store_row(p) % lanes == 0 ? lanes : 1;
 }
 
+// Groups that a device other than a cpu should have at least, before K is cut:
+// so few that all of them run at once on small ones (derived, not measured).
+#define GROUPS_WANTED 256
+#define K_LANES_MAX   8u
+
+// How often a group is there for parts of K: products of few rows and columns
+// have too few groups to hide the latency of loads.
+static uint32_t
+pick_k_lanes(const pq_kg_limits *limits, const schedule *s, int64_t groups,
+             int64_t parts)
+{
+    uint32_t most = limits->max_local_size > 0 ? limits->max_local_size : 128;
+    uint32_t k = 1;
+    while (!limits->is_cpu && k < K_LANES_MAX && k * 2 * s->local <= most &&
+           2 * k <= parts && groups * k < GROUPS_WANTED &&
+           // words of the group's memory: 16 KiB at least on every device
+           k * 2 * s->local * s->rows * s->cols <= 4096) {
+        k *= 2;
+    }
+    return k;
+}
+
+static void
+put_k_lanes(pq_kg_launcher *l, const product *p, const schedule *s,
+            int64_t segments)
+{
+    int64_t blocks = pq_kg_planar_blocks(p->format, p->segment);
+    const uint32_t *g = l->out->groups;
+    uint32_t k = 1;
+    bool by_segments = segments >= blocks;
+    if (may_cut_k(p)) {
+        k = pick_k_lanes(l->limits, s, (int64_t)g[0] * g[1] * g[2],
+                         by_segments ? segments : blocks);
+        l->out->specs[0] = s->local * k;
+    }
+    pq_kg_launch_spec(l, by_segments ? k : 1);
+    pq_kg_launch_spec(l, by_segments ? 1 : k);
+}
+
 static void
 launch(pq_kg_launcher *l, const product *p, int64_t columns, int64_t segments)
 {
@@ -444,6 +502,7 @@ launch(pq_kg_launcher *l, const product *p, int64_t columns, int64_t segments)
     pq_kg_launch_spec(l, s.rows);
     pq_kg_launch_spec(l, s.cols);
     pq_kg_launch_spec(l, s.row_lanes);
+    put_k_lanes(l, p, &s, segments);
     l->out->work_ops = 2 * (uint64_t)p->rows * (uint64_t)columns *
                        (uint64_t)segments * (uint64_t)p->segment;
 }

@@ -29,3 +29,13 @@ install(FILES ${ptqc_kgen_headers}
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/ptqc/sdk/kgen)
 
 ptqc_tests(backends/kgen USES pq_sdk pq_ir)
+
+# Rows again with subgroups of 16 items (lavapipe's are as wide as its vectors;
+# other drivers ignore it).
+if(PTQC_TESTS)
+  add_test(NAME backends_kgen_test_kernel_row_wide
+    COMMAND backends_kgen_test_kernel_row
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(backends_kgen_test_kernel_row_wide PROPERTIES
+    ENVIRONMENT "LP_NATIVE_VECTOR_WIDTH=512")
+endif()

@@ -14,11 +14,12 @@
 //     F32       4             element j
 //     F16 BF16  8             elements 2j, 2j + 1
 //     I8 F8     16            elements 4j .. 4j + 3
-//     I4        32            byte i: element 4j + i in bits 0..3,
+//     I4 F4 NF4 32            byte i: element 4j + i in bits 0..3,
 //                             element 16 + 4j + i in bits 4..7
 //
 // Codes are two's complement: those of u8 are stored less 128, those of u4
-// less 8, and their zero points are less as much. F8: the bytes of the type.
+// less 8, and their zero points are less as much. F8, F4, NF4: the bits of the
+// type (base/narrow.h).
 //
 // Scales, one per (segment s, row n), at s * N + n, in the form:
 //
@@ -41,6 +42,8 @@ typedef enum pq_kg_weight {
     PQ_KG_WEIGHT_F8E5M2,
     PQ_KG_WEIGHT_I8,
     PQ_KG_WEIGHT_I4,
+    PQ_KG_WEIGHT_F4E2M1,
+    PQ_KG_WEIGHT_NF4,
     PQ_KG_WEIGHT_COUNT
 } pq_kg_weight;
 

@@ -44,7 +44,7 @@ static const char *
 format_name(pq_kg_weight format)
 {
     static const char *const NAMES[PQ_KG_WEIGHT_COUNT] = {
-        "f32", "f16", "bf16", "e4m3", "e5m2", "i8", "i4"};
+        "f32", "f16", "bf16", "e4m3", "e5m2", "i8", "i4", "e2m1", "nf4"};
     return NAMES[format];
 }
 

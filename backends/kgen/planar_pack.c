@@ -94,6 +94,8 @@ pack_block(const pq_planar_shape *shape, const pq_planar_source *s, int64_t at,
         pack_bytes(s, at, s->e_stride, count, out);
         break;
     case PQ_KG_WEIGHT_I4:
+    case PQ_KG_WEIGHT_F4E2M1:
+    case PQ_KG_WEIGHT_NF4:
         pack_nibbles(s, at, s->e_stride, count, out);
         break;
     case PQ_KG_WEIGHT_COUNT:

@@ -72,6 +72,12 @@ format_of(const ptqc_gb_value *v, pq_kg_weight *out)
     case PTQC_U4:
         *out = PQ_KG_WEIGHT_I4;
         return true;
+    case PTQC_F4E2M1:
+        *out = PQ_KG_WEIGHT_F4E2M1;
+        return true;
+    case PTQC_NF4:
+        *out = PQ_KG_WEIGHT_NF4;
+        return true;
     default:
         return false;
     }

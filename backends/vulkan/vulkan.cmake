@@ -82,6 +82,13 @@ if(PTQC_TESTS)
   add_dependencies(pq_vulkan_test fake_vulkan ptqc_backend_vulkan)
 endif()
 ptqc_tests(backends/vulkan USES pq_vulkan_test)
+if(PTQC_TESTS) # subgroups of 16 items, as in backends/kgen/kgen.cmake
+  add_test(NAME backends_vulkan_test_features_wide
+    COMMAND backends_vulkan_test_features
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(backends_vulkan_test_features_wide PROPERTIES
+    ENVIRONMENT "LP_NATIVE_VECTOR_WIDTH=512")
+endif()
 # Drivers keep some bytes when they are unloaded; what is ours is counted by
 # the tests themselves.
 if(PTQC_TESTS AND PTQC_SANITIZE)
@@ -89,4 +96,6 @@ if(PTQC_TESTS AND PTQC_SANITIZE)
     set_tests_properties(backends_vulkan_test_${name} PROPERTIES
       ENVIRONMENT "ASAN_OPTIONS=detect_leaks=0")
   endforeach()
+  set_tests_properties(backends_vulkan_test_features_wide PROPERTIES ENVIRONMENT
+    "LP_NATIVE_VECTOR_WIDTH=512;ASAN_OPTIONS=detect_leaks=0")
 endif()

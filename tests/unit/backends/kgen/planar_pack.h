@@ -26,7 +26,7 @@ planar_put(uint8_t *to, pq_kg_weight format, int64_t n, int64_t segment,
     int64_t b = e / block, i = e % block;
     uint8_t *p =
         to + 16 * ((s * pq_kg_planar_blocks(format, segment) + b) * n + r);
-    if (format == PQ_KG_WEIGHT_I4) {
+    if (block == 32) {
         uint32_t shift = i < 16 ? 0 : 4;
         p[i % 16] = (uint8_t)(p[i % 16] | (bits & 15u) << shift);
     } else {

@@ -3,6 +3,7 @@
 // Products of two matrices of a run, and rows of packed weights by index.
 #include "backends/kgen/expr.h"
 #include "base/float16.h"
+#include "base/narrow.h"
 #include "kernel_host.h"
 #include "planar_pack.h"
 
@@ -207,6 +208,12 @@ check_embed(pq_kg_weight format, pq_kg_scales scales, uint32_t y_dtype,
             } else if (format == PQ_KG_WEIGHT_F8E5M2) {
                 bits = pq_f32_to_e5m2(f);
                 v = pq_e5m2_to_f32((uint8_t)bits);
+            } else if (format == PQ_KG_WEIGHT_F4E2M1 ||
+                       format == PQ_KG_WEIGHT_NF4) {
+                const pq_narrow *narrow = pq_narrow_of(
+                    format == PQ_KG_WEIGHT_NF4 ? PTQC_NF4 : PTQC_F4E2M1);
+                bits &= 15u;
+                v = (narrow->to_f32((uint8_t)bits) - (float)z) * s;
             } else if (format == PQ_KG_WEIGHT_F32) {
                 memcpy(&bits, &f, 4);
                 v = f;

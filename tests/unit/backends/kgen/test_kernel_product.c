@@ -4,6 +4,7 @@
 // every format, odd sizes, groups that do not divide, tails of words.
 #include "backends/kgen/expr.h"
 #include "base/float16.h"
+#include "base/narrow.h"
 #include "kernel_host.h"
 #include "planar_pack.h"
 
@@ -56,6 +57,12 @@ random_weight(const matmul_case *c, pq_test_random *r, double *out_real)
     } else if (c->format == PQ_KG_WEIGHT_F8E5M2) {
         bits = pq_f32_to_e5m2(x);
         *out_real = (double)pq_e5m2_to_f32((uint8_t)bits);
+    } else if (c->format == PQ_KG_WEIGHT_F4E2M1 ||
+               c->format == PQ_KG_WEIGHT_NF4) {
+        const pq_narrow *n = pq_narrow_of(
+            c->format == PQ_KG_WEIGHT_NF4 ? PTQC_NF4 : PTQC_F4E2M1);
+        bits &= 15u;
+        *out_real = (double)n->to_f32((uint8_t)bits);
     }
     return bits;
 }
@@ -357,6 +364,10 @@ test_matmul_groups(void **state)
         c.k = 100;
         c.segment = 32;
         c.m = 9;
+        check_matmul(&c);
+        c.format = PQ_KG_WEIGHT_F4E2M1;
+        check_matmul(&c);
+        c.format = PQ_KG_WEIGHT_NF4;
         check_matmul(&c);
         c.format = PQ_KG_WEIGHT_I8;
         check_matmul(&c);

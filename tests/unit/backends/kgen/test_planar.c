@@ -11,7 +11,7 @@
 
 static uint8_t SOURCE[1 << 16], PACKED[1 << 17];
 
-static const uint8_t BITS[PQ_KG_WEIGHT_COUNT] = {32, 16, 16, 8, 8, 8, 4};
+static const uint8_t BITS[PQ_KG_WEIGHT_COUNT] = {32, 16, 16, 8, 8, 8, 4, 4, 4};
 
 static uint32_t
 source_element(pq_kg_weight format, int64_t i)
@@ -33,7 +33,7 @@ packed_element(const pq_planar_shape *p, int64_t s, int64_t n, int64_t e)
     const uint8_t *block = PACKED + 16 * ((s * blocks + e / size) * p->n + n);
     int64_t k = e % size;
     uint32_t x = 0;
-    if (p->format == PQ_KG_WEIGHT_I4) {
+    if (BITS[p->format] == 4) {
         return block[k % 16] >> (k / 16 * 4) & 15u;
     }
     memcpy(&x, block + k * BITS[p->format] / 8, BITS[p->format] / 8);
