@@ -66,11 +66,18 @@ def decisions(path, x, threads):
     return np.concatenate([session.run(None, {feed.name: b})[0].reshape(len(b), -1).argmax(1) for b in batches(x, feed.shape[0])])
 
 
+def folded(model, out):
+    """The model with batch norms folded in; nncf corrects no biases of convolutions before them."""
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+    prepared = out.with_suffix(".prepared.onnx")
+    quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
+    return prepared
+
+
 def with_onnxruntime(method):
     def quantize(model, calib, out):
         import onnxruntime as ort
         from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
-        from onnxruntime.quantization.shape_inference import quant_pre_process
         feed = ort.InferenceSession(str(model), providers=["CPUExecutionProvider"]).get_inputs()[0]
 
         class Reader(CalibrationDataReader):
@@ -81,9 +88,7 @@ def with_onnxruntime(method):
                 x = next(self.samples, None)
                 return None if x is None else {feed.name: x[None]}
 
-        prepared = out.with_suffix(".prepared.onnx")
-        quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
-        quantize_static(str(prepared), str(out), Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
+        quantize_static(str(folded(model, out)), str(out), Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
                         activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod[method])
     return quantize
 
@@ -92,7 +97,7 @@ def with_nncf(is_fast):
     def quantize(model, calib, out):
         import nncf
         import onnx
-        loaded = onnx.load(str(model))
+        loaded = onnx.load(str(folded(model, out)))
         weights = {w.name for w in loaded.graph.initializer}
         name = next(i.name for i in loaded.graph.input if i.name not in weights)
         done = nncf.quantize(loaded, nncf.Dataset([x[None] for x in calib], lambda x: {name: x}), subset_size=len(calib),
