@@ -73,7 +73,7 @@ def run_gptqmodel(args):
     from importlib.metadata import version
     torch.set_num_threads(args.threads)
     ids = token_ids(args)
-    config = QuantizeConfig(bits=args.bits, group_size=args.group, sym=True, telemetry=False, offload_to_disk=False)
+    config = QuantizeConfig(bits=args.bits, group_size=args.group, sym=True, offload_to_disk=False)
     model = GPTQModel.load(str(args.model), config, device="cpu")
     samples = [{"input_ids": s, "attention_mask": [1] * len(s)} for s in calibration(args, ids)]
     start = time.perf_counter()
@@ -137,7 +137,8 @@ def run_peer(args, name, evaluate):
         _, _, anonymous = watch((getattr(args, name), __file__, "--child", name, "--out", out, "--model", args.model, "--text", args.text,
                                  "--threads", args.threads, "--sequences", args.sequences, "--bits", args.bits, "--group", args.group,
                                  *(("--evaluate",) if evaluate else ())),
-                                os.environ | {"OMP_NUM_THREADS": str(args.threads), "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"})
+                                os.environ | {"OMP_NUM_THREADS": str(args.threads), "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1",
+                              "GPTQMODEL_CPU_WORKERS": str(max(2, args.threads))})
         told = json.loads(out.read_text())
     used = told.pop("memory")
     # With --evaluate the watched peak has the evaluation in it.
