@@ -60,6 +60,8 @@ def by_method(*methods):
     return {"rtn": ()} | {m: ("--method", m) for m in methods}
 
 
+EVERY_INPUT = ("smoothquant:alpha=0.5:inputs=all", "smoothquant:inputs=all")
+
 LM_ROWS = {
     "smollm2": {
         "w8a16:ch": by_method(),
@@ -82,8 +84,8 @@ for twin in ("stories260k", "stories260k_outliers"):
         "w8a16:ch": by_method(),
         "w4a16:ch": by_method("awq", "gptq", "awq+gptq"),
         "w4a16:g32": by_method("awq", "gptq", "awq+gptq"),
-        "w8a8:dyn": by_method("smoothquant:alpha=0.5", "smoothquant", "awq+smoothquant"),
-        "w8a8": by_method("smoothquant:alpha=0.5", "smoothquant", "awq+smoothquant"),
+        "w8a8:dyn": by_method("smoothquant", *EVERY_INPUT, "awq+smoothquant"),
+        "w8a8": by_method("smoothquant", *EVERY_INPUT, "awq+smoothquant"),
     }
 
 # ---- processes and files --------------------------------------------------------------------------------------------------------

@@ -58,6 +58,23 @@ parse_switch(pq_str text, bool *out)
 }
 
 static bool
+parse_smooth_setting(pq_str key, pq_str value, pq_method *m)
+{
+    if (pq_str_equal_z(key, "inputs")) {
+        m->smooths_all = pq_str_equal_z(value, "all");
+        return m->smooths_all || pq_str_equal_z(value, "norms");
+    }
+    if (!pq_str_equal_z(key, "alpha")) {
+        return false;
+    }
+    if (pq_str_equal_z(value, "search")) {
+        m->alpha = PQ_ALPHA_SEARCH;
+        return true;
+    }
+    return parse_number(value, 0, 1, &m->alpha);
+}
+
+static bool
 parse_gptq_setting(pq_str key, pq_str value, pq_method *m)
 {
     double sweeps;
@@ -91,12 +108,8 @@ parse_setting(method_step step, pq_str text, pq_method *m)
     if (!pq_str_split(text, '=', &key, &value)) {
         return false;
     }
-    if (step == STEP_SMOOTH && pq_str_equal_z(key, "alpha")) {
-        if (pq_str_equal_z(value, "search")) {
-            m->alpha = PQ_ALPHA_SEARCH;
-            return true;
-        }
-        return parse_number(value, 0, 1, &m->alpha);
+    if (step == STEP_SMOOTH) {
+        return parse_smooth_setting(key, value, m);
     }
     if (step == STEP_AWQ && pq_str_equal_z(key, "clip")) {
         return parse_switch(value, &m->clips);
@@ -179,7 +192,7 @@ pq_method_has_same_settings(const pq_method *a, const pq_method *b)
            a->order == b->order && a->polish == b->polish &&
            !(a->blend < b->blend) && !(b->blend < a->blend) &&
            a->is_asymmetric == b->is_asymmetric && a->clips == b->clips &&
-           a->gptq_clips == b->gptq_clips;
+           a->gptq_clips == b->gptq_clips && a->smooths_all == b->smooths_all;
 }
 
 bool

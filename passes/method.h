@@ -5,6 +5,7 @@
 //
 //   rtn          round to nearest
 //   smoothquant  alpha=A (0 to 1; "search": per input, the default)
+//                inputs=norms|all (all: whatever something can divide)
 //   awq          clip=on|off
 //   adaround     no settings; not with gptq
 //   gptq         damping=D  order=group|given|diagonal  polish=SWEEPS
@@ -21,6 +22,7 @@
 typedef struct pq_method {
     bool does_smooth, does_awq, does_gptq, does_adaround;
     double alpha;       // of smoothquant; PQ_ALPHA_SEARCH
+    bool smooths_all;   // of smoothquant: inputs that no norm makes, too
     bool clips;         // of awq: ranges, too
     bool gptq_clips;    // the same of gptq
     double damping;     // of gptq, of the mean diagonal
@@ -49,7 +51,7 @@ bool pq_method_streams(const pq_method *m);
     "rtn, or smoothquant, awq, gptq, adaround joined by + "                    \
     "(gptq:damping=D:order=O:"                                                 \
     "clip=on|off:polish=N:sink=F:target=asymmetric:blend=B, "                  \
-    "smoothquant:alpha=A, "                                                    \
+    "smoothquant:alpha=A:inputs=norms|all, "                                   \
     "awq:clip=on|off)"
 
 #endif

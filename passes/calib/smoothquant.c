@@ -6,7 +6,8 @@
 // alpha is the method's, or per value the one with the least output error on
 // some of the tokens.
 //
-// Other values than those of norms are left alone, as by the reference: what a
+// Other values than those of norms are left alone, as by the reference, unless
+// the method's inputs are all that something can divide (migrate.h): what a
 // gated product makes may hold one huge number of one token (a sink), which a
 // scale that suits the other tokens would move into a column of weights too
 // small to be rounded well. Measured (SmolLM2, w8a8:dyn): 22.2 perplexity with
@@ -62,7 +63,8 @@ begin(void *user, const pq_stream_group *group, const char **out_note)
         *out_note = pq_migration_refusal(&p->migration, group);
         return PTQC_OK;
     }
-    if (!pq_migration_is_norm(&p->migration, group)) {
+    if (!p->solver.method.smooths_all &&
+        !pq_migration_is_norm(&p->migration, group)) {
         *out_note = "no norm before it takes scales";
         return PTQC_OK;
     }

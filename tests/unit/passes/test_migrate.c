@@ -208,6 +208,10 @@ test_nothing_changes(void **state)
          .method = "smoothquant",
          .pass = "smoothquant",
          .outlier = 1},
+        {.scheme = "w8a8:dyn",
+         .method = "smoothquant:alpha=0.5:inputs=all",
+         .pass = "smoothquant",
+         .outlier = 1},
         {.scheme = "w8a8",
          .method = "smoothquant:alpha=0.9",
          .pass = "smoothquant",
@@ -290,6 +294,31 @@ test_homes(void **state)
             print_error("input %u of %s\n", parts[k].input, parts[k].op);
         }
         assert_true(has_moved[k]);
+    }
+    ptqc_ctx_destroy(ctx);
+}
+
+// SmoothQuant moves scales to norms, and to other homes when it is asked to.
+static void
+test_smoothed_inputs(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"smoothquant:alpha=0.5",
+                                          "smoothquant:alpha=0.5:inputs=all"};
+    ptqc_ctx *ctx = pq_test_ctx_create(NULL, NULL, 1);
+    for (int i = 0; i < 2; i++) {
+        const setting s = {.scheme = "w8a8:dyn",
+                           .method = methods[i],
+                           .pass = "smoothquant",
+                           .outlier = 1};
+        pq_graph *before = make_graph(ctx);
+        pq_graph *after = make_graph(ctx);
+        assert_int_equal(run(ctx, &after, &s), PTQC_OK);
+        assert_true(difference(before, after, "norm", 1) > 0.01);
+        assert_int_equal(difference(before, after, "o", 1) > 0.01, i);
+        assert_int_equal(difference(before, after, "down", 1) > 0.01, i);
+        pq_graph_destroy(before);
+        pq_graph_destroy(after);
     }
     ptqc_ctx_destroy(ctx);
 }
@@ -484,6 +513,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_changes),
         cmocka_unit_test(test_homes),
+        cmocka_unit_test(test_smoothed_inputs),
         cmocka_unit_test(test_clips),
         cmocka_unit_test(test_resumes),
         cmocka_unit_test(test_methods_of_rules),
