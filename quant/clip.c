@@ -3,8 +3,8 @@
 // Ranges that clip, by the error of the outputs (AWQ's clip search), see
 // awq.h. The part of the outputs that a group makes is e_g x_g, its squared
 // error e_g h_gg e_g'; group by group, all rows at once. What groups make
-// together may still be worse: rows whose whole error e h e' did not fall keep
-// their ranges.
+// together may still be worse: the judge gives rows whose whole error e h e'
+// did not fall their ranges back.
 
 #include <string.h>
 
@@ -17,19 +17,20 @@
 #define CANDIDATES  10 // ranges times 1, .95, ... .55, as AWQ has them
 #define SHRINK_STEP .05f
 
-#define CHUNK_ELEMENTS (INT64_C(1) << 22) // of rows whose whole error is taken
+#define CHUNK_ELEMENTS (INT64_C(1) << 20) // of errors of rows at a time
 
+// A chunk of rows is rounded by all candidates at once: few and large products.
 typedef struct pq_clip {
     const pq_weights *weights;
-    int64_t first, n; // columns of the group
-    int64_t group;    // its number
-    uint8_t step;     // being tried
-    float *own;       // owned: [n][n] h of the group, both triangles
-    float *e;         // owned: [rows][n]
-    float *products;  // owned: [rows][n] e h
-    uint8_t *codes;   // owned: [rows][n]
-    double *least;    // owned: [rows] smallest error so far
-    uint8_t *steps;   // result: [rows][groups]
+    int64_t first, n;    // columns of the group
+    int64_t group;       // its number
+    int64_t begin, rows; // the chunk
+    int64_t rows_max;    // of a chunk
+    float *own;          // owned: [n][n] h of the group, both triangles
+    float *e;            // owned: [rows][CANDIDATES][n]
+    float *products;     // owned: the same, e h
+    uint8_t *codes;      // owned: [rows][n]
+    uint8_t *steps;      // result: [all rows][groups]
 } pq_clip;
 
 static pq_params
@@ -65,23 +66,31 @@ try_rows(void *user, uint64_t begin, uint64_t end, uint32_t worker)
     const pq_clip *c = user;
     (void)worker;
     for (int64_t r = (int64_t)begin; r < (int64_t)end; r++) {
-        round_group(c->weights, r, c->first, c->n, c->step, c->codes + r * c->n,
-                    c->e + r * c->n);
-        memset(c->products + r * c->n, 0, (size_t)c->n * sizeof *c->products);
+        int64_t at = r * CANDIDATES * c->n;
+        for (uint8_t i = 0; i < CANDIDATES; i++) {
+            round_group(c->weights, c->begin + r, c->first, c->n, i,
+                        c->codes + r * c->n, c->e + at + i * c->n);
+        }
+        memset(c->products + at, 0,
+               (size_t)(CANDIDATES * c->n) * sizeof *c->products);
     }
 }
 
 static void
-take_better(void *user, uint64_t begin, uint64_t end, uint32_t worker)
+take_best(void *user, uint64_t begin, uint64_t end, uint32_t worker)
 {
     const pq_clip *c = user;
     int64_t groups = pq_rows_group_count(c->weights);
     (void)worker;
     for (int64_t r = (int64_t)begin; r < (int64_t)end; r++) {
-        double loss = pq_dot(c->e + r * c->n, c->products + r * c->n, c->n);
-        if (c->step == 0 || loss < c->least[r]) {
-            c->least[r] = loss;
-            c->steps[r * groups + c->group] = c->step;
+        double least = 0;
+        for (uint8_t i = 0; i < CANDIDATES; i++) {
+            int64_t at = (r * CANDIDATES + i) * c->n;
+            double loss = pq_dot(c->e + at, c->products + at, c->n);
+            if (i == 0 || loss < least) {
+                least = loss;
+                c->steps[(c->begin + r) * groups + c->group] = i;
+            }
         }
     }
 }
@@ -100,29 +109,25 @@ copy_own(const pq_clip *c, const float *h)
 }
 
 static ptqc_status
-search_group(pq_clip *c, ptqc_ctx *ctx, const float *h)
+search_group(pq_clip *c, const pq_gemm_space *space)
 {
-    uint64_t rows = (uint64_t)c->weights->channels;
-    pq_gemm_space space;
-    pq_gemm product = {.m = c->weights->channels,
-                       .n = c->n,
+    int64_t all = c->weights->channels;
+    pq_gemm product = {.n = c->n,
                        .k = c->n,
                        .a = {c->e, c->n, 1},
                        .b = {c->own, c->n, 1},
                        .c = c->products,
                        .c_ld = c->n};
-    ptqc_status st =
-        pq_gemm_space_init(&space, ctx, NULL, product.m, product.n);
-    copy_own(c, h);
-    for (uint8_t i = 0; st == PTQC_OK && i < CANDIDATES; i++) {
-        c->step = i;
-        pq_pool_for(space.pool, rows, 4, try_rows, c);
-        pq_gemm_compute(&space, &product);
-        pq_pool_for(space.pool, rows, 16, take_better, c);
-        st = pq_check_cancelled(ctx);
+    for (c->begin = 0; c->begin < all; c->begin += c->rows) {
+        int64_t left = all - c->begin;
+        c->rows = left < c->rows_max ? left : c->rows_max;
+        product.m = c->rows * CANDIDATES;
+        pq_pool_for(space->pool, (uint64_t)c->rows, 4, try_rows, c);
+        pq_gemm_compute(space, &product);
+        pq_pool_for(space->pool, (uint64_t)c->rows, 16, take_best, c);
+        PQ_TRY(pq_check_cancelled(space->ctx));
     }
-    pq_gemm_space_deinit(&space);
-    return st;
+    return PTQC_OK;
 }
 
 static ptqc_status
@@ -130,35 +135,52 @@ search_groups(pq_clip *c, ptqc_ctx *ctx, const float *h)
 {
     int64_t d = c->weights->inner;
     int64_t step = pq_rows_group(c->weights);
-    for (c->first = 0; c->first < d; c->first += step) {
+    pq_gemm_space space;
+    ptqc_status st =
+        pq_gemm_space_init(&space, ctx, NULL, c->rows_max * CANDIDATES, step);
+    for (c->first = 0; st == PTQC_OK && c->first < d; c->first += step) {
         c->n = d - c->first < step ? d - c->first : step;
-        PQ_TRY(search_group(c, ctx, h));
+        copy_own(c, h);
+        st = search_group(c, &space);
         c->group++;
     }
-    return PTQC_OK;
+    pq_gemm_space_deinit(&space);
+    return st;
 }
 
 static ptqc_status
 find_steps(pq_clip *c, ptqc_ctx *ctx, const float *h)
 {
-    size_t rows = (size_t)c->weights->channels;
     size_t n = (size_t)pq_rows_group(c->weights);
+    int64_t most = CHUNK_ELEMENTS / (CANDIDATES * (int64_t)n) + 1;
     ptqc_status st = PTQC_E_RESOURCE;
+    c->rows_max = most < c->weights->channels ? most : c->weights->channels;
+    size_t count = (size_t)c->rows_max * CANDIDATES;
     c->own = pq_alloc_array(ctx, n, n * sizeof *c->own);
-    c->e = pq_alloc_array(ctx, rows, n * sizeof *c->e);
-    c->products = pq_alloc_array(ctx, rows, n * sizeof *c->products);
-    c->codes = pq_alloc_array(ctx, rows, n);
-    c->least = pq_alloc_array(ctx, rows, sizeof *c->least);
+    c->e = pq_alloc_array(ctx, count, n * sizeof *c->e);
+    c->products = pq_alloc_array(ctx, count, n * sizeof *c->products);
+    c->codes = pq_alloc_array(ctx, (size_t)c->rows_max, n);
     if (c->own != NULL && c->e != NULL && c->products != NULL &&
-        c->codes != NULL && c->least != NULL) {
+        c->codes != NULL) {
         st = search_groups(c, ctx, h);
     }
     pq_free(ctx, c->own);
     pq_free(ctx, c->e);
     pq_free(ctx, c->products);
     pq_free(ctx, c->codes);
-    pq_free(ctx, c->least);
     return st;
+}
+
+ptqc_status
+pq_clip_search(ptqc_ctx *ctx, const pq_weights *ws, const float *h,
+               uint8_t *out_steps)
+{
+    pq_clip c = {.weights = ws, .steps = out_steps};
+    PQ_TRY(pq_rows_check(ctx, "clip search", &ws->scheme));
+    return ws->scheme.granularity == PQ_GRAN_TENSOR
+               ? PQ_FAIL(ctx, PTQC_E_UNSUPPORTED,
+                         "clip search needs a scale per channel or group")
+               : find_steps(&c, ctx, h);
 }
 
 // ---- whole rows -----------------------------------------------------------
@@ -243,14 +265,16 @@ judge_rows(pq_clip_rows *c, ptqc_ctx *ctx, int64_t step, uint8_t *steps,
     return PTQC_OK;
 }
 
-static ptqc_status
-keep_better_rows(ptqc_ctx *ctx, const pq_weights *ws, const float *h,
-                 uint8_t *steps, pq_clip_report *report)
+ptqc_status
+pq_clip_judge(ptqc_ctx *ctx, const pq_weights *ws, const float *h,
+              uint8_t *steps, pq_clip_report *out)
 {
     pq_clip_rows c = {.weights = ws, .steps = steps};
     int64_t step = CHUNK_ELEMENTS / ws->inner + 1;
     size_t d = (size_t)ws->inner;
     size_t count;
+    int64_t scales = pq_weights_scale_count(ws);
+    *out = (pq_clip_report){0};
     ptqc_status st = PTQC_E_RESOURCE;
     step = step < ws->channels ? step : ws->channels;
     count = (size_t)step * d;
@@ -263,40 +287,20 @@ keep_better_rows(ptqc_ctx *ctx, const pq_weights *ws, const float *h,
         c.losses != NULL) {
         memcpy(c.h, h, d * d * sizeof *c.h);
         pq_gram_mirror(c.h, ws->inner);
-        st = judge_rows(&c, ctx, step, steps, report);
+        st = judge_rows(&c, ctx, step, steps, out);
     }
     pq_free(ctx, c.h);
     pq_free(ctx, c.e);
     pq_free(ctx, c.products);
     pq_free(ctx, c.codes);
     pq_free(ctx, c.losses);
+    for (int64_t i = 0; i < scales; i++) {
+        out->clipped_count += steps[i] != 0;
+    }
     return st;
 }
 
-// ---- public ---------------------------------------------------------------
-
-ptqc_status
-pq_clip_search(ptqc_ctx *ctx, const pq_weights *ws, const float *h,
-               uint8_t *out_steps, pq_clip_report *out_report)
-{
-    pq_clip c = {.weights = ws, .steps = out_steps};
-    pq_clip_report report = {0};
-    PQ_TRY(pq_rows_check(ctx, "clip search", &ws->scheme));
-    if (ws->scheme.granularity == PQ_GRAN_TENSOR) {
-        return PQ_FAIL(ctx, PTQC_E_UNSUPPORTED,
-                       "clip search needs a scale per channel or group");
-    }
-    PQ_TRY(find_steps(&c, ctx, h));
-    PQ_TRY(keep_better_rows(ctx, ws, h, out_steps, &report));
-    int64_t count = pq_weights_scale_count(ws);
-    for (int64_t i = 0; i < count; i++) {
-        report.clipped_count += out_steps[i] != 0;
-    }
-    if (out_report != NULL) {
-        *out_report = report;
-    }
-    return PTQC_OK;
-}
+// ---- scales ---------------------------------------------------------------
 
 void
 pq_clip_params(const pq_weights *ws, const uint8_t *steps, float *out_scales,

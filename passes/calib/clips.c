@@ -193,7 +193,11 @@ find(pq_clips *c, pq_op_id id, const pq_consumer *weight, const float *s,
         view.search =
             pq_recipe_settings(solver->env->recipe, solver->g, op).scale_search;
         st = pq_clip_search(pq_graph_ctx(solver->g), &view, solver->moments.h,
-                            steps, &own);
+                            steps);
+    }
+    if (st == PTQC_OK) {
+        st = pq_clip_judge(pq_graph_ctx(solver->g), &view, solver->moments.h,
+                           steps, &own);
     }
     pq_arena_deinit(&local);
     PQ_TRY(st);

@@ -101,7 +101,7 @@ clip(pq_gptq_pass *p, const pq_matrix_size *size, pq_gptq_desc *desc)
     }
     view.search = desc->search;
     view.importance = importance;
-    PQ_TRY(pq_clip_search(pq_graph_ctx(p->solver.g), &view, m->h, steps, NULL));
+    PQ_TRY(pq_clip_search(pq_graph_ctx(p->solver.g), &view, m->h, steps));
     pq_clip_params(&view, steps, scales, zeros);
     desc->scales = scales;
     desc->zero_points = zeros;

@@ -193,7 +193,8 @@ clips(void **state)
             if (clip == 1) {
                 pq_clip_report report;
                 uint8_t *steps = calloc(count, 1);
-                assert_int_equal(pq_clip_search(ctx, &ws, h, steps, &report),
+                assert_int_equal(pq_clip_search(ctx, &ws, h, steps), PTQC_OK);
+                assert_int_equal(pq_clip_judge(ctx, &ws, h, steps, &report),
                                  PTQC_OK);
                 pq_clip_params(&ws, steps, scales, zeros);
                 free(steps);
@@ -273,7 +274,9 @@ search_in(ptqc_ctx *ctx, void *user)
                         .steps = 2};
     PQ_TRY(pq_awq_search(ctx, &desc, s, NULL));
     pq_weights ws = pq_rows_view(user, 4, 4, &desc.scheme);
-    return pq_clip_search(ctx, &ws, h, steps, NULL);
+    pq_clip_report report;
+    PQ_TRY(pq_clip_search(ctx, &ws, h, steps));
+    return pq_clip_judge(ctx, &ws, h, steps, &report);
 }
 
 static void
