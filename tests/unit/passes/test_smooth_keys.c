@@ -176,7 +176,7 @@ error_of(const float *a, const float *b)
     for (int i = 0; i < OUTPUTS; i++) {
         sum += pow((double)a[i] - (double)b[i], 2);
     }
-    return sqrt(sum / OUTPUTS);
+    return sqrt(sum / (double)OUTPUTS);
 }
 
 static const float *
