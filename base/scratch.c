@@ -35,6 +35,14 @@ fail_errno(const pq_scratch *s, const char *what, int error)
                    strerror_r(error, text, sizeof text));
 }
 
+static ptqc_status
+fail_path(ptqc_ctx *ctx, const char *path, const char *what, int error)
+{
+    char text[128];
+    return PQ_FAIL(ctx, PTQC_E_IO, "'%s': cannot %s a scratch file: %s", path,
+                   what, strerror_r(error, text, sizeof text));
+}
+
 // Where the file system has no O_TMPFILE the name lives for a moment.
 static int
 open_nameless(const char *dir)
@@ -69,7 +77,7 @@ pq_scratch_open(ptqc_ctx *ctx, const char *dir, pq_scratch **out)
     if (dir != NULL) {
         s->fd = open_nameless(dir);
         if (s->fd < 0) {
-            ptqc_status st = fail_errno(s, "create", errno);
+            ptqc_status st = fail_path(ctx, dir, "create", errno);
             pq_free(ctx, s);
             return st;
         }
@@ -94,31 +102,29 @@ adopt(ptqc_ctx *ctx, int fd, uint64_t bytes, pq_scratch **out)
 ptqc_status
 pq_scratch_create(ptqc_ctx *ctx, const char *path, pq_scratch **out)
 {
-    const pq_scratch none = {.ctx = ctx};
     *out = NULL;
     // Not the old file: somebody may have it open.
     if (unlink(path) != 0 && errno != ENOENT) {
-        return fail_errno(&none, "replace", errno);
+        return fail_path(ctx, path, "replace", errno);
     }
     int fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW,
                   S_IRUSR | S_IWUSR);
     return fd >= 0 ? adopt(ctx, fd, 0, out)
-                   : fail_errno(&none, "create", errno);
+                   : fail_path(ctx, path, "create", errno);
 }
 
 ptqc_status
 pq_scratch_reopen(ptqc_ctx *ctx, const char *path, pq_scratch **out)
 {
-    const pq_scratch none = {.ctx = ctx};
     struct stat info;
     *out = NULL;
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) {
-        return errno == ENOENT ? PTQC_NO : fail_errno(&none, "open", errno);
+        return errno == ENOENT ? PTQC_NO : fail_path(ctx, path, "open", errno);
     }
     if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
         (void)close(fd);
-        return fail_errno(&none, "open", EINVAL);
+        return fail_path(ctx, path, "open", EINVAL);
     }
     return adopt(ctx, fd, (uint64_t)info.st_size, out);
 }

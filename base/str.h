@@ -55,6 +55,9 @@ typedef struct pq_strbuf {
 void pq_strbuf_init(pq_strbuf *b, ptqc_ctx *ctx);
 void pq_strbuf_deinit(pq_strbuf *b);
 void pq_strbuf_add(pq_strbuf *b, pq_str s);
+// Bytes of a binary file, little-endian.
+void pq_strbuf_add_le32(pq_strbuf *b, uint32_t x);
+void pq_strbuf_add_le64(pq_strbuf *b, uint64_t x);
 void pq_strbuf_add_z(pq_strbuf *b, const char *z);
 __attribute__((format(printf, 2, 3))) void
 pq_strbuf_addf(pq_strbuf *b, const char *format, ...);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/checked.h"
 #include "base/str.h"
 
@@ -73,6 +74,22 @@ pq_strbuf_add(pq_strbuf *b, pq_str s)
         b->n += s.n;
         b->p[b->n] = '\0';
     }
+}
+
+void
+pq_strbuf_add_le32(pq_strbuf *b, uint32_t x)
+{
+    uint8_t bytes[4];
+    pq_store_le32(bytes, x);
+    pq_strbuf_add(b, (pq_str){(const char *)bytes, sizeof bytes});
+}
+
+void
+pq_strbuf_add_le64(pq_strbuf *b, uint64_t x)
+{
+    uint8_t bytes[8];
+    pq_store_le64(bytes, x);
+    pq_strbuf_add(b, (pq_str){(const char *)bytes, sizeof bytes});
 }
 
 void

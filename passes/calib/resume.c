@@ -82,31 +82,19 @@ pq_resume_remove(const pq_checkpoint *c)
 // ---- writing --------------------------------------------------------------
 
 static void
-add_u32(pq_strbuf *b, uint32_t x)
-{
-    pq_strbuf_add(b, (pq_str){(const char *)&x, sizeof x});
-}
-
-static void
-add_u64(pq_strbuf *b, uint64_t x)
-{
-    pq_strbuf_add(b, (pq_str){(const char *)&x, sizeof x});
-}
-
-static void
 add_live(pq_strbuf *b, uint32_t value, const pq_live *live)
 {
-    add_u32(b, value);
-    add_u32(b, 0);
+    pq_strbuf_add_le32(b, value);
+    pq_strbuf_add_le32(b, 0);
     for (uint32_t i = 0; i < live->count; i++) {
         const pq_live_sample *s = &live->samples[i];
-        add_u32(b, (uint32_t)s->tensor.dtype);
-        add_u32(b, s->tensor.rank);
+        pq_strbuf_add_le32(b, (uint32_t)s->tensor.dtype);
+        pq_strbuf_add_le32(b, s->tensor.rank);
         for (uint32_t k = 0; k < s->tensor.rank; k++) {
-            add_u64(b, (uint64_t)s->tensor.dims[k]);
+            pq_strbuf_add_le64(b, (uint64_t)s->tensor.dims[k]);
         }
-        add_u64(b, s->offset);
-        add_u64(b, s->hash);
+        pq_strbuf_add_le64(b, s->offset);
+        pq_strbuf_add_le64(b, s->hash);
     }
 }
 
@@ -116,9 +104,9 @@ add_body(pq_strbuf *b, const pq_resume_point *point, const pq_live *live,
          uint32_t value_count, const pq_strbuf *sinks)
 {
     uint32_t count = 0;
-    add_u32(b, point->next_piece);
-    add_u32(b, (uint32_t)sinks->n);
-    add_u64(b, point->sample_count);
+    pq_strbuf_add_le32(b, point->next_piece);
+    pq_strbuf_add_le32(b, (uint32_t)sinks->n);
+    pq_strbuf_add_le64(b, point->sample_count);
     pq_strbuf_add(b, (pq_str){sinks->p, sinks->n});
     for (uint32_t i = 0; i < value_count; i++) {
         if (live[i].scratch != NULL) {

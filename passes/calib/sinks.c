@@ -181,12 +181,13 @@ known_samples(const pq_sinks *s)
 void
 pq_sinks_write(const pq_sinks *s, pq_strbuf *out)
 {
-    const uint32_t head[2] = {known_samples(s), 0};
-    pq_strbuf_add(out, (pq_str){(const char *)&s->count, sizeof s->count});
-    pq_strbuf_add(out, (pq_str){(const char *)head, sizeof head});
-    for (uint32_t i = 0; i < head[0]; i++) {
+    uint32_t samples = known_samples(s);
+    pq_strbuf_add_le64(out, s->count);
+    pq_strbuf_add_le32(out, samples);
+    pq_strbuf_add_le32(out, 0);
+    for (uint32_t i = 0; i < samples; i++) {
         int64_t n = s->flags[i] != NULL ? s->lengths[i] : 0;
-        pq_strbuf_add(out, (pq_str){(const char *)&n, sizeof n});
+        pq_strbuf_add_le64(out, (uint64_t)n);
         pq_strbuf_add(out, (pq_str){(const char *)s->flags[i], (size_t)n});
     }
 }
