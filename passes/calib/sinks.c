@@ -5,12 +5,12 @@
 #include "passes/calib/sinks.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/bits.h"
 #include "base/vec.h"
 #include "passes/calib/attended.h"
+#include "passes/calib/median.h"
 
 // Norms of tokens lie within a factor of two or three of each other; those of
 // sinks are some ten to some thousand times the median.
@@ -104,14 +104,6 @@ make_flags(pq_sinks *s, uint64_t sample, int64_t n)
     return PTQC_OK;
 }
 
-static int
-compare_floats(const void *a, const void *b)
-{
-    const float *x = a;
-    const float *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
 static float
 norm_of(const float *x, int64_t d)
 {
@@ -140,8 +132,7 @@ find_norms(pq_sinks *s, const float *x, int64_t n, int64_t d)
         s->norms[i] = norm_of(x + i * d, d);
         s->sorted[i] = isnan(s->norms[i]) ? 0 : s->norms[i];
     }
-    qsort(s->sorted, (size_t)n, sizeof *s->sorted, compare_floats);
-    return PQ_SINK_NORM * s->sorted[n / 2];
+    return n > 0 ? PQ_SINK_NORM * pq_sort_median(s->sorted, n) : 0;
 }
 
 ptqc_status

@@ -21,9 +21,9 @@
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "passes/calib/median.h"
 #include "passes/calib/migrate.h"
 #include "passes/calib/samples.h"
 #include "passes/calib/stats.h"
@@ -342,14 +342,6 @@ partner(const pq_keys *keys, int64_t i)
     return i < r ? i + r : i - r;
 }
 
-static int
-compare_floats(const void *a, const void *b)
-{
-    const float *x = a;
-    const float *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
 // size[i]: how large channel i becomes when pairs are turned, whatever the
 // angle, relative to the head's median; 0: never active.
 static void
@@ -367,9 +359,9 @@ size_head(const pq_keys *keys, int64_t head, float *sorted, float *size)
             sorted[used++] = size[i];
         }
     }
-    qsort(sorted, (size_t)used, sizeof *sorted, compare_floats);
-    for (int64_t i = 0; i < keys->size && used > 0; i++) {
-        size[i] /= sorted[used / 2];
+    float median = used > 0 ? pq_sort_median(sorted, used) : 1;
+    for (int64_t i = 0; i < keys->size; i++) {
+        size[i] /= median;
     }
 }
 
