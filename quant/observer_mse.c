@@ -61,11 +61,17 @@ pq_observer_error(const pq_observer *o, float min, float max)
     return sum / (2 * half) * scale * scale;
 }
 
+static float
+part(float end, int share)
+{
+    return end * ((float)share / (float)ALL);
+}
+
 static void
 try_shares(pq_range_search *s, pq_shares shares)
 {
-    double error = pq_observer_error(s->o, s->o->min * ((float)shares.lo / ALL),
-                                     s->o->max * ((float)shares.hi / ALL));
+    double error = pq_observer_error(s->o, part(s->o->min, shares.lo),
+                                     part(s->o->max, shares.hi));
     if (error < s->least) {
         s->least = error;
         s->best = shares;
@@ -97,7 +103,7 @@ pq_observe_mse(const pq_observer *o, float *out_min, float *out_max)
         search(&s, false, true);
         search(&s, true, false);
     }
-    *out_min = o->min * ((float)s.best.lo / ALL);
-    *out_max = o->max * ((float)s.best.hi / ALL);
+    *out_min = part(o->min, s.best.lo);
+    *out_max = part(o->max, s.best.hi);
     return PTQC_OK;
 }
