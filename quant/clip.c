@@ -11,6 +11,7 @@
 #include "base/threads.h"
 #include "quant/awq.h"
 #include "quant/linalg/gemm.h"
+#include "quant/linalg/micro.h"
 #include "quant/rows.h"
 #include "quant/share.h"
 
@@ -29,34 +30,49 @@ typedef struct pq_clip {
     float *own;          // owned: [n][n] h of the group, both triangles
     float *e;            // owned: [rows][CANDIDATES][n]
     float *products;     // owned: the same, e h
-    uint8_t *codes;      // owned: [rows][n]
     uint8_t *steps;      // result: [all rows][groups]
 } pq_clip;
 
-static pq_params
-share_params(const pq_share *share, const pq_weights *ws, uint8_t step)
+// The columns from `first` on of row r.
+static pq_share
+share_of(const pq_weights *ws, int64_t r, int64_t first, int64_t n)
 {
-    return step == 0 ? pq_share_params(share, &ws->scheme, ws->search, 0)
-                     : pq_share_params_shrunk(share, &ws->scheme,
-                                              1.0f - SHRINK_STEP * (float)step);
-}
-
-// e [n] = the columns from `first` on of row r, less the numbers of their codes
-// when their range is shrunk by `step`.
-static void
-round_group(const pq_weights *ws, int64_t r, int64_t first, int64_t n,
-            uint8_t step, uint8_t *codes, float *e)
-{
-    const pq_share share = {
+    return (pq_share){
         .w = ws->w + r * ws->inner + first,
         .runs = 1,
         .length = n,
         .importance = ws->importance != NULL ? ws->importance + first : NULL};
-    pq_params p = share_params(&share, ws, step);
-    pq_share_encode(&share, &ws->scheme, p, codes);
-    pq_share_decode(&ws->scheme, p, codes, n, e);
-    for (int64_t j = 0; j < n; j++) {
-        e[j] = share.w[j] - e[j];
+}
+
+static pq_params
+shrunk_params(const pq_share *share, const pq_weights *ws, float min, float max,
+              uint8_t step)
+{
+    float shrink = 1.0f - SHRINK_STEP * (float)step;
+    return step == 0 ? pq_share_params(share, &ws->scheme, ws->search, 0)
+                     : pq_share_params_of_range(share, &ws->scheme,
+                                                min * shrink, max * shrink);
+}
+
+static pq_params
+params_of(const pq_share *share, const pq_weights *ws, uint8_t step)
+{
+    float min, max;
+    pq_share_range(share, &min, &max);
+    return shrunk_params(share, ws, min, max, step);
+}
+
+// e [CANDIDATES][n]: what all candidates leave of the group in row r.
+static void
+try_row(const pq_clip *c, int64_t r, float *e)
+{
+    const pq_weights *ws = c->weights;
+    const pq_share share = share_of(ws, r, c->first, c->n);
+    float min, max;
+    pq_share_range(&share, &min, &max);
+    for (uint8_t i = 0; i < CANDIDATES; i++) {
+        pq_params p = shrunk_params(&share, ws, min, max, i);
+        pq_share_residues(&share, &ws->scheme, p, e + i * c->n);
     }
 }
 
@@ -67,10 +83,7 @@ try_rows(void *user, uint64_t begin, uint64_t end, uint32_t worker)
     (void)worker;
     for (int64_t r = (int64_t)begin; r < (int64_t)end; r++) {
         int64_t at = r * CANDIDATES * c->n;
-        for (uint8_t i = 0; i < CANDIDATES; i++) {
-            round_group(c->weights, c->begin + r, c->first, c->n, i,
-                        c->codes + r * c->n, c->e + at + i * c->n);
-        }
+        try_row(c, c->begin + r, c->e + at);
         memset(c->products + at, 0,
                (size_t)(CANDIDATES * c->n) * sizeof *c->products);
     }
@@ -81,12 +94,13 @@ take_best(void *user, uint64_t begin, uint64_t end, uint32_t worker)
 {
     const pq_clip *c = user;
     int64_t groups = pq_rows_group_count(c->weights);
+    const pq_micro *micro = pq_micro_best();
     (void)worker;
     for (int64_t r = (int64_t)begin; r < (int64_t)end; r++) {
         double least = 0;
         for (uint8_t i = 0; i < CANDIDATES; i++) {
             int64_t at = (r * CANDIDATES + i) * c->n;
-            double loss = pq_dot(c->e + at, c->products + at, c->n);
+            double loss = micro->dot(c->e + at, c->products + at, c->n);
             if (i == 0 || loss < least) {
                 least = loss;
                 c->steps[(c->begin + r) * groups + c->group] = i;
@@ -159,15 +173,12 @@ find_steps(pq_clip *c, ptqc_ctx *ctx, const float *h)
     c->own = pq_alloc_array(ctx, n, n * sizeof *c->own);
     c->e = pq_alloc_array(ctx, count, n * sizeof *c->e);
     c->products = pq_alloc_array(ctx, count, n * sizeof *c->products);
-    c->codes = pq_alloc_array(ctx, (size_t)c->rows_max, n);
-    if (c->own != NULL && c->e != NULL && c->products != NULL &&
-        c->codes != NULL) {
+    if (c->own != NULL && c->e != NULL && c->products != NULL) {
         st = search_groups(c, ctx, h);
     }
     pq_free(ctx, c->own);
     pq_free(ctx, c->e);
     pq_free(ctx, c->products);
-    pq_free(ctx, c->codes);
     return st;
 }
 
@@ -193,7 +204,6 @@ typedef struct pq_clip_rows {
     float *h;        // owned: [d][d] both triangles
     float *e;        // owned: [rows of a chunk][d]
     float *products; // owned: the same
-    uint8_t *codes;  // owned: the same
     double *losses;  // owned: [2][rows of a chunk] without and with clipping
 } pq_clip_rows;
 
@@ -210,9 +220,10 @@ round_rows(void *user, uint64_t begin, uint64_t end, uint32_t worker)
         const uint8_t *steps = c->steps + (c->first + r) * groups;
         for (int64_t i = 0; i < groups; i++) {
             int64_t at = i * size;
-            round_group(ws, c->first + r, at, d - at < size ? d - at : size,
-                        c->is_clipped ? steps[i] : 0, c->codes + r * d + at,
-                        c->e + r * d + at);
+            const pq_share share =
+                share_of(ws, c->first + r, at, d - at < size ? d - at : size);
+            pq_params p = params_of(&share, ws, c->is_clipped ? steps[i] : 0);
+            pq_share_residues(&share, &ws->scheme, p, c->e + r * d + at);
         }
         memset(c->products + r * d, 0, (size_t)d * sizeof *c->products);
     }
@@ -281,10 +292,8 @@ pq_clip_judge(ptqc_ctx *ctx, const pq_weights *ws, const float *h,
     c.h = pq_alloc_array(ctx, d, d * sizeof *c.h);
     c.e = pq_alloc_array(ctx, count, sizeof *c.e);
     c.products = pq_alloc_array(ctx, count, sizeof *c.products);
-    c.codes = pq_alloc_array(ctx, count, 1);
     c.losses = pq_alloc_array(ctx, (size_t)step, 2 * sizeof *c.losses);
-    if (c.h != NULL && c.e != NULL && c.products != NULL && c.codes != NULL &&
-        c.losses != NULL) {
+    if (c.h != NULL && c.e != NULL && c.products != NULL && c.losses != NULL) {
         memcpy(c.h, h, d * d * sizeof *c.h);
         pq_gram_mirror(c.h, ws->inner);
         st = judge_rows(&c, ctx, step, steps, out);
@@ -292,7 +301,6 @@ pq_clip_judge(ptqc_ctx *ctx, const pq_weights *ws, const float *h,
     pq_free(ctx, c.h);
     pq_free(ctx, c.e);
     pq_free(ctx, c.products);
-    pq_free(ctx, c.codes);
     pq_free(ctx, c.losses);
     for (int64_t i = 0; i < scales; i++) {
         out->clipped_count += steps[i] != 0;
@@ -311,13 +319,9 @@ pq_clip_params(const pq_weights *ws, const uint8_t *steps, float *out_scales,
     for (int64_t i = 0; i < ws->channels * groups; i++) {
         int64_t first = i % groups * size;
         int64_t left = ws->inner - first;
-        const pq_share share = {.w = ws->w + i / groups * ws->inner + first,
-                                .runs = 1,
-                                .length = left < size ? left : size,
-                                .importance = ws->importance != NULL
-                                                  ? ws->importance + first
-                                                  : NULL};
-        pq_params p = share_params(&share, ws, steps[i]);
+        const pq_share share =
+            share_of(ws, i / groups, first, left < size ? left : size);
+        pq_params p = params_of(&share, ws, steps[i]);
         out_scales[i] = p.scale;
         out_zero_points[i] = p.zero_point;
     }

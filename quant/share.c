@@ -106,10 +106,28 @@ pq_share_decode(const pq_scheme *scheme, pq_params p, const uint8_t *codes,
     }
 }
 
+void
+pq_share_residues(const pq_share *s, const pq_scheme *scheme, pq_params p,
+                  float *e)
+{
+    pq_coder c = coder_of(scheme, p);
+    const pq_micro *micro = pq_micro_best();
+    for (int64_t r = 0; r < s->runs; r++) {
+        const float *w = s->w + r * s->stride;
+        float *to = e + r * s->stride;
+        for (int64_t i = 0; i < s->length && c.narrow != NULL; i++) {
+            to[i] = w[i] - rounded(&c, w[i]) * p.scale;
+        }
+        if (c.narrow == NULL) {
+            micro->residues(w, s->length, p.scale, c.lo, c.hi, to);
+        }
+    }
+}
+
 // ---- scales ---------------------------------------------------------------
 
-static void
-range_of(const pq_share *s, float *out_min, float *out_max)
+void
+pq_share_range(const pq_share *s, float *out_min, float *out_max)
 {
     float min = 0;
     float max = 0;
@@ -303,7 +321,7 @@ choose(const pq_share *s, const pq_scheme *scheme, pq_scale_search search)
 {
     float min, max;
     const pq_format *f = pq_format_find(scheme->format, scheme->bits);
-    range_of(s, &min, &max);
+    pq_share_range(s, &min, &max);
     pq_params p = params_of(scheme, f, min, max);
     bool has_choice = search == PQ_SCALE_MSE || has_full_range(scheme, f) ||
                       has_coarse_scale(scheme, f);
@@ -320,15 +338,14 @@ choose(const pq_share *s, const pq_scheme *scheme, pq_scale_search search)
 }
 
 pq_params
-pq_share_params_shrunk(const pq_share *s, const pq_scheme *scheme, float shrink)
+pq_share_params_of_range(const pq_share *s, const pq_scheme *scheme, float min,
+                         float max)
 {
-    float min, max;
     const pq_format *f = pq_format_find(scheme->format, scheme->bits);
-    range_of(s, &min, &max);
-    pq_params p = params_of(scheme, f, min * shrink, max * shrink);
+    pq_params p = params_of(scheme, f, min, max);
     pq_scale_choice choice = {s, scheme, p, HUGE_VAL, pq_micro_best()};
     if (has_full_range(scheme, f) && (min < 0 || max > 0)) {
-        try_range(&choice, f, min * shrink, max * shrink);
+        try_range(&choice, f, min, max);
     }
     return choice.best;
 }
@@ -345,7 +362,7 @@ pq_share_params(const pq_share *s, const pq_scheme *scheme,
     if (!scheme->symmetric) {
         float min, max;
         const pq_format *f = pq_format_of(scheme->format);
-        range_of(s, &min, &max);
+        pq_share_range(s, &min, &max);
         p.zero_point = pq_zero_point_of(min, p.scale, f);
     }
     return p;

@@ -17,11 +17,13 @@ typedef struct pq_share {
 // `least_scale` (formats of 8 bits; 0: any).
 pq_params pq_share_params(const pq_share *share, const pq_scheme *scheme,
                           pq_scale_search search, float least_scale);
-// The same for the range of these elements times `shrink`: symmetric formats
-// below 8 bits have two scales, the one with the smaller squared error is
-// taken.
-pq_params pq_share_params_shrunk(const pq_share *share, const pq_scheme *scheme,
-                                 float shrink);
+// Their smallest and largest element; 0 is within.
+void pq_share_range(const pq_share *share, float *out_min, float *out_max);
+// The same for a given range: symmetric formats below 8 bits have two scales,
+// the one with the smaller squared error of these elements is taken.
+pq_params pq_share_params_of_range(const pq_share *share,
+                                   const pq_scheme *scheme, float min,
+                                   float max);
 // The nearest scale to this one that the scheme stores (integers of f8e8m0: not
 // smaller); keeps its sign.
 float pq_share_stored_scale(const pq_scheme *scheme, float scale);
@@ -30,6 +32,9 @@ float pq_share_stored_scale(const pq_scheme *scheme, float scale);
 void pq_share_encode(const pq_share *share, const pq_scheme *scheme,
                      pq_params p, uint8_t *out);
 
+// What rounding leaves of them: e goes with share->w.
+void pq_share_residues(const pq_share *share, const pq_scheme *scheme,
+                       pq_params p, float *e);
 // The numbers of n codes.
 void pq_share_decode(const pq_scheme *scheme, pq_params p, const uint8_t *codes,
                      int64_t n, float *out);

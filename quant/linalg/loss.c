@@ -7,9 +7,9 @@
 
 #include "base/threads.h"
 #include "quant/linalg.h"
+#include "quant/linalg/micro.h"
 
 #define PANEL PQ_GEMM_BLOCK // columns of e l' at a time
-#define LANES 16            // of pq_dot
 
 typedef struct pq_loss {
     ptqc_ctx *ctx;
@@ -24,22 +24,7 @@ typedef struct pq_loss {
 double
 pq_dot(const float *a, const float *b, int64_t n)
 {
-    double lanes[LANES] = {0};
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        for (int l = 0; l < LANES; l++) {
-            lanes[l] += (double)a[i + l] * (double)b[i + l];
-        }
-    }
-    for (; i < n; i++) {
-        lanes[i % LANES] += (double)a[i] * (double)b[i];
-    }
-    for (int width = LANES / 2; width > 0; width /= 2) {
-        for (int l = 0; l < width; l++) {
-            lanes[l] += lanes[l + width];
-        }
-    }
-    return lanes[0];
+    return pq_micro_best()->dot(a, b, n);
 }
 
 static void

@@ -231,6 +231,43 @@ rounding_error_body(const float *w, const float *factors, int64_t n,
     return lanes[0];
 }
 
+INLINE void
+residues_body(const float *restrict w, int64_t n, float scale, float lo,
+              float hi, float *restrict e)
+{
+    for (int64_t i = 0; i < n; i++) {
+        e[i] = w[i] - (float)pq_round_code(w[i] / scale, lo, hi) * scale;
+    }
+}
+
+#define DOT_LANES 16
+
+INLINE void
+add_products(const float *restrict a, const float *restrict b, int n,
+             double *restrict lanes)
+{
+    for (int l = 0; l < n; l++) {
+        lanes[l] += (double)a[l] * (double)b[l];
+    }
+}
+
+INLINE double
+dot_body(const float *a, const float *b, int64_t n)
+{
+    double lanes[DOT_LANES] = {0};
+    int64_t i = 0;
+    for (; i + DOT_LANES <= n; i += DOT_LANES) {
+        add_products(a + i, b + i, DOT_LANES, lanes);
+    }
+    add_products(a + i, b + i, (int)(n - i), lanes);
+    for (int width = DOT_LANES / 2; width > 0; width /= 2) {
+        for (int l = 0; l < width; l++) {
+            lanes[l] += lanes[l + width];
+        }
+    }
+    return lanes[0];
+}
+
 // ---- products -------------------------------------------------------------
 
 #define PLAIN_MR 4
@@ -410,6 +447,16 @@ combine_avx512(const float *x, const float *factors, ptrdiff_t step, int64_t n,
     {                                                                          \
         return rounding_error_body(w, factors, n, scale, lo, hi);              \
     }                                                                          \
+    attributes static void residues_##suffix(                                  \
+        const float *w, int64_t n, float scale, float lo, float hi, float *e)  \
+    {                                                                          \
+        residues_body(w, n, scale, lo, hi, e);                                 \
+    }                                                                          \
+    attributes static double dot_##suffix(const float *a, const float *b,      \
+                                          int64_t n)                           \
+    {                                                                          \
+        return dot_body(a, b, n);                                              \
+    }                                                                          \
     static const pq_micro micro_##suffix = {.name = #suffix,                   \
                                             .mr = MR,                          \
                                             .nr = NR,                          \
@@ -423,7 +470,9 @@ combine_avx512(const float *x, const float *factors, ptrdiff_t step, int64_t n,
                                             .store = store_##suffix,           \
                                             .round = round_##suffix,           \
                                             .rounding_error =                  \
-                                                rounding_error_##suffix};
+                                                rounding_error_##suffix,       \
+                                            .residues = residues_##suffix,     \
+                                            .dot = dot_##suffix};
 
 SET(plain, , PLAIN_MR, PLAIN_NR)
 #if defined(__x86_64__)

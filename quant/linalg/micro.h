@@ -66,6 +66,11 @@ typedef struct pq_micro {
     // l + 2, l + 1 are combined. factors NULL: all 1.
     float (*rounding_error)(const float *w, const float *factors, int64_t n,
                             float scale, float lo, float hi);
+    // e[i] = w[i] - scale q, q as above.
+    void (*residues)(const float *w, int64_t n, float scale, float lo, float hi,
+                     float *e);
+    // sum of a[i] b[i] in double: lanes as those of rounding_error.
+    double (*dot)(const float *a, const float *b, int64_t n);
 } pq_micro;
 
 // The best set of this machine.

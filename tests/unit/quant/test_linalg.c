@@ -158,6 +158,36 @@ strips_of_all_sets(void **state)
     free(f);
 }
 
+// What rounding leaves, and sums of products, at all tails.
+static void
+sums_of_all_sets(void **state)
+{
+    (void)state;
+    enum { N = 3 * 16 + 5 };
+    float *a = random_matrix(15, N);
+    float *b = random_matrix(16, N);
+    const pq_micro *micro;
+    for (unsigned v = 1; (micro = pq_micro_variant(v)) != NULL; v++) {
+        const pq_micro *plain = pq_micro_variant(0);
+        for (int64_t n = 0; n <= N; n++) {
+            float want[N];
+            float got[N];
+            plain->residues(a, n, -.3f, -8, 7, want);
+            micro->residues(a, n, -.3f, -8, 7, got);
+            assert_memory_equal(got, want, (size_t)n * sizeof *got);
+            double dot = plain->dot(a, b, n);
+            assert_true(dot == micro->dot(a, b, n));
+            for (int64_t i = 0; i < n; i++) {
+                dot -= (double)a[i] * (double)b[i];
+                assert_true(fabsf(want[i]) <= .15f || fabsf(a[i]) > 2);
+            }
+            assert_true(fabs(dot) < 1e-12);
+        }
+    }
+    free(a);
+    free(b);
+}
+
 // Codes, errors and their squares of every set; codes are those of quantize.h.
 static void
 rounding_of_all_sets(void **state)
@@ -422,6 +452,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products),
         cmocka_unit_test(strips_of_all_sets),
+        cmocka_unit_test(sums_of_all_sets),
         cmocka_unit_test(rounding_of_all_sets),
         cmocka_unit_test(gram),
         cmocka_unit_test(factors),
