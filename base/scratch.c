@@ -187,33 +187,47 @@ pq_scratch_append(pq_scratch *s, const void *p, size_t n, uint64_t *out_offset)
     return PTQC_OK;
 }
 
-static const void *
-find_piece(const pq_scratch *s, uint64_t offset)
+static const uint8_t *
+find_bytes(const pq_scratch *s, uint64_t offset)
 {
     uint32_t low = 0, high = s->piece_count;
     while (low + 1 < high) {
         uint32_t middle = low + (high - low) / 2;
         *(s->pieces[middle].offset <= offset ? &low : &high) = middle;
     }
-    return s->pieces[low].p;
+    const uint8_t *p = s->pieces[low].p;
+    return p + (offset - s->pieces[low].offset);
+}
+
+// errno, 0: all is read.
+static int
+read_bytes(const pq_scratch *s, uint64_t offset, uint8_t *p, size_t n)
+{
+    if (s->fd < 0) {
+        memcpy(p, find_bytes(s, offset), n);
+        return 0;
+    }
+    for (size_t done = 0; done < n;) {
+        ssize_t k = pread(s->fd, p + done, n - done, (off_t)(offset + done));
+        if (k == 0 || (k < 0 && errno != EINTR)) {
+            return k == 0 ? EIO : errno;
+        }
+        done += k > 0 ? (size_t)k : 0;
+    }
+    return 0;
+}
+
+bool
+pq_scratch_try_read(const pq_scratch *s, uint64_t offset, void *p, size_t n)
+{
+    return read_bytes(s, offset, p, n) == 0;
 }
 
 ptqc_status
 pq_scratch_read(pq_scratch *s, uint64_t offset, void *p, size_t n)
 {
-    if (s->fd < 0) {
-        memcpy(p, find_piece(s, offset), n);
-        return PTQC_OK;
-    }
-    for (size_t done = 0; done < n;) {
-        ssize_t k =
-            pread(s->fd, (uint8_t *)p + done, n - done, (off_t)(offset + done));
-        if (k == 0 || (k < 0 && errno != EINTR)) {
-            return fail_errno(s, "read", k == 0 ? EIO : errno);
-        }
-        done += k > 0 ? (size_t)k : 0;
-    }
-    return PTQC_OK;
+    int error = read_bytes(s, offset, p, n);
+    return error == 0 ? PTQC_OK : fail_errno(s, "read", error);
 }
 
 ptqc_status

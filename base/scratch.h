@@ -4,10 +4,12 @@
 // is closed or the process ends. Written and read in pieces, so that they lie
 // in the page cache and not in the process.
 //
-// Threads: one at a time.
+// Threads: one at a time; pq_scratch_try_read beside others
+// of its kind.
 #ifndef PTQC_BASE_SCRATCH_H
 #define PTQC_BASE_SCRATCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +36,9 @@ PTQC_MUST_USE ptqc_status pq_scratch_append(pq_scratch *s, const void *p,
 // n bytes that were appended by one call, to p.
 PTQC_MUST_USE ptqc_status pq_scratch_read(pq_scratch *s, uint64_t offset,
                                           void *p, size_t n);
+// The same by any thread, saying nothing; false: it failed.
+bool pq_scratch_try_read(const pq_scratch *s, uint64_t offset, void *p,
+                         size_t n);
 // All bytes as a map, which outlives the scratch; PTQC_NO: they lie in memory.
 PTQC_MUST_USE ptqc_status pq_scratch_map(pq_scratch *s, pq_map *out);
 

@@ -5,7 +5,21 @@
 #include "passes/calib/live.h"
 
 #include "base/hash.h"
+#include "base/threads.h"
 #include "base/vec.h"
+
+#define PART_BYTES ((size_t)256 << 10) // of a sample, copied by one thread
+
+// Between two large products no thread should wait for another's copies.
+typedef struct pq_live_copy {
+    pq_live *live;
+    const pq_tensor *tensor; // to be written
+    pq_live_sample *sample;
+    uint64_t offset; // of what is read
+    size_t bytes;
+    ptqc_status st;          // of writing
+    _Atomic bool has_failed; // a part could not be read
+} pq_live_copy;
 
 ptqc_status
 pq_live_open(ptqc_ctx *ctx, const char *dir, pq_live *out)
@@ -42,12 +56,48 @@ add(ptqc_ctx *ctx, pq_live *live, const pq_live_sample *sample)
     return PTQC_OK;
 }
 
+// Part 0 writes, part 1 hashes.
+static void
+write_parts(void *user, uint64_t begin, uint64_t end, uint32_t worker)
+{
+    pq_live_copy *c = user;
+    const pq_tensor *t = c->tensor;
+    (void)worker;
+    for (uint64_t i = begin; i < end; i++) {
+        if (i == 0) {
+            c->st = pq_scratch_append(c->live->scratch, t->p, t->bytes,
+                                      &c->sample->offset);
+        } else {
+            c->sample->hash = pq_hash64(t->p, t->bytes);
+        }
+    }
+}
+
 ptqc_status
 pq_live_append(ptqc_ctx *ctx, pq_live *live, const pq_tensor *t)
 {
-    pq_live_sample sample = {.tensor = *t, .hash = pq_hash64(t->p, t->bytes)};
-    PQ_TRY(pq_scratch_append(live->scratch, t->p, t->bytes, &sample.offset));
+    struct pq_pool *pool = pq_ctx_pool(ctx);
+    pq_live_sample sample = {.tensor = *t};
+    pq_live_copy c = {.live = live, .tensor = t, .sample = &sample};
+    PQ_TRY_ALLOC(pool);
+    pq_pool_for(pool, 2, 1, write_parts, &c);
+    PQ_TRY(c.st);
     return add(ctx, live, &sample);
+}
+
+static void
+read_parts(void *user, uint64_t begin, uint64_t end, uint32_t worker)
+{
+    pq_live_copy *c = user;
+    size_t first = (size_t)begin * PART_BYTES;
+    size_t last = (size_t)end * PART_BYTES;
+    last = last < c->bytes ? last : c->bytes;
+    (void)worker;
+    if (!pq_scratch_try_read(c->live->scratch, c->offset + first,
+                             (uint8_t *)c->live->buffer + first,
+                             last - first)) {
+        c->has_failed = true;
+    }
 }
 
 // The bytes of a sample, in the buffer.
@@ -62,7 +112,13 @@ read_bytes(ptqc_ctx *ctx, pq_live *live, const pq_live_sample *sample)
         PQ_TRY_ALLOC(live->buffer);
         live->buffer_bytes = bytes;
     }
-    return pq_scratch_read(live->scratch, sample->offset, live->buffer, bytes);
+    struct pq_pool *pool = pq_ctx_pool(ctx);
+    pq_live_copy c = {.live = live, .offset = sample->offset, .bytes = bytes};
+    PQ_TRY_ALLOC(pool);
+    pq_pool_for(pool, (bytes + PART_BYTES - 1) / PART_BYTES, 1, read_parts, &c);
+    return c.has_failed // says why, or the second try succeeds
+               ? pq_scratch_read(live->scratch, c.offset, live->buffer, bytes)
+               : PTQC_OK;
 }
 
 ptqc_status
