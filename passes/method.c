@@ -114,6 +114,10 @@ parse_setting(method_step step, pq_str text, pq_method *m)
     if (step == STEP_AWQ && pq_str_equal_z(key, "clip")) {
         return parse_switch(value, &m->clips);
     }
+    if (step == STEP_ADAROUND && pq_str_equal_z(key, "from")) {
+        m->learns_from_gram = pq_str_equal_z(value, "gram");
+        return m->learns_from_gram || pq_str_equal_z(value, "outputs");
+    }
     return step == STEP_GPTQ && parse_gptq_setting(key, value, m);
 }
 
@@ -192,7 +196,8 @@ pq_method_has_same_settings(const pq_method *a, const pq_method *b)
            a->order == b->order && a->polish == b->polish &&
            !(a->blend < b->blend) && !(b->blend < a->blend) &&
            a->is_asymmetric == b->is_asymmetric && a->clips == b->clips &&
-           a->gptq_clips == b->gptq_clips && a->smooths_all == b->smooths_all;
+           a->gptq_clips == b->gptq_clips && a->smooths_all == b->smooths_all &&
+           a->learns_from_gram == b->learns_from_gram;
 }
 
 bool

@@ -7,7 +7,7 @@
 //   smoothquant  alpha=A (0 to 1; "search": per input, the default)
 //                inputs=norms|all (all: whatever something can divide)
 //   awq          clip=on|off
-//   adaround     no settings; not with gptq
+//   adaround     from=outputs|gram; not with gptq
 //   gptq         damping=D  order=group|given|diagonal  polish=SWEEPS
 //                sink=FACTOR (0: sinks are tokens as others)
 //                clip=on|off
@@ -21,16 +21,17 @@
 
 typedef struct pq_method {
     bool does_smooth, does_awq, does_gptq, does_adaround;
-    double alpha;       // of smoothquant; PQ_ALPHA_SEARCH
-    bool smooths_all;   // of smoothquant: inputs that no norm makes, too
-    bool clips;         // of awq: ranges, too
-    bool gptq_clips;    // the same of gptq
-    double damping;     // of gptq, of the mean diagonal
-    uint32_t order;     // pq_column_order of quant/gptq.h
-    uint32_t polish;    // sweeps
-    double sink;        // weight of a sink token; 0: as others
-    bool is_asymmetric; // of gptq: outputs of the float model
-    double blend;       // how much of the way to them, 0 to 1
+    double alpha;          // of smoothquant; PQ_ALPHA_SEARCH
+    bool smooths_all;      // of smoothquant: inputs that no norm makes, too
+    bool clips;            // of awq: ranges, too
+    bool gptq_clips;       // the same of gptq
+    double damping;        // of gptq, of the mean diagonal
+    uint32_t order;        // pq_column_order of quant/gptq.h
+    uint32_t polish;       // sweeps
+    double sink;           // weight of a sink token; 0: as others
+    bool is_asymmetric;    // of gptq: outputs of the float model
+    double blend;          // how much of the way to them, 0 to 1
+    bool learns_from_gram; // of adaround: Gram matrices, not outputs
 } pq_method;
 
 // false: no such method, or a setting is unknown or out of range. No text is
@@ -52,6 +53,6 @@ bool pq_method_streams(const pq_method *m);
     "(gptq:damping=D:order=O:"                                                 \
     "clip=on|off:polish=N:sink=F:target=asymmetric:blend=B, "                  \
     "smoothquant:alpha=A:inputs=norms|all, "                                   \
-    "awq:clip=on|off)"
+    "awq:clip=on|off, adaround:from=outputs|gram)"
 
 #endif

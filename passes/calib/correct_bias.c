@@ -5,7 +5,8 @@
 // takes that back, b -= sum over k of (w'[k] E[x'_k] - w[k] E[x_k]), where w'
 // is w rounded by the scales of the annotation, x the product's input and x'
 // what the quantized model gives it. At padded borders a tap counts for the
-// share of the output positions where it lies inside. How E is known:
+// share of the output positions where it lies inside. Biases that were learned
+// with the codes (calib/adaround_outputs.c) stay. How E is known:
 //
 //   empirical   x' = x, both as the float graph has them on the samples
 //   analytic    x' = x, by the mean and deviation of the batch norm before it
@@ -25,6 +26,7 @@
 #include "passes/calib/simulate.h"
 #include "passes/channel_facts.h"
 #include "passes/links.h"
+#include "passes/method.h"
 #include "passes/plan.h"
 #include "passes/registry.h"
 #include "passes/rescale.h"
@@ -51,6 +53,17 @@ typedef struct pq_correction {
 } pq_correction;
 
 // ---- targets --------------------------------------------------------------
+
+// Whether adaround chose the bias, with the codes.
+static bool
+is_learned(const pq_graph *g, const pq_recipe *recipe, const pq_op *op)
+{
+    const pq_quant *q = pq_annotation(g, op->inputs[1]);
+    pq_method method;
+    return q != NULL && !pq_const_is_none(q->codes) &&
+           pq_method_of_op(g, recipe, op, &method) && method.does_adaround &&
+           !method.learns_from_gram;
+}
 
 static bool
 is_corrected(const pq_graph *g, const pq_op *op, pq_mode mode)
@@ -98,7 +111,9 @@ find_targets(pq_correction *c)
     PQ_TRY_ALLOC(c->targets);
     PQ_FOR_EACH_OP(c->g, id)
     {
-        if (is_corrected(c->g, pq_graph_op(c->g, id), modes[id.index])) {
+        const pq_op *op = pq_graph_op(c->g, id);
+        if (is_corrected(c->g, op, modes[id.index]) &&
+            !is_learned(c->g, c->env->recipe, op)) {
             PQ_TRY(add_target(c, id));
         }
     }

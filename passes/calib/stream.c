@@ -395,6 +395,24 @@ share_constant(const pq_stream *s, pq_const_id id)
     return pq_graph_add_constant(s->run, pq_graph_constant(s->g, id));
 }
 
+// Its bias, when the client gave it another one.
+static ptqc_status
+take_bias(pq_stream *s, pq_op_id id)
+{
+    pq_value_id bias = pq_op_input(pq_graph_op(s->g, id), 2);
+    if (pq_value_is_none(bias) || bias.index < s->value_count) {
+        return PTQC_OK;
+    }
+    const pq_value *value = pq_graph_value(s->g, bias);
+    pq_const_id constant = share_constant(s, value->constant);
+    if (pq_const_is_none(constant)) {
+        return pq_graph_failure(s->run);
+    }
+    pq_value_id v = pq_graph_add_constant_value(s->run, value->name, constant);
+    return pq_value_is_none(v) ? pq_graph_failure(s->run)
+                               : pq_set_input(s->run, id, 2, v);
+}
+
 // The clone's product reads the codes from now on.
 static ptqc_status
 take_codes(pq_stream *s, pq_op_id id)
@@ -529,6 +547,7 @@ do_group(pq_stream *s, const pq_stream_group *group)
     PQ_TRY(s->client->end(s->client->user, group));
     for (uint32_t i = 0; i < group->op_count; i++) {
         PQ_TRY(take_codes(s, group->ops[i]));
+        PQ_TRY(take_bias(s, group->ops[i]));
     }
     return shows ? keep_point(s) : PTQC_OK;
 }

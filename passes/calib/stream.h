@@ -54,7 +54,8 @@ typedef struct pq_stream_client {
     ptqc_status (*take)(void *user, uint64_t sample, const pq_tensor *x,
                         const pq_tensor *real);
     // All samples were shown. Weights whose annotation has codes afterwards
-    // are run with these codes from now on, the others as they are.
+    // are run with these codes from now on, the others as they are; products
+    // whose bias became another value, with that.
     ptqc_status (*end)(void *user, const pq_stream_group *group);
 } pq_stream_client;
 
