@@ -46,8 +46,8 @@ numbers_are_the_published_ones(void **state)
             sum += (double)x;
             squares += (double)x * (double)x;
         }
-        double mean = sum / STATES;
-        double deviation = sqrt(squares / STATES - mean * mean);
+        double mean = sum / (double)STATES;
+        double deviation = sqrt(squares / (double)STATES - mean * mean);
         assert_true(fabs(deviation - codes[k].deviation) < 1e-6);
         pq_sha256 hash;
         char text[65];
