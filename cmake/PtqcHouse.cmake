@@ -5,7 +5,9 @@ ptqc_module(base base USES PkgConfig::JANSSON PkgConfig::XXHASH PkgConfig::CRYPT
 ptqc_module(quant quant RECURSE USES pq_base)
 # Vectors of loops with selects: comparisons may be done whose floating-point
 # exceptions nobody asks for. Bits stay.
-set_source_files_properties(${CMAKE_SOURCE_DIR}/quant/adaround_step.c ${CMAKE_SOURCE_DIR}/quant/adaround_group.c PROPERTIES COMPILE_OPTIONS
+set_source_files_properties(${CMAKE_SOURCE_DIR}/quant/adaround_step.c
+  ${CMAKE_SOURCE_DIR}/quant/adaround_group.c ${CMAKE_SOURCE_DIR}/quant/e8p.c
+  ${CMAKE_SOURCE_DIR}/quant/trellis.c PROPERTIES COMPILE_OPTIONS
   "$<$<C_COMPILER_ID:GNU>:-fno-trapping-math;-fvect-cost-model=dynamic>")
 ptqc_module(tokenizer tokenizer USES pq_base PkgConfig::UTF8PROC PkgConfig::PCRE2)
 ptqc_module(ir ir RECURSE USES pq_quant)

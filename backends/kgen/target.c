@@ -22,6 +22,8 @@ typedef struct term {
 
 #define BIT(name)  PTQC_DTYPE_BIT(PTQC_##name)
 #define GRAN(name) PTQC_GRAN_BIT(PTQC_GRAN_##name)
+// Kernels take any multiple of 16; these are what a rule has room to say.
+#define WEIGHT_GROUPS {16, 32, 64, 96, 128, 192, 256}
 
 static const term TERMS[] = {
     {'F', BIT(F32), GRAN(NONE), 0, {0}},
@@ -34,26 +36,14 @@ static const term TERMS[] = {
     {'Q', BIT(I8) | BIT(U8), GRAN(TENSOR), 0, {0}},
     {'T', BIT(I8), GRAN(TOKEN), PTQC_OPERAND_SYMMETRIC, {0}},
     {'V', BIT(I8) | BIT(U8), GRAN(TENSOR) | GRAN(CHANNEL), 0, {0}},
-    {'W',
-     BIT(U8) | BIT(U4),
-     GRAN(TENSOR) | GRAN(CHANNEL) | GRAN(GROUP),
-     0,
-     {16, 32, 64, 128, 256}},
-    {'S',
-     BIT(I8) | BIT(I4),
-     GRAN(TENSOR) | GRAN(CHANNEL) | GRAN(GROUP),
-     PTQC_OPERAND_SYMMETRIC,
-     {16, 32, 64, 128, 256}},
-    {'E',
-     BIT(F8E4M3) | BIT(F8E5M2),
-     GRAN(TENSOR) | GRAN(CHANNEL) | GRAN(GROUP),
-     PTQC_OPERAND_SYMMETRIC,
-     {16, 32, 64, 128, 256}},
-    {'N',
-     BIT(F4E2M1) | BIT(NF4),
-     GRAN(TENSOR) | GRAN(CHANNEL) | GRAN(GROUP),
-     PTQC_OPERAND_SYMMETRIC,
-     {16, 32, 64, 128, 256}},
+    {'W', BIT(U8) | BIT(U4), GRAN(TENSOR) | GRAN(CHANNEL) | GRAN(GROUP), 0,
+     WEIGHT_GROUPS},
+    {'S', BIT(I8) | BIT(I4), GRAN(TENSOR) | GRAN(CHANNEL) | GRAN(GROUP),
+     PTQC_OPERAND_SYMMETRIC, WEIGHT_GROUPS},
+    {'E', BIT(F8E4M3) | BIT(F8E5M2), GRAN(TENSOR) | GRAN(CHANNEL) | GRAN(GROUP),
+     PTQC_OPERAND_SYMMETRIC, WEIGHT_GROUPS},
+    {'N', BIT(F4E2M1) | BIT(NF4), GRAN(TENSOR) | GRAN(CHANNEL) | GRAN(GROUP),
+     PTQC_OPERAND_SYMMETRIC, WEIGHT_GROUPS},
     {'C',
      BIT(I8) | BIT(U8) | BIT(I4) | BIT(U4),
      GRAN(TENSOR) | GRAN(CHANNEL),

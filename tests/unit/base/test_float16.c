@@ -162,6 +162,12 @@ test_e4m3(void **state)
     check_format(&e4m3);
     assert_true(pq_e4m3_to_f32(0x7e) == 448.0f);
     assert_true(pq_e4m3_to_f32(0x01) == 0x1p-9f);
+    // Nothing is rounded up to NaN: 464 would be the tie with 480.
+    static const float above[] = {448, 460, 464, 464.1f, 480, 1e30f};
+    for (size_t i = 0; i < sizeof above / sizeof *above; i++) {
+        assert_int_equal(pq_f32_to_e4m3(above[i]), 0x7e);
+        assert_int_equal(pq_f32_to_e4m3(-above[i]), 0xfe);
+    }
 }
 
 static void

@@ -86,6 +86,26 @@ ties_of_e2m1(void **state)
     assert_int_equal(pq_f32_to_e2m1(-0.0f), 8);
 }
 
+// OCP MX 1.0, 5.3.3, and the table of bitsandbytes (QLoRA, appendix E).
+static void
+all_codes_of_4_bits(void **state)
+{
+    (void)state;
+    static const float e2m1[8] = {0, .5f, 1, 1.5f, 2, 3, 4, 6};
+    static const float nf4[16] = {
+        -1,          -.6961928f,  -.52507305f, -.39491749f,
+        -.28444138f, -.18477343f, -.09105004f, 0,
+        .0795803f,   .1609302f,   .2461123f,   .33791524f,
+        .44070983f,  .562617f,    .72295684f,  1};
+    for (uint8_t c = 0; c < 16; c++) {
+        float magnitude = e2m1[c & 7];
+        assert_true(pq_e2m1_to_f32(c) == (c < 8 ? magnitude : -magnitude));
+        assert_int_equal(pq_f32_to_e2m1(pq_e2m1_to_f32(c)), c);
+        assert_true(fabsf(pq_nf4_to_f32(c) - nf4[c]) <= 1e-7f); // 7 digits
+        assert_int_equal(pq_f32_to_nf4(nf4[c]), c);
+    }
+}
+
 static void
 powers_of_two(void **state)
 {
@@ -121,6 +141,7 @@ main(void)
         cmocka_unit_test(every_code_comes_back),
         cmocka_unit_test(the_nearest_is_taken),
         cmocka_unit_test(ties_of_e2m1),
+        cmocka_unit_test(all_codes_of_4_bits),
         cmocka_unit_test(powers_of_two),
         cmocka_unit_test(others_are_none),
     };

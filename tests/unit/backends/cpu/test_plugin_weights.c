@@ -160,6 +160,22 @@ static const plugin_case number_cases[] = {
      "input %x: f32[T, 74]\n%w: nf4[36, 74] q1 = c3\n"
      "%y: f32[T, 36] = matmul(%x, %w) {trans_b = 1}\noutput %y\n",
      {1}, 1, 0},
+    {"nf4, groups of 96", "graph \"g\" stage quantized\nsymbol T = [1, 99]\n"
+     "const c1: $f32[36, 3]\n"
+     "const c2: i32[36, 3] = [" LIST_36("0, 0, 0") "]\n"
+     "const c3: $nf4[36, 202]\n"
+     QUANT("q1", "nf4", "1", "c1", "c2", "96")
+     "input %x: f32[T, 202]\n%w: nf4[36, 202] q1 = c3\n"
+     "%y: f32[T, 36] = matmul(%x, %w) {trans_b = 1}\noutput %y\n",
+     {9}, 1, 0},
+    {"e4m3, groups of 192", "graph \"g\" stage quantized\n"
+     "symbol T = [1, 99]\nconst c1: $f32[36, 2]\n"
+     "const c2: i32[36, 2] = [" LIST_36("0, 0") "]\n"
+     "const c3: $f8e4m3[36, 203]\n"
+     QUANT("q1", "f8e4m3", "1", "c1", "c2", "192")
+     "input %x: f32[T, 203]\n%w: f8e4m3[36, 203] q1 = c3\n"
+     "%y: f32[T, 36] = matmul(%x, %w) {trans_b = 1}\noutput %y\n",
+     {5}, 1, 0},
     {"nf4, channels, [k, n]", "graph \"g\" stage quantized\n"
      "symbol T = [1, 99]\nconst c1: $f32[36]\n"
      "const c2: i32[36] = [" LIST_36("0") "]\n"
@@ -300,6 +316,11 @@ static const plugin_case half_cases[] = {
     HALF_CASE("many rows, group 32", "135", "5", "32", "0, 15, 7, 3, 9", 70),
     HALF_CASE("many rows, group 128", "300", "3", "128", "8, 8, 8", 99),
     HALF_CASE("many rows, group 16", "52", "4", "16", "0, 15, 7, 3", 48),
+    HALF_CASE("group 96", "192", "2", "96", "0, 15", 1),
+    HALF_CASE("group 96, the last is shorter", "205", "3", "96", "0, 15, 7", 7),
+    HALF_CASE("many rows, group 96", "292", "4", "96", "0, 15, 7, 3", 70),
+    HALF_CASE("group 192, the last is shorter", "201", "2", "192", "0, 15", 1),
+    HALF_CASE("many rows, group 192", "384", "2", "192", "0, 15", 51),
 };
 
 // Codes per row times codes with scales per group or of 4 bits.
@@ -353,6 +374,11 @@ static const plugin_case token_cases[] = {
     TOKEN_CASE("many rows, i8 by 64", "i8", "260",
                SCALES("5", "0, 0, 0, 0, 0"),
                QUANT("q1", "i8", "1", "c1", "c2", "64"), 41),
+    TOKEN_CASE("u4 by 96, a shorter group", "u4", "205",
+               SCALES("3", "0, 15, 7"),
+               QUANT("q1", "u4", "0", "c1", "c2", "96"), 3),
+    TOKEN_CASE("many rows, i8 by 192", "i8", "384", SCALES("2", "0, 0"),
+               QUANT("q1", "i8", "1", "c1", "c2", "192"), 41),
     TOKEN_CASE("many rows, i4 per channel", "i4", "74",
                "const c1: $f32[36]\nconst c2: i32[36] = [" LIST_36("0") "]\n",
                CHANNEL_QUANT("i4", "1"), 99),

@@ -361,6 +361,10 @@ test_matmul_groups(void **state)
         check_matmul(&c);
         c.segment = 48; // ragged, not whole blocks
         check_matmul(&c);
+        c.segment = 96;
+        check_matmul(&c);
+        c.segment = 192;
+        check_matmul(&c);
         c.k = 100;
         c.segment = 32;
         c.m = 9;
