@@ -511,9 +511,8 @@ absorbs_biases(void **state)
 // Learned rounding of 4-bit weights, conv, depthwise and all: its own norm, on
 // samples unlike those that sqnr feeds.
 static void
-learns_rounding(void **state)
+learn_by(const char *method)
 {
-    (void)state;
     static const char *const passes[] = {
         "assign-schemes", "calibrate",    "propagate-params", "scale-weights",
         "adaround",       "correct-bias", "insert-qdq"};
@@ -522,19 +521,27 @@ learns_rounding(void **state)
     pq_recipe r = recipe();
     r.equalize = PQ_EQUALIZE_OFF;
     r.seed = 1; // smooth samples
-    r.method = PQ_STR("adaround");
+    r.method = pq_str_of(method);
     fill(&n, "act = relu");
     pq_graph *before = graph_of(ctx, &n);
     pq_graph *plain = quantized(ctx, &n, &r, "w4a8:static:ch");
     pq_graph *learned = graph_of(ctx, &n);
     double share = run_passes(&learned, passes, 7, &r, "w4a8:static:ch");
-    print_message("rounded %.2f dB, learned %.2f, share %.3f\n",
+    print_message("%s: rounded %.2f dB, learned %.2f, share %.3f\n", method,
                   sqnr(before, plain), sqnr(before, learned), share);
     assert_true(share > 0 && share < 0.7);
     pq_graph_destroy(before);
     pq_graph_destroy(plain);
     pq_graph_destroy(learned);
     ptqc_ctx_destroy(ctx);
+}
+
+static void
+learns_rounding(void **state)
+{
+    (void)state;
+    learn_by("adaround");
+    learn_by("adaround:from=gram");
 }
 
 int
