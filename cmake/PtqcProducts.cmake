@@ -49,7 +49,7 @@ if(ptqc_cli_sources)
   endif()
   if(PTQC_TESTS)
     foreach(test demo_model demo_lm compile_output recipes calibration calibrate_lm
-        resume_lm)
+        resume_lm resume_cnn)
       add_test(NAME e2e_${test}
         COMMAND ${CMAKE_SOURCE_DIR}/tests/e2e/${test}.sh $<TARGET_FILE:ptqc_command>
         WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})

@@ -129,11 +129,12 @@ centre(pq_gram_layer *l)
 
 static ptqc_status
 round_groups(const pq_rounding *r, const pq_gram_layer *l,
-             const pq_layer_weight *weight, uint8_t *codes)
+             const pq_layer_weight *weight, uint8_t *codes,
+             pq_adaround_report *out)
 {
     const pq_layer *layer = l->layer;
     int64_t size = layer->rows * layer->d;
-    pq_adaround_report all = {0};
+    *out = (pq_adaround_report){0};
     for (int64_t i = 0; i < layer->groups; i++) {
         int64_t scale = i * weight->scale_step;
         pq_adaround_report report;
@@ -149,10 +150,9 @@ round_groups(const pq_rounding *r, const pq_gram_layer *l,
         PQ_TRY(pq_check_cancelled(pq_graph_ctx(r->g)));
         PQ_TRY(
             pq_adaround(pq_graph_ctx(r->g), &desc, codes + i * size, &report));
-        all.loss += report.loss;
-        all.rounding_loss += report.rounding_loss;
+        out->loss += report.loss;
+        out->rounding_loss += report.rounding_loss;
     }
-    pq_layer_tell(r->g, r->env, layer, &all, l->count);
     return PTQC_OK;
 }
 
@@ -161,11 +161,15 @@ round_layer(const pq_rounding *r, const pq_gram_layer *l, pq_arena *arena)
 {
     const pq_layer *layer = l->layer;
     pq_layer_weight weight;
+    pq_adaround_report report;
     PQ_TRY(pq_layer_read(r->g, layer, arena, &weight));
     uint8_t *codes =
         pq_arena_alloc(arena, (size_t)(layer->groups * layer->rows * layer->d));
     PQ_TRY_ALLOC(codes);
-    PQ_TRY(round_groups(r, l, &weight, codes));
+    PQ_TRY(round_groups(r, l, &weight, codes, &report));
+    const char *note = pq_layer_describe(&report, l->count, arena);
+    PQ_TRY_ALLOC(note);
+    pq_layer_tell(r->g, r->env, layer, note);
     return pq_layer_annotate(r->g, layer, codes, arena);
 }
 

@@ -10,6 +10,9 @@
 // At most PLACES places are kept of a product, those of all samples alike: when
 // they are too many every second one is dropped, and later samples give half.
 // The outputs of a product with a residual are compared before it is added.
+//
+// A unit of a checkpoint (calib/checkpoint.h) is a group: per product the bias,
+// as scales, and the codes, one byte each.
 
 #include "quant/adaround_outputs.h"
 
@@ -17,6 +20,7 @@
 #include <string.h>
 
 #include "passes/calib/adaround.h"
+#include "passes/calib/checkpoint.h"
 #include "passes/calib/patches.h"
 #include "passes/calib/stream.h"
 #include "passes/match.h"
@@ -47,9 +51,12 @@ typedef struct pq_outputs_pass {
     pq_pass_env *env;
     const pq_layer *layers; // [count]
     uint32_t count;
-    pq_arena arena;        // of the group at hand
-    pq_output_layer *open; // [open_count] its layers
+    pq_checkpoint checkpoint; // dir NULL: none
+    pq_arena arena;           // of the group at hand
+    pq_output_layer *open;    // [open_count] its layers
+    pq_unit_weight *units;    // [open_count] what is known of them
     uint32_t open_count;
+    bool is_known; // from a checkpoint
 } pq_outputs_pass;
 
 // ---- layers ---------------------------------------------------------------
@@ -124,35 +131,27 @@ open_layer(pq_outputs_pass *p, const pq_layer *layer, pq_output_layer *l)
     l->capacity = l->capacity < PLACES ? l->capacity : PLACES;
     read_clip(op, l);
     PQ_TRY(read_bias(p, op, l));
-    l->x = pq_arena_array(&p->arena, (size_t)l->capacity,
-                          (size_t)l->width * sizeof *l->x);
+    return pq_layer_read(p->g, layer, &p->arena, &l->weight);
+}
+
+// ---- places ---------------------------------------------------------------
+
+static ptqc_status
+make_room(pq_outputs_pass *p, pq_output_layer *l)
+{
+    if (l->x != NULL) {
+        return PTQC_OK;
+    }
     l->y = pq_arena_array(&p->arena, (size_t)l->capacity,
                           (size_t)l->outs * sizeof *l->y);
     l->patches = pq_arena_array(&p->arena, POSITIONS,
                                 (size_t)l->width * sizeof *l->patches);
-    PQ_TRY_ALLOC(l->x);
     PQ_TRY_ALLOC(l->y);
     PQ_TRY_ALLOC(l->patches);
-    return pq_layer_read(p->g, layer, &p->arena, &l->weight);
+    l->x = pq_arena_array(&p->arena, (size_t)l->capacity,
+                          (size_t)l->width * sizeof *l->x);
+    return l->x != NULL ? PTQC_OK : PTQC_E_RESOURCE;
 }
-
-static ptqc_status
-begin(void *user, const pq_stream_group *group, bool *out_shows)
-{
-    pq_outputs_pass *p = user;
-    *out_shows = true;
-    pq_arena_init(&p->arena, pq_graph_ctx(p->g));
-    p->open_count = 0;
-    p->open = pq_arena_array(&p->arena, group->op_count, sizeof *p->open);
-    PQ_TRY_ALLOC(p->open);
-    for (uint32_t i = 0; i < group->op_count; i++) {
-        PQ_TRY(open_layer(p, find_layer(p, group->ops[i]),
-                          &p->open[p->open_count++]));
-    }
-    return PTQC_OK;
-}
-
-// ---- places ---------------------------------------------------------------
 
 static void
 drop_every_second(pq_output_layer *l)
@@ -221,7 +220,7 @@ float_outputs(ptqc_ctx *ctx, const pq_output_layer *l, int64_t n, float *y)
 }
 
 static ptqc_status
-take_places(const pq_outputs_pass *p, pq_output_layer *l, uint64_t sample,
+take_places(pq_outputs_pass *p, pq_output_layer *l, uint64_t sample,
             const pq_tensor *x, const pq_tensor *real)
 {
     const pq_op *op = pq_graph_op(p->g, l->layer->op);
@@ -231,6 +230,7 @@ take_places(const pq_outputs_pass *p, pq_output_layer *l, uint64_t sample,
         codes.places != beside.places) {
         return PTQC_OK;
     }
+    PQ_TRY(make_room(p, l));
     pq_places places = choose_places(l, codes.places, sample);
     if (places.count == 0) {
         return PTQC_OK;
@@ -305,19 +305,39 @@ change_bias(pq_outputs_pass *p, const pq_output_layer *l, const float *bias)
 }
 
 static ptqc_status
-learn(pq_outputs_pass *p, pq_output_layer *l)
+annotate(pq_outputs_pass *p, const pq_output_layer *l,
+         const pq_unit_weight *unit)
+{
+    uint8_t *codes = pq_arena_memdup(&p->arena, unit->codes, unit->code_bytes);
+    const char *note = pq_arena_strndup(&p->arena, unit->note.p, unit->note.n);
+    PQ_TRY_ALLOC(codes);
+    PQ_TRY_ALLOC(note);
+    pq_layer_tell(p->g, p->env, l->layer, note);
+    if (l->learns_bias) {
+        PQ_TRY(change_bias(p, l, unit->scales));
+    }
+    return pq_layer_annotate(p->g, l->layer, codes, &p->arena);
+}
+
+static ptqc_status
+annotate_all(pq_outputs_pass *p)
+{
+    for (uint32_t i = 0; i < p->open_count; i++) {
+        if (p->units[i].note.n > 0) {
+            PQ_TRY(annotate(p, &p->open[i], &p->units[i]));
+        }
+    }
+    return PTQC_OK;
+}
+
+static ptqc_status
+solve(pq_outputs_pass *p, const pq_output_layer *l, float *bias, uint8_t *codes,
+      pq_adaround_report *report)
 {
     const pq_layer *layer = l->layer;
-    ptqc_ctx *ctx = pq_graph_ctx(p->g);
-    pq_adaround_report report;
     float *x, *y;
     PQ_TRY(turn_places(&p->arena, l->x, l->count, l->width, &x));
     PQ_TRY(turn_places(&p->arena, l->y, l->count, l->outs, &y));
-    float *bias = pq_arena_array(&p->arena, (size_t)l->outs, sizeof *bias);
-    uint8_t *codes = pq_arena_alloc(&p->arena, (size_t)(l->outs * layer->d));
-    PQ_TRY_ALLOC(bias);
-    PQ_TRY_ALLOC(codes);
-    memcpy(bias, l->bias, (size_t)l->outs * sizeof *bias);
     const pq_adaround_outputs_desc desc = {.w = l->weight.w,
                                            .groups = layer->groups,
                                            .rows = layer->rows,
@@ -332,24 +352,94 @@ learn(pq_outputs_pass *p, pq_output_layer *l)
                                            .scales = l->weight.scales,
                                            .zero_points =
                                                l->weight.zero_points};
-    PQ_TRY(pq_adaround_outputs(ctx, &desc, bias, codes, &report));
-    pq_layer_tell(p->g, p->env, layer, &report, (double)l->count);
-    if (l->learns_bias) {
-        PQ_TRY(change_bias(p, l, bias));
-    }
-    return pq_layer_annotate(p->g, layer, codes, &p->arena);
+    return pq_adaround_outputs(pq_graph_ctx(p->g), &desc, bias, codes, report);
 }
 
-// Products that no sample reached keep rounding to nearest.
+// Without a note: no sample reached the product, which keeps rounding to
+// nearest.
+static ptqc_status
+learn(pq_outputs_pass *p, const pq_output_layer *l, pq_unit_weight *unit)
+{
+    pq_adaround_report report;
+    float *bias =
+        pq_arena_memdup(&p->arena, l->bias, (size_t)l->outs * sizeof *bias);
+    uint8_t *codes = pq_arena_alloc(&p->arena, unit->code_bytes);
+    PQ_TRY_ALLOC(bias);
+    PQ_TRY_ALLOC(codes);
+    unit->scales = bias;
+    unit->codes = codes;
+    if (l->count == 0) {
+        return PTQC_OK;
+    }
+    PQ_TRY(solve(p, l, bias, codes, &report));
+    const char *note = pq_layer_describe(&report, (double)l->count, &p->arena);
+    PQ_TRY_ALLOC(note);
+    unit->note = pq_str_of(note);
+    return PTQC_OK;
+}
+
+// ---- groups ---------------------------------------------------------------
+
+static ptqc_status
+open_layers(pq_outputs_pass *p, const pq_stream_group *group)
+{
+    p->open_count = group->op_count;
+    p->open = pq_arena_array(&p->arena, group->op_count, sizeof *p->open);
+    p->units = pq_arena_array(&p->arena, group->op_count, sizeof *p->units);
+    PQ_TRY_ALLOC(p->open);
+    PQ_TRY_ALLOC(p->units);
+    for (uint32_t i = 0; i < group->op_count; i++) {
+        pq_output_layer *l = &p->open[i];
+        PQ_TRY(open_layer(p, find_layer(p, group->ops[i]), l));
+        p->units[i] =
+            (pq_unit_weight){.scale_count = (size_t)l->outs,
+                             .code_bytes = (size_t)(l->outs * l->layer->d)};
+    }
+    return PTQC_OK;
+}
+
+static ptqc_status
+begin(void *user, const pq_stream_group *group, bool *out_shows)
+{
+    pq_outputs_pass *p = user;
+    pq_map map;
+    *out_shows = true;
+    p->is_known = false;
+    pq_arena_init(&p->arena, pq_graph_ctx(p->g));
+    PQ_TRY(open_layers(p, group));
+    if (p->checkpoint.dir == NULL) {
+        return PTQC_OK;
+    }
+    ptqc_status st = pq_unit_read(&p->checkpoint, group->index, p->units,
+                                  p->open_count, &map);
+    if (st != PTQC_OK) {
+        return st == PTQC_NO ? PTQC_OK : st;
+    }
+    *out_shows = false;
+    p->is_known = true;
+    st = annotate_all(p);
+    pq_map_close(&map);
+    return st;
+}
+
+static ptqc_status
+learn_all(pq_outputs_pass *p, uint32_t index)
+{
+    for (uint32_t i = 0; i < p->open_count; i++) {
+        PQ_TRY(learn(p, &p->open[i], &p->units[i]));
+    }
+    PQ_TRY(annotate_all(p));
+    return p->checkpoint.dir != NULL
+               ? pq_unit_write(&p->checkpoint, index, p->units, p->open_count)
+               : PTQC_OK;
+}
+
 static ptqc_status
 end(void *user, const pq_stream_group *group)
 {
     pq_outputs_pass *p = user;
-    (void)group;
-    for (uint32_t i = 0; i < p->open_count; i++) {
-        if (p->open[i].count > 0) {
-            PQ_TRY(learn(p, &p->open[i]));
-        }
+    if (!p->is_known) {
+        PQ_TRY(learn_all(p, group->index));
     }
     pq_arena_deinit(&p->arena);
     return PTQC_OK;
@@ -359,11 +449,17 @@ ptqc_status
 pq_adaround_by_outputs(pq_graph *g, pq_pass_env *env, const pq_layer *layers,
                        uint32_t count)
 {
-    pq_outputs_pass p = {.g = g, .env = env, .layers = layers, .count = count};
+    pq_outputs_pass p = {
+        .g = g,
+        .env = env,
+        .layers = layers,
+        .count = count,
+        .checkpoint = pq_checkpoint_of(pq_graph_ctx(g), env, "adaround")};
     const pq_stream_client client = {.user = &p,
                                      .wants_real = true,
                                      .wants = wants,
                                      .begin = begin,
+                                     .checkpoint = &p.checkpoint,
                                      .take = take,
                                      .end = end};
     ptqc_status st = pq_stream_run(g, env, "adaround", &client);

@@ -127,16 +127,23 @@ pq_layer_annotate(pq_graph *g, const pq_layer *l, uint8_t *codes,
     return annotate(g, pq_graph_op(g, l->op)->inputs[1], turned);
 }
 
-void
-pq_layer_tell(const pq_graph *g, const pq_pass_env *env, const pq_layer *l,
-              const pq_adaround_report *report, double places)
+const char *
+pq_layer_describe(const pq_adaround_report *report, double places,
+                  pq_arena *arena)
 {
     char text[96];
     double rounding = report->rounding_loss;
+    int n = snprintf(text, sizeof text,
+                     "output error %.3f of rounding's, on %.0f places",
+                     rounding > 0 ? report->loss / rounding : 1, places);
+    return pq_arena_strndup(arena, text, n > 0 ? (size_t)n : 0);
+}
+
+void
+pq_layer_tell(const pq_graph *g, const pq_pass_env *env, const pq_layer *l,
+              const char *text)
+{
     if (env->note != NULL) {
-        (void)snprintf(text, sizeof text,
-                       "output error %.3f of rounding's, on %.0f places",
-                       rounding > 0 ? report->loss / rounding : 1, places);
         env->note(env->note_user, pq_op_label(g, pq_graph_op(g, l->op)),
                   "adaround", text);
     }

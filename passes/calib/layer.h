@@ -34,8 +34,10 @@ PTQC_MUST_USE ptqc_status pq_layer_read(const pq_graph *g, const pq_layer *l,
 // codes [groups][rows][d], one byte each, become the annotation's.
 PTQC_MUST_USE ptqc_status pq_layer_annotate(pq_graph *g, const pq_layer *l,
                                             uint8_t *codes, pq_arena *arena);
-// For the report.
+// What the report tells of a layer, in the arena; NULL: out of memory.
+const char *pq_layer_describe(const pq_adaround_report *report, double places,
+                              pq_arena *arena);
 void pq_layer_tell(const pq_graph *g, const pq_pass_env *env, const pq_layer *l,
-                   const pq_adaround_report *report, double places);
+                   const char *text);
 
 #endif
