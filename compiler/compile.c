@@ -48,21 +48,13 @@ samples_used(const ptqc_compile_desc *desc, const pq_recipe *recipe)
     return count > 0 && (limit == 0 || limit > count) ? count : limit;
 }
 
-// Whether it has passes whose finished pieces are worth keeping: then samples
-// are hashed.
-static bool
-keeps_pieces(const pq_compile *c)
-{
-    return pq_recipe_streams(&c->recipe, NULL) || c->recipe.kv == PQ_KV_INT8;
-}
-
 // Whether something of this compile looks at samples, which a folder for
-// scratch files is for.
+// scratch files and checkpoints is for.
 static bool
 uses_samples(const pq_compile *c)
 {
-    return keeps_pieces(c) || c->stats_out != NULL ||
-           pq_recipe_is_static(&c->recipe);
+    return pq_recipe_streams(&c->recipe, NULL) || c->recipe.kv == PQ_KV_INT8 ||
+           c->stats_out != NULL || pq_recipe_is_static(&c->recipe);
 }
 
 // ---- the phases -----------------------------------------------------------
@@ -84,9 +76,6 @@ prepare_work(pq_compile *c, const ptqc_model *model, pq_pass_env *env)
     PQ_TRY(pq_make_dir(c->ctx, c->desc->work_dir));
     PQ_TRY(pq_dir_lock(c->ctx, c->desc->work_dir, &c->work_lock));
     env->work_dir = c->desc->work_dir;
-    if (!keeps_pieces(c)) {
-        return PTQC_OK;
-    }
     PQ_TRY(pq_fingerprint(c->ctx, &desc, &c->fingerprint));
     env->fingerprint = &c->fingerprint;
     return pq_units_check(c->ctx, env->work_dir, env->fingerprint);

@@ -232,8 +232,8 @@ run_batch(pq_rounding *r, pq_arena *arena)
         watched[k] = x;
         count = k == count ? count + 1 : count;
     }
-    PQ_TRY(
-        pq_run_samples(r->g, r->env, "adaround", watched, count, observe, r));
+    const pq_watcher watcher = {.user = r, .observe = observe};
+    PQ_TRY(pq_run_samples(r->g, r->env, "adaround", watched, count, &watcher));
     for (uint32_t i = r->first; i < r->end; i++) {
         pq_gram_layer *l = &r->layers[i];
         if (!(l->count > 0)) {

@@ -104,6 +104,23 @@ observe(void *user, pq_value_id v, const pq_tensor *t)
                             t->bytes / sizeof(float));
 }
 
+// For checkpoints: all that observe() adds to for v.
+static ptqc_status
+put_state(void *user, pq_value_id v, pq_state *s)
+{
+    pq_calibration *c = user;
+    uint32_t slot = c->slot_of[v.index];
+    if (c->env->stats_out != NULL) {
+        pq_columns_state(&c->columns, v, s);
+    }
+    if (slot == 0) {
+        return PTQC_OK;
+    }
+    pq_channel_stats_state(&c->channels, v, s);
+    pq_sanity_state(&c->sanity[slot - 1], s);
+    return pq_state_observer(s, &c->observers[slot - 1]);
+}
+
 static ptqc_status
 range_of(const pq_calibration *c, uint32_t i, float *out_min, float *out_max)
 {
@@ -151,6 +168,9 @@ annotate(pq_calibration *c, uint32_t i)
 static ptqc_status
 run_samples(pq_calibration *c)
 {
+    const pq_watcher watcher = {
+        .user = c, .observe = observe, .state = put_state};
+    bool has_more = c->env->stats_out != NULL; // other checkpoints
     uint32_t n = c->count;
     pq_value_id *all = pq_arena_array(
         c->env->scratch, (size_t)n + c->columns.count + 1, sizeof *all);
@@ -163,7 +183,9 @@ run_samples(pq_calibration *c)
             all[n++] = c->columns.watched[i];
         }
     }
-    return pq_run_samples(c->g, c->env, "calibrate", all, n, observe, c);
+    return pq_run_samples(c->g, c->env,
+                          has_more ? "calibrate-stats" : "calibrate", all, n,
+                          &watcher);
 }
 
 static ptqc_status

@@ -145,6 +145,32 @@ pq_channel_stats_take(pq_channel_stats_set *set, pq_value_id v,
     }
 }
 
+void
+pq_channel_stats_state(pq_channel_stats_set *set, pq_value_id v,
+                       pq_state *state)
+{
+    uint32_t slot = set->slot_of[v.index];
+    if (slot == 0) {
+        return;
+    }
+    pq_channel_stats *s = &set->items[slot - 1];
+    size_t n = (size_t)s->channels;
+    pq_state_bytes(state, s->sum, n * sizeof *s->sum);
+    pq_state_bytes(state, s->squares, n * sizeof *s->squares);
+    pq_state_bytes(state, s->min, n * sizeof *s->min);
+    pq_state_bytes(state, s->max, n * sizeof *s->max);
+    PQ_STATE(state, s->count);
+    PQ_STATE(state, s->tokens);
+    PQ_STATE(state, s->token_sum);
+}
+
+static ptqc_status
+put_state(void *user, pq_value_id v, pq_state *state)
+{
+    pq_channel_stats_state(user, v, state);
+    return PTQC_OK;
+}
+
 static ptqc_status
 observe(void *user, pq_value_id v, const pq_tensor *t)
 {
@@ -179,13 +205,14 @@ pq_channel_stats_keep(const pq_channel_stats *s, pq_str name, pq_stats *out)
 
 typedef ptqc_status (*pq_run_fn)(pq_graph *g, const pq_pass_env *env,
                                  const char *phase, const pq_value_id *watched,
-                                 uint32_t count, pq_observe_fn observe,
-                                 void *user);
+                                 uint32_t count, const pq_watcher *w);
 
 static ptqc_status
 measure(pq_channel_stats_set *set, pq_graph *g, const pq_pass_env *env,
         const char *phase, pq_run_fn run)
 {
+    const pq_watcher watcher = {
+        .user = set, .observe = observe, .state = put_state};
     pq_value_id *watched =
         pq_arena_array(env->scratch, (size_t)set->count + 1, sizeof *watched);
     PQ_TRY_ALLOC(watched);
@@ -193,9 +220,8 @@ measure(pq_channel_stats_set *set, pq_graph *g, const pq_pass_env *env,
         clear(&set->items[i]);
         watched[i] = set->items[i].value;
     }
-    return set->count == 0
-               ? PTQC_OK
-               : run(g, env, phase, watched, set->count, observe, set);
+    return set->count == 0 ? PTQC_OK
+                           : run(g, env, phase, watched, set->count, &watcher);
 }
 
 ptqc_status

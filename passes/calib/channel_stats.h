@@ -39,7 +39,8 @@ PTQC_MUST_USE ptqc_status pq_channel_stats_set_add(pq_channel_stats_set *set,
 const pq_channel_stats *pq_channel_stats_find(const pq_channel_stats_set *set,
                                               pq_value_id v, uint32_t axis);
 // Runs the samples through g in float, or through g as it is. Counts from 0
-// each time.
+// each time. `phase` as pq_run_samples has it; what was measured in float is
+// kept with the checkpoints.
 PTQC_MUST_USE ptqc_status pq_channel_stats_measure(pq_channel_stats_set *set,
                                                    pq_graph *g,
                                                    const pq_pass_env *env,
@@ -51,6 +52,9 @@ pq_channel_stats_measure_as_is(pq_channel_stats_set *set, pq_graph *g,
 // Looks at v, one of the set's values.
 void pq_channel_stats_take(pq_channel_stats_set *set, pq_value_id v,
                            const pq_tensor *t);
+// For checkpoints: all that was seen of v, if it is watched.
+void pq_channel_stats_state(pq_channel_stats_set *set, pq_value_id v,
+                            pq_state *state);
 // Into statistics.
 PTQC_MUST_USE ptqc_status pq_channel_stats_keep(const pq_channel_stats *s,
                                                 pq_str name,

@@ -141,7 +141,7 @@ pq_pass_clip_dead(pq_graph *g, pq_pass_env *env)
                 &set, g, op->inputs[0], pq_input_axis(g, op), env->scratch));
         }
     }
-    PQ_TRY(pq_channel_stats_measure(&set, g, env, "look for dead inputs"));
+    PQ_TRY(pq_channel_stats_measure(&set, g, env, "clip-dead"));
     PQ_FOR_EACH_OP(g, id)
     {
         if (is_judged(g, pq_graph_op(g, id))) {

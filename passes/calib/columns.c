@@ -84,6 +84,21 @@ pq_columns_take(pq_columns *c, pq_value_id v, const pq_tensor *t)
     return true;
 }
 
+void
+pq_columns_state(pq_columns *c, pq_value_id v, pq_state *s)
+{
+    uint32_t slot = c->slot_of[v.index];
+    if (slot == 0) {
+        return;
+    }
+    size_t n = (size_t)c->column_counts[slot - 1];
+    pq_state_bytes(s, c->sums[slot - 1], n * sizeof **c->sums);
+    PQ_STATE(s, c->row_counts[slot - 1]);
+    if (slot == 1) {
+        PQ_STATE(s, c->sample_count);
+    }
+}
+
 static ptqc_status
 keep_op(const pq_columns *c, const pq_graph *g, const pq_op *op, pq_stats *out)
 {

@@ -5,6 +5,7 @@
 #ifndef PTQC_PASSES_CALIB_COLUMNS_H
 #define PTQC_PASSES_CALIB_COLUMNS_H
 
+#include "passes/calib/state.h"
 #include "passes/calib/stats.h"
 #include "passes/pass.h"
 
@@ -24,6 +25,8 @@ PTQC_MUST_USE ptqc_status pq_columns_init(pq_columns *c, const pq_graph *g,
                                           pq_arena *arena);
 // Whether v is watched, its tensor was added, then.
 bool pq_columns_take(pq_columns *c, pq_value_id v, const pq_tensor *t);
+// For checkpoints: all that was seen of v, if it is watched.
+void pq_columns_state(pq_columns *c, pq_value_id v, pq_state *s);
 // Into statistics, by the names of the ops.
 PTQC_MUST_USE ptqc_status pq_columns_keep(const pq_columns *c,
                                           const pq_graph *g, pq_stats *out);

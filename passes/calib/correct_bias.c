@@ -263,7 +263,7 @@ correct_empirically(pq_correction *c, const pq_pass_env *env)
         PQ_TRY(pq_channel_stats_set_add(
             &set, g, pq_graph_op(g, t->op)->inputs[0], t->axis, env->scratch));
     }
-    PQ_TRY(pq_channel_stats_measure(&set, g, env, "correct bias"));
+    PQ_TRY(pq_channel_stats_measure(&set, g, env, "correct-bias"));
     for (uint32_t i = 0; i < c->count; i++) {
         pq_target *t = &c->targets[i];
         pq_value_id x = pq_graph_op(g, t->op)->inputs[0];
@@ -288,7 +288,7 @@ correct_one(const pq_correction *c, const pq_pass_env *env, pq_target *t,
     PQ_TRY(pq_keep_only(sim, &x, 1));
     PQ_TRY(pq_channel_stats_set_init(&set, sim, env->scratch));
     PQ_TRY(pq_channel_stats_set_add(&set, sim, x, t->axis, env->scratch));
-    PQ_TRY(pq_channel_stats_measure_as_is(&set, sim, env, "correct bias"));
+    PQ_TRY(pq_channel_stats_measure_as_is(&set, sim, env, "correct-bias"));
     const double *mean =
         means_of(pq_channel_stats_find(&set, x, t->axis), env->scratch);
     return mean != NULL ? correct_by(c, t, NULL, mean) : PTQC_OK;

@@ -16,8 +16,7 @@ typedef struct pq_sampling {
     pq_graph *g;
     const pq_pass_env *env;
     const char *phase;
-    pq_observe_fn observe;
-    void *user;
+    const pq_watcher *watcher;
     bool *is_watched; // [values]
 } pq_sampling;
 
@@ -33,7 +32,7 @@ pass_on(void *user, pq_value_id v, const pq_tensor *t)
 {
     const pq_sampling *s = user;
     return s->is_watched[v.index] && !is_input(s->g, v)
-               ? s->observe(s->user, v, t)
+               ? s->watcher->observe(s->watcher->user, v, t)
                : PTQC_OK;
 }
 
@@ -43,7 +42,7 @@ show_inputs(const pq_sampling *s, const pq_tensor *inputs, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         pq_value_id v = pq_graph_input(s->g, i);
         if (s->is_watched[v.index]) {
-            PQ_TRY(s->observe(s->user, v, &inputs[i]));
+            PQ_TRY(s->watcher->observe(s->watcher->user, v, &inputs[i]));
         }
     }
     return PTQC_OK;
@@ -86,11 +85,9 @@ pq_clone_float(pq_graph *g, pq_graph **out)
 
 ptqc_status
 pq_run_graph(pq_graph *g, const pq_pass_env *env, const char *phase,
-             const pq_value_id *watched, uint32_t count, pq_observe_fn observe,
-             void *user)
+             const pq_value_id *watched, uint32_t count, const pq_watcher *w)
 {
-    pq_sampling s = {
-        .g = g, .env = env, .phase = phase, .observe = observe, .user = user};
+    pq_sampling s = {.g = g, .env = env, .phase = phase, .watcher = w};
     pq_runner *runner = NULL;
     if (env->samples == NULL || env->make_runner == NULL) {
         return PQ_FAIL(pq_graph_ctx(g), PTQC_E_USAGE,
@@ -110,11 +107,6 @@ pq_run_graph(pq_graph *g, const pq_pass_env *env, const char *phase,
 
 // ---- piece by piece -------------------------------------------------------
 
-typedef struct pq_streaming {
-    pq_observe_fn observe;
-    void *user;
-} pq_streaming;
-
 static bool
 cuts(void *user, const pq_op *op)
 {
@@ -132,13 +124,6 @@ begin(void *user, const pq_stream_group *group, bool *out_shows)
 }
 
 static ptqc_status
-watch(void *user, pq_value_id v, const pq_tensor *t)
-{
-    const pq_streaming *s = user;
-    return s->observe(s->user, v, t);
-}
-
-static ptqc_status
 end(void *user, const pq_stream_group *group)
 {
     (void)user;
@@ -146,7 +131,8 @@ end(void *user, const pq_stream_group *group)
     return PTQC_OK;
 }
 
-// Whether the graph can be cut, and there is a folder for what waits.
+// Whether the graph can be cut, and there is a folder for what waits; one piece
+// for what is to be kept.
 static ptqc_status
 can_stream(const pq_graph *g, const pq_pass_env *env,
            const pq_stream_client *client, bool *out)
@@ -157,33 +143,36 @@ can_stream(const pq_graph *g, const pq_pass_env *env,
         return PTQC_OK;
     }
     PQ_TRY(pq_pieces_find(g, env->scratch, client, &pieces));
-    *out = pieces.count > 1 &&
+    uint32_t least = client->checkpoint != NULL ? 1 : 2;
+    *out = pieces.count >= least &&
            pq_value_is_none(pq_pieces_find_cut_state(g, &pieces));
     return PTQC_OK;
 }
 
 ptqc_status
 pq_run_samples(pq_graph *g, const pq_pass_env *env, const char *phase,
-               const pq_value_id *watched, uint32_t count,
-               pq_observe_fn observe, void *user)
+               const pq_value_id *watched, uint32_t count, const pq_watcher *w)
 {
     pq_graph *clone = NULL;
     bool streams;
-    pq_streaming s = {.observe = observe, .user = user};
-    const pq_stream_client client = {.user = &s,
+    const pq_checkpoint kept = pq_checkpoint_of(pq_graph_ctx(g), env, phase);
+    bool keeps = w->state != NULL && kept.dir != NULL;
+    const pq_stream_client client = {.user = w->user,
                                      .wants = cuts,
                                      .begin = begin,
                                      .end = end,
+                                     .checkpoint = keeps ? &kept : NULL,
                                      .watched = watched,
                                      .watched_count = count,
-                                     .watch = watch};
+                                     .watch = w->observe,
+                                     .state = w->state};
     PQ_TRY(can_stream(g, env, &client, &streams));
     if (streams) {
         return pq_stream_run(g, env, phase, &client);
     }
     ptqc_status st = pq_clone_float(g, &clone);
     if (st == PTQC_OK) {
-        st = pq_run_graph(clone, env, phase, watched, count, observe, user);
+        st = pq_run_graph(clone, env, phase, watched, count, w);
     }
     pq_graph_destroy(clone);
     return st;

@@ -86,6 +86,20 @@ pq_sanity_take(pq_sanity *s, const pq_tensor *t)
     mark_channels(s, t);
 }
 
+void
+pq_sanity_state(pq_sanity *s, pq_state *state)
+{
+    PQ_STATE(state, s->sample_count);
+    PQ_STATE(state, s->grown_at);
+    PQ_STATE(state, s->min);
+    PQ_STATE(state, s->max);
+    for (int64_t i = 0; i < s->channel_count; i++) {
+        uint8_t is_active = s->is_active[i];
+        PQ_STATE(state, is_active);
+        s->is_active[i] = is_active != 0;
+    }
+}
+
 // Numbers whose bins lie outside the range; 0 without a histogram, since only
 // those that have one cut ranges.
 static uint64_t

@@ -5,8 +5,8 @@
 #ifndef PTQC_PASSES_CALIB_SANITY_H
 #define PTQC_PASSES_CALIB_SANITY_H
 
+#include "passes/calib/state.h"
 #include "passes/pass.h"
-#include "quant/observer.h"
 
 // Of one observed value.
 typedef struct pq_sanity {
@@ -24,6 +24,8 @@ PTQC_MUST_USE ptqc_status pq_sanity_init(pq_sanity *s, const pq_graph *g,
                                          pq_value_id v, pq_arena *arena);
 // The f32 tensor t is v in the next sample.
 void pq_sanity_take(pq_sanity *s, const pq_tensor *t);
+// For checkpoints: all that was seen.
+void pq_sanity_state(pq_sanity *s, pq_state *state);
 // Adds what is known of v, whose codes will cover [min, max], to the facts,
 // and notes what stands out.
 void pq_sanity_report(const pq_sanity *s, const pq_pass_env *env, pq_str name,

@@ -260,8 +260,9 @@ measure(pq_key_pass *p)
         p->slot_of[p->all[i].x.index] = i + 1;
         p->slot_of[p->all[i].y.index] = i + 1;
     }
-    return pq_run_samples(p->g, p->env, "keys", watched, 2 * p->count, observe,
-                          p);
+    const pq_watcher watcher = {.user = p, .observe = observe};
+    return pq_run_samples(p->g, p->env, "keys", watched, 2 * p->count,
+                          &watcher);
 }
 
 // ---- statistics -----------------------------------------------------------

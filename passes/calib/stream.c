@@ -12,7 +12,7 @@
 
 #include "ir/block.h"
 #include "ir/builder.h"
-#include "passes/calib/pieces.h"
+#include "passes/calib/learned.h"
 #include "passes/calib/resume.h"
 #include "passes/calib/samples.h"
 #include "passes/calib/scores.h"
@@ -571,6 +571,68 @@ run_group(pq_stream *s, const pq_stream_group *group)
                    s->phase, group->index + 1, group->count);
 }
 
+// ---- what is watched ------------------------------------------------------
+
+static pq_learned
+learned_of(const pq_stream *s)
+{
+    return (pq_learned){.g = s->g, .pieces = &s->pieces, .client = s->client};
+}
+
+// What was learned by pieces that were run before: they are left out, or run
+// without being shown when the values that wait were lost.
+static ptqc_status
+restore_learned(pq_stream *s)
+{
+    const pq_learned learned = learned_of(s);
+    uint32_t known = 0;
+    ptqc_status st = PTQC_OK;
+    while (known < s->pieces.count && st == PTQC_OK) {
+        st = pq_learned_read(&learned, known);
+        known += st == PTQC_OK;
+    }
+    if (st != PTQC_OK && st != PTQC_NO) {
+        return st;
+    }
+    if (known == s->pieces.count) {
+        s->next_piece = known;
+        return PTQC_OK;
+    }
+    return go_on(s, known);
+}
+
+static ptqc_status
+keep_learned(pq_stream *s, uint32_t index)
+{
+    const pq_learned learned = learned_of(s);
+    PQ_TRY(run_piece(s, index, false));
+    PQ_TRY(pq_learned_write(&learned, index));
+    s->next_piece = index + 1;
+    return keep_point(s);
+}
+
+// A piece is a unit of work, as a group is.
+static ptqc_status
+run_kept_pieces(pq_stream *s)
+{
+    ptqc_ctx *ctx = pq_graph_ctx(s->g);
+    PQ_TRY(restore_learned(s));
+    while (s->next_piece < s->pieces.count) {
+        PQ_TRY(pq_check_cancelled(ctx));
+        pq_unit_begin(ctx);
+        ptqc_status st = keep_learned(s, s->next_piece);
+        pq_unit_end(ctx);
+        PQ_TRY(st);
+        pq_progress(ctx, s->phase, s->next_piece, s->pieces.count);
+        if (pq_is_cancelled(ctx)) {
+            return PQ_FAIL(ctx, PTQC_E_CANCELLED,
+                           "%s: stopped after piece %u of %u", s->phase,
+                           s->next_piece, s->pieces.count);
+        }
+    }
+    return PTQC_OK;
+}
+
 // ---- all ------------------------------------------------------------------
 
 static ptqc_status
@@ -613,9 +675,11 @@ run_all(pq_stream *s)
     for (uint32_t i = 0; i < pieces->group_count; i++) {
         PQ_TRY(run_group(s, &pieces->groups[i]));
     }
-    return s->client->watched_count > 0
-               ? run_pieces(s, pieces->count - 1, false)
-               : PTQC_OK;
+    if (s->client->watched_count == 0) {
+        return PTQC_OK;
+    }
+    return s->kept != NULL ? run_kept_pieces(s)
+                           : run_pieces(s, pieces->count - 1, false);
 }
 
 ptqc_status

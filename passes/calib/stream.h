@@ -14,6 +14,7 @@
 
 #include "passes/calib/checkpoint.h"
 #include "passes/calib/sinks.h"
+#include "passes/calib/state.h"
 #include "passes/pass.h"
 
 typedef struct pq_stream_group {
@@ -41,10 +42,12 @@ typedef struct pq_stream_client {
     pq_sinks *sinks;
     // Values of the float graph (with the codes that are known by then) that
     // are shown as they are made, all samples of one, in order; whatever they
-    // need is run. Not with a checkpoint.
+    // need is run.
     const pq_value_id *watched; // [watched_count]
     uint32_t watched_count;
     ptqc_status (*watch)(void *user, pq_value_id v, const pq_tensor *t);
+    // With a checkpoint: all that was learned of a watched value (state.h).
+    ptqc_status (*state)(void *user, pq_value_id v, pq_state *s);
     // May be NULL. A value that outlives the piece at hand (a hidden state),
     // before `take` of the same sample.
     ptqc_status (*see)(void *user, uint64_t sample, pq_value_id v,
@@ -61,7 +64,7 @@ typedef struct pq_stream_client {
 
 // g keeps its ops and values; what runs is a clone without annotations.
 // PTQC_E_USAGE when there is no sample; PTQC_E_CANCELLED after a whole group
-// when ptqc_ctx_stop was called and there is a checkpoint.
+// or piece when ptqc_ctx_stop was called and there is a checkpoint.
 PTQC_MUST_USE ptqc_status pq_stream_run(pq_graph *g, const pq_pass_env *env,
                                         const char *phase,
                                         const pq_stream_client *client);

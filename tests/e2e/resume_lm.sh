@@ -4,7 +4,7 @@
 # resume_lm.sh PTQC: a compile of the demo language model that is killed at
 # each tenth of its work, and stopped by signals, then resumed: the bytes of an
 # uninterrupted one. One and two threads; methods with one and with two passes
-# that stream.
+# that stream; passes that only look at samples.
 set -eu
 ptqc=$1
 model=examples/models/bible_lm
@@ -20,8 +20,11 @@ fail() {
 
 # compile OUT THREADS METHOD: as a job of its own, so that signals reach it
 compile() {
-    scheme=w4a16:g32
-    [ "$3" = gptq ] || scheme=w8a8:dyn
+    case $3 in
+    gptq) scheme=w4a16:g32 ;;
+    rtn) scheme=w8a8 ;; # static
+    *) scheme=w8a8:dyn ;;
+    esac
     # shellcheck disable=SC2086
     exec "$ptqc" compile $model -q -j "$2" --scheme $scheme --method "$3" \
         -o "$1" $text
@@ -68,6 +71,36 @@ for method in gptq smoothquant:alpha=0.5+gptq; do
         rm "$out"
     done
     [ $hits -ge 6 ] || fail "$method: only $hits of 9 kills came in time"
+done
+
+# Ranges of static activations and means of their biases: killed within each of
+# the three passes that look for them.
+for threads in 1 2; do
+    (compile "$work/rtn.$threads.ptqc" $threads rtn) 2>/dev/null
+done
+cmp "$work/rtn.1.ptqc" "$work/rtn.2.ptqc" || fail "rtn: threads"
+for pass in outliers calibrate correct-bias; do
+    (compile "$out" 2 rtn) 2>/dev/null &
+    pid=$!
+    while [ ! -e "$out.work/$pass-00016.unit" ] && kill -0 $pid 2>/dev/null; do
+        sleep 0.01
+    done
+    kill -KILL $pid 2>/dev/null || true
+    wait $pid 2>/dev/null || true
+    [ ! -e "$out" ] || fail "rtn: killed too late in $pass"
+    before=$(done_units)
+    # Stopped again: what the killed one did is still there, and a piece more.
+    (compile "$out" 1 rtn) 2>/dev/null &
+    pid=$!
+    wait_for $((before + 1)) $pid
+    kill -TERM $pid
+    code=0
+    wait $pid || code=$?
+    [ $code -eq 75 ] || fail "rtn: exit $code after SIGTERM in $pass"
+    (compile "$out" 1 rtn) 2>/dev/null
+    cmp "$out" "$work/rtn.1.ptqc" || fail "rtn: $pass"
+    [ ! -e "$out.work" ] || fail "rtn: a folder is left"
+    rm "$out"
 done
 
 # A signal lets the group at hand be finished and says how to go on; a second

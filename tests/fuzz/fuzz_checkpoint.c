@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What an interrupted compile left, hostile: the first byte chooses the reader
-// (a unit, a point to resume from) and whether magic, version, fingerprint and
-// hashes are put right, so that what stands behind them is reached. Whatever
-// the bytes are: taken, done again (PTQC_NO), or one error; all memory comes
-// back, and what was not taken leaves nothing behind.
+// (a unit, a point to resume from, what was learned of a value) and whether
+// magic, version, fingerprint and hashes are put right, so that what stands
+// behind them is reached. Whatever the bytes are: taken, done again (PTQC_NO),
+// or one error; all memory comes back, and what was not taken leaves nothing
+// behind.
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include "base/bits.h"
 #include "base/ctx.h"
 #include "passes/calib/resume.h"
+#include "passes/calib/state.h"
 #include "tests/fuzz/said.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
@@ -116,6 +118,22 @@ read_point(const pq_checkpoint *c, const said *said)
     return st;
 }
 
+static ptqc_status
+read_state(ptqc_ctx *ctx, const uint8_t *p, size_t n)
+{
+    float min, max;
+    pq_state s = {.p = p, .n = n};
+    const pq_observer_desc desc = {.kind = PQ_OBSERVER_MSE, .format = PTQC_I8};
+    pq_observer o;
+    pq_observer_init(&o, ctx, &desc);
+    ptqc_status st = pq_state_observer(&s, &o);
+    if (st == PTQC_OK && !s.is_bad) {
+        st = pq_observer_range(&o, &min, &max);
+    }
+    pq_observer_deinit(&o);
+    return st;
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
@@ -139,7 +157,9 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
     write_file(live, hidden, sizeof hidden);
     free(bytes);
     const pq_checkpoint c = {.ctx = ctx, .dir = folder, .pass = "fuzz"};
-    ptqc_status st = is_unit ? read_unit(&c) : read_point(&c, &s);
+    ptqc_status st = (p[0] & 4) != 0 ? read_state(ctx, p + 1, n - 1)
+                     : is_unit       ? read_unit(&c)
+                                     : read_point(&c, &s);
     expect(st == PTQC_OK || st == PTQC_NO || st == PTQC_E_USAGE ||
                st == PTQC_E_RESOURCE,
            "status", st, &s);

@@ -243,15 +243,15 @@ end_group(void *user, const pq_stream_group *group)
     return PTQC_OK;
 }
 
-typedef struct watcher {
+typedef struct comparison {
     const shown *shown;
     uint64_t counts[GROUPS];
-} watcher;
+} comparison;
 
 static ptqc_status
 compare_value(void *user, pq_value_id v, const pq_tensor *t)
 {
-    watcher *w = user;
+    comparison *w = user;
     for (uint32_t i = 0; i < GROUPS; i++) {
         if (pq_value_equal(v, w->shown->of[i])) {
             assert_memory_equal(t->p, w->shown->x[i][w->counts[i]], t->bytes);
@@ -290,10 +290,10 @@ test_stream(void **state)
     assert_int_equal(pq_stream_run(g, &env, "test", &client), PTQC_OK);
     assert_int_equal(s->real_count, GROUPS * SAMPLES);
     assert_int_equal(s->seen, 2 * SAMPLES); // of one model alone
-    watcher w = {.shown = s};
-    assert_int_equal(
-        pq_run_samples(g, &env, "test", s->of, GROUPS, compare_value, &w),
-        PTQC_OK);
+    comparison w = {.shown = s};
+    const pq_watcher watcher = {.user = &w, .observe = compare_value};
+    assert_int_equal(pq_run_samples(g, &env, "test", s->of, GROUPS, &watcher),
+                     PTQC_OK);
     for (uint32_t i = 0; i < GROUPS; i++) {
         assert_int_equal(w.counts[i], SAMPLES);
     }
@@ -412,9 +412,9 @@ run_outputs(pq_graph *g, outputs *out)
                              .samples = &samples,
                              .make_runner = pq_interp_make,
                              .runner_user = ctx};
+    const pq_watcher watcher = {.user = out, .observe = take_output};
     out->count = 0;
-    assert_int_equal(pq_run_graph(g, &env, "test", &y, 1, take_output, out),
-                     PTQC_OK);
+    assert_int_equal(pq_run_graph(g, &env, "test", &y, 1, &watcher), PTQC_OK);
     assert_int_equal(out->count, SAMPLES);
     pq_arena_deinit(&scratch);
 }
@@ -572,8 +572,7 @@ test_stop(void **state)
 }
 
 // Two passes that stream, stopped at each tenth of the samples that they ask
-// for, at one and two threads; static activations besides, which the passes
-// between measure again.
+// for, at one and two threads; static activations besides.
 static void
 test_tenths(void **state)
 {
