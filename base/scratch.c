@@ -22,18 +22,11 @@ typedef struct pq_piece {
 struct pq_scratch {
     ptqc_ctx *ctx; // borrowed
     int fd;        // owned descriptor; -1: in memory
+    char *path;    // owned: for messages, the folder of a nameless one
     uint64_t bytes;
     pq_piece *pieces; // owned, ascending: in memory
     uint32_t piece_count, piece_capacity;
 };
-
-static ptqc_status
-fail_errno(const pq_scratch *s, const char *what, int error)
-{
-    char text[128];
-    return PQ_FAIL(s->ctx, PTQC_E_IO, "cannot %s a scratch file: %s", what,
-                   strerror_r(error, text, sizeof text));
-}
 
 static ptqc_status
 fail_path(ptqc_ctx *ctx, const char *path, const char *what, int error)
@@ -41,6 +34,12 @@ fail_path(ptqc_ctx *ctx, const char *path, const char *what, int error)
     char text[128];
     return PQ_FAIL(ctx, PTQC_E_IO, "'%s': cannot %s a scratch file: %s", path,
                    what, strerror_r(error, text, sizeof text));
+}
+
+static ptqc_status
+fail_errno(const pq_scratch *s, const char *what, int error)
+{
+    return fail_path(s->ctx, s->path, what, error);
 }
 
 // Where the file system has no O_TMPFILE the name lives for a moment.
@@ -66,37 +65,38 @@ open_nameless(const char *dir)
     return fd;
 }
 
-ptqc_status
-pq_scratch_open(ptqc_ctx *ctx, const char *dir, pq_scratch **out)
+static ptqc_status
+adopt(ptqc_ctx *ctx, const char *path, int fd, uint64_t bytes, pq_scratch **out)
 {
-    *out = NULL;
+    size_t n = path != NULL ? strlen(path) + 1 : 0;
     pq_scratch *s = pq_alloc(ctx, sizeof *s);
-    PQ_TRY_ALLOC(s);
-    s->ctx = ctx;
-    s->fd = -1;
-    if (dir != NULL) {
-        s->fd = open_nameless(dir);
-        if (s->fd < 0) {
-            ptqc_status st = fail_path(ctx, dir, "create", errno);
-            pq_free(ctx, s);
-            return st;
+    char *copy = n > 0 ? pq_alloc(ctx, n) : NULL;
+    if (s == NULL || (n > 0 && copy == NULL)) {
+        pq_free(ctx, s);
+        pq_free(ctx, copy);
+        if (fd >= 0) {
+            (void)close(fd);
         }
+        return PTQC_E_RESOURCE;
     }
+    if (n > 0) {
+        memcpy(copy, path, n);
+    }
+    *s = (pq_scratch){.ctx = ctx, .fd = fd, .path = copy, .bytes = bytes};
     *out = s;
     return PTQC_OK;
 }
 
-static ptqc_status
-adopt(ptqc_ctx *ctx, int fd, uint64_t bytes, pq_scratch **out)
+ptqc_status
+pq_scratch_open(ptqc_ctx *ctx, const char *dir, pq_scratch **out)
 {
-    pq_scratch *s = pq_alloc(ctx, sizeof *s);
-    if (s == NULL) {
-        (void)close(fd);
-        return PTQC_E_RESOURCE;
+    *out = NULL;
+    if (dir == NULL) {
+        return adopt(ctx, NULL, -1, 0, out);
     }
-    *s = (pq_scratch){.ctx = ctx, .fd = fd, .bytes = bytes};
-    *out = s;
-    return PTQC_OK;
+    int fd = open_nameless(dir);
+    return fd >= 0 ? adopt(ctx, dir, fd, 0, out)
+                   : fail_path(ctx, dir, "create", errno);
 }
 
 ptqc_status
@@ -109,7 +109,7 @@ pq_scratch_create(ptqc_ctx *ctx, const char *path, pq_scratch **out)
     }
     int fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW,
                   S_IRUSR | S_IWUSR);
-    return fd >= 0 ? adopt(ctx, fd, 0, out)
+    return fd >= 0 ? adopt(ctx, path, fd, 0, out)
                    : fail_path(ctx, path, "create", errno);
 }
 
@@ -126,7 +126,7 @@ pq_scratch_reopen(ptqc_ctx *ctx, const char *path, pq_scratch **out)
         (void)close(fd);
         return fail_path(ctx, path, "open", EINVAL);
     }
-    return adopt(ctx, fd, (uint64_t)info.st_size, out);
+    return adopt(ctx, path, fd, (uint64_t)info.st_size, out);
 }
 
 uint64_t
@@ -148,6 +148,7 @@ pq_scratch_close(pq_scratch *s)
         (void)close(s->fd);
     }
     pq_free(s->ctx, s->pieces);
+    pq_free(s->ctx, s->path);
     pq_free(s->ctx, s);
 }
 

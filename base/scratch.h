@@ -4,6 +4,8 @@
 // is closed or the process ends. Written and read in pieces, so that they lie
 // in the page cache and not in the process.
 //
+// Every error names the file, or the folder of one without a name.
+//
 // Threads: one at a time; pq_scratch_try_read beside others
 // of its kind.
 #ifndef PTQC_BASE_SCRATCH_H

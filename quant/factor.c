@@ -266,6 +266,8 @@ choose_damping(ptqc_ctx *ctx, const pq_factor_desc *desc, const char *name,
     }
     if (is_few) {
         f->report.tokens_needed = FULL_TOKENS * (double)desc->d;
+    }
+    if (is_few && !desc->is_warned) {
         pq_say(ctx, PTQC_SEVERITY_WARNING,
                "%s: %.0f calibration tokens are few for %lld inputs, damping "
                "%.2g is used; %.0f tokens are enough",

@@ -45,7 +45,8 @@ typedef struct pq_factor_desc {
                    // (sum w)^2 / sum w^2); 0: not known, no guard
     float damping; // of the mean diagonal; 0: PQ_DAMPING
     pq_column_order order;
-    int64_t group; // of PQ_ORDER_GROUP; 0: all columns are one
+    int64_t group;  // of PQ_ORDER_GROUP; 0: all columns are one
+    bool is_warned; // of too few tokens, of another layer: once is enough
 } pq_factor_desc;
 
 #define PQ_DAMPING 0.05f // algorithms 1.4: never worse than .01
@@ -64,8 +65,8 @@ typedef struct pq_factor pq_factor;
 
 // Where the number of tokens is known, the damping is at least that of a
 // shrunken covariance (Chen et al., 2010); one that was asked for is only
-// raised below 4 d tokens, and a warning then tells the number needed. Does not
-// keep h. Memory: d * d floats.
+// raised below 4 d tokens, and a warning then tells the number needed (unless
+// is_warned). Does not keep h. Memory: d * d floats.
 PTQC_MUST_USE ptqc_status pq_factor_create(ptqc_ctx *ctx,
                                            const pq_factor_desc *desc,
                                            pq_factor **out);

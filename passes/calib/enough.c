@@ -64,7 +64,7 @@ warn(const pq_graph *g, const char *phase, const pq_pieces *pieces,
 
 static ptqc_status
 count(const pq_graph *g, const pq_pass_env *env, const char *phase,
-      const pq_pieces *pieces, const int64_t *symbols)
+      const pq_pieces *pieces, const int64_t *symbols, bool *out_warned)
 {
     int64_t least = 0, widest = 0;
     uint32_t few = 0;
@@ -81,16 +81,18 @@ count(const pq_graph *g, const pq_pass_env *env, const char *phase,
     }
     if (few > 0) {
         warn(g, phase, pieces, few, least, widest);
+        *out_warned = true;
     }
     return PTQC_OK;
 }
 
 ptqc_status
 pq_warn_few_tokens(pq_graph *g, const pq_pass_env *env, const char *phase,
-                   const pq_stream_client *client)
+                   const pq_stream_client *client, bool *out_warned)
 {
     pq_pieces pieces;
     uint32_t n = pq_graph_symbol_count(g);
+    *out_warned = false;
     if (env->samples == NULL || env->samples->limit == 0 ||
         env->samples->limit > INT64_MAX) {
         return PTQC_OK;
@@ -104,7 +106,7 @@ pq_warn_few_tokens(pq_graph *g, const pq_pass_env *env, const char *phase,
     PQ_TRY(pq_pieces_find(g, env->scratch, client, &pieces));
     ptqc_status st = bind_symbols(g, env, symbols);
     if (st == PTQC_OK) {
-        st = count(g, env, phase, &pieces, symbols);
+        st = count(g, env, phase, &pieces, symbols, out_warned);
     }
     return st == PTQC_NO ? PTQC_OK : st; // no sample: said by who needs one
 }

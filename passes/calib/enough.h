@@ -10,10 +10,11 @@
 // Warns, once, when there are fewer than 4 tokens per input of some group's
 // products, and says how many are needed (algorithms section 1.4). Needs the
 // number of samples (env->samples->limit); all of the first one's shape count
-// the same. Says nothing when it is not known.
+// the same. Says nothing when it is not known. *out_warned: whether it did.
 PTQC_MUST_USE ptqc_status pq_warn_few_tokens(pq_graph *g,
                                              const pq_pass_env *env,
                                              const char *phase,
-                                             const pq_stream_client *client);
+                                             const pq_stream_client *client,
+                                             bool *out_warned);
 
 #endif

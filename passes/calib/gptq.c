@@ -213,9 +213,12 @@ solve_group(pq_gptq_pass *p, const pq_stream_group *group)
         .damping = (float)p->solver.method.damping,
         .order = (pq_column_order)p->solver.method.order,
         .group = order_group(p, group),
+        .is_warned = p->solver.is_warned,
     };
     PQ_TRY_ALLOC(desc.name);
     ptqc_status st = pq_factor_create(ctx, &desc, &factor);
+    p->solver.is_warned |=
+        st == PTQC_OK && pq_factor_get_report(factor)->tokens_needed > 0;
     for (uint32_t i = 0; i < group->op_count && st == PTQC_OK; i++) {
         st = solve(p, group->ops[i], factor, &p->units[i]);
     }

@@ -228,7 +228,7 @@ pq_solver_run(pq_solver *s, const char *phase)
                                      .take = take,
                                      .end = end};
     if (s->steps->take == NULL) { // Gram matrices
-        PQ_TRY(pq_warn_few_tokens(s->g, s->env, phase, &client));
+        PQ_TRY(pq_warn_few_tokens(s->g, s->env, phase, &client, &s->is_warned));
     }
     return pq_stream_run(s->g, s->env, phase, &client);
 }

@@ -45,6 +45,7 @@ typedef struct pq_solver {
     void *user;               // of the steps
     pq_checkpoint checkpoint; // dir NULL: none
     pq_sinks sinks;
+    bool is_warned; // that there are few tokens
     // Of the group at hand:
     pq_arena arena;
     pq_method method;   // its products'

@@ -66,6 +66,7 @@ grep -q "scales per channel from\|relative error" "$work/said" &&
     >/dev/null 2>"$work/said"
 sed -n 1p "$work/said" | grep -q "256 calibration tokens are few for 36 of 36.*5632 are enough" ||
     fail "$(sed -n 1p "$work/said")"
+[ "$(grep -c "tokens are few" "$work/said")" -eq 1 ] || fail "$(cat "$work/said")"
 
 # The same bytes for any number of threads, nothing left behind.
 # shellcheck disable=SC2086

@@ -106,6 +106,12 @@ failures(void **state)
     assert_int_equal(pq_scratch_create(ctx, path, &s), PTQC_OK);
     assert_int_equal(pq_scratch_read(s, 0, &byte, 1), PTQC_E_IO);
     assert_int_equal(sink.error_count, 4);
+    assert_non_null(strstr(sink.text, "x': cannot read a scratch file"));
+    pq_scratch_close(s);
+    pq_test_sink_clear(&sink);
+    assert_int_equal(pq_scratch_open(ctx, folder.path, &s), PTQC_OK);
+    assert_int_equal(pq_scratch_read(s, 0, &byte, 1), PTQC_E_IO);
+    assert_non_null(strstr(sink.text, folder.path));
     pq_scratch_close(s);
     assert_int_equal(pq_live_bytes(ctx), 0);
     ptqc_ctx_destroy(ctx);

@@ -13,6 +13,7 @@
 #include "passes/plan.h"
 #include "tests/support/context.h"
 #include "tests/support/folder.h"
+#include "tests/support/notes.h"
 #include "tests/unit/passes/pass_test.h"
 
 enum {
@@ -111,16 +112,7 @@ get_sample(void *user, uint64_t index, pq_tensor *tensors, uint32_t count)
     return PTQC_OK;
 }
 
-static char notes[4096];
-
-static void
-take_note(void *user, pq_str where, const char *what, const char *why)
-{
-    size_t n = strlen(notes);
-    (void)user;
-    (void)snprintf(notes + n, sizeof notes - n, "%.*s|%s|%s\n",
-                   PQ_STR_ARG(where), what, why);
-}
+static pq_test_notes notes;
 
 typedef struct setting {
     const char *scheme, *method, *pass, *work_dir;
@@ -142,7 +134,7 @@ run(ptqc_ctx *ctx, pq_graph **g, const setting *s)
                         .rules = s->rules};
     pq_arena scratch;
     pq_arena_init(&scratch, ctx);
-    notes[0] = '\0';
+    notes = (pq_test_notes){.n = 0};
     assert_int_equal(pq_scheme_parse(ctx, pq_str_of(s->scheme), &recipe.scheme),
                      PTQC_OK);
     pq_pass_env env = {.scratch = &scratch,
@@ -150,7 +142,8 @@ run(ptqc_ctx *ctx, pq_graph **g, const setting *s)
                        .samples = &samples,
                        .make_runner = pq_interp_make,
                        .runner_user = ctx,
-                       .note = take_note,
+                       .note = pq_test_notes_add,
+                       .note_user = &notes,
                        .work_dir = s->work_dir,
                        .fingerprint = s->fingerprint};
     if (s->rules != NULL) {
@@ -233,7 +226,7 @@ test_nothing_changes(void **state)
         pq_graph *after = make_graph(ctx);
         assert_int_equal(run(ctx, &after, &s), PTQC_OK);
         pq_pass_test_compare(s.method, before, after, 1e-5);
-        assert_true(strlen(notes) > 0);
+        assert_true(notes.n > 0);
         assert_int_equal(pq_test_folder_count(&folder), 0);
         pq_graph_destroy(before);
         pq_graph_destroy(after);
@@ -348,9 +341,9 @@ test_clips(void **state)
     pq_graph *clipped = make_graph(ctx);
     pq_graph *plain = make_graph(ctx);
     assert_int_equal(run(ctx, &clipped, &on), PTQC_OK);
-    assert_non_null(strstr(notes, "scales clip: error 0."));
+    assert_non_null(strstr(notes.text, "scales clip: error 0."));
     assert_int_equal(run(ctx, &plain, &off), PTQC_OK);
-    assert_null(strstr(notes, "clip"));
+    assert_null(strstr(notes.text, "clip"));
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         assert_true(has_scales(clipped, names[i]));
         assert_false(has_scales(plain, names[i]));
@@ -372,7 +365,7 @@ text_of(const setting *s)
     pq_strbuf_init(&text, ctx);
     assert_int_equal(run(ctx, &g, s), PTQC_OK);
     assert_int_equal(pq_graph_print(g, 0, &text), PTQC_OK);
-    pq_strbuf_addf(&text, "%s", notes);
+    pq_strbuf_addf(&text, "%s", notes.text);
     char *copy = strdup(text.p);
     pq_strbuf_deinit(&text);
     pq_graph_destroy(g);
@@ -445,7 +438,7 @@ test_methods_of_rules(void **state)
             assert_int_equal(pq_rules_add(s.rules, &rule), PTQC_OK);
         }
         assert_int_equal(run(ctx, &g, &s), c->st);
-        const char *said = c->st == PTQC_OK ? notes : sink.text;
+        const char *said = c->st == PTQC_OK ? notes.text : sink.text;
         assert_non_null(strstr(said, c->in_notes));
         if (c->not_in_notes != NULL) {
             assert_null(strstr(said, c->not_in_notes));
@@ -502,7 +495,7 @@ test_spare_outliers(void **state)
                      PTQC_OK);
     assert_int_equal(run(ctx, &g, &wild), PTQC_OK);
     assert_true(is_dynamic(g, "direct"));
-    assert_non_null(strstr(notes, "direct|scales per token|"));
+    assert_non_null(strstr(notes.text, "direct|scales per token|"));
     pq_graph_destroy(g);
     ptqc_ctx_destroy(ctx);
 }

@@ -10,6 +10,7 @@
 #include "passes/registry.h"
 #include "tests/support/caps_rows.h"
 #include "tests/support/context.h"
+#include "tests/support/notes.h"
 #include "tests/unit/passes/pass_test.h"
 
 // conv -> relu -> (conv + residual) -> relu -> pool -> reshape -> matmul.
@@ -75,21 +76,6 @@ typedef struct pq_setting {
     const char *rules; // YAML list
 } pq_setting;
 
-typedef struct pq_notes {
-    char text[4096];
-    size_t n;
-} pq_notes;
-
-static void
-take_note(void *user, pq_str where, const char *what, const char *why)
-{
-    pq_notes *notes = user;
-    size_t room = sizeof notes->text - notes->n;
-    int n = snprintf(notes->text + notes->n, room, "%.*s|%s|%s\n",
-                     PQ_STR_ARG(where), what, why);
-    notes->n += n > 0 && (size_t)n < room ? (size_t)n : 0;
-}
-
 typedef struct pq_source {
     const pq_graph *g;
     pq_tensor t;
@@ -110,7 +96,7 @@ get_sample(void *user, uint64_t index, pq_tensor *tensors, uint32_t count)
 }
 
 static ptqc_status
-compile(pq_graph **g, const pq_setting *setting, pq_notes *notes)
+compile(pq_graph **g, const pq_setting *setting, pq_test_notes *notes)
 {
     const pq_pipeline_desc desc = {.flags = PQ_PIPELINE_VERIFY};
     ptqc_ctx *ctx = pq_graph_ctx(*g);
@@ -152,7 +138,7 @@ compile(pq_graph **g, const pq_setting *setting, pq_notes *notes)
                        .samples = setting->has_samples ? &samples : NULL,
                        .make_runner = pq_interp_make,
                        .runner_user = ctx,
-                       .note = take_note,
+                       .note = pq_test_notes_add,
                        .note_user = notes};
     ptqc_status st = pq_pipeline_compile(g, &env, &desc);
     pq_arena_deinit(&scratch);
@@ -220,7 +206,7 @@ static_network(void **state)
         ptqc_ctx *ctx = pq_pass_test_ctx(tortures[i]);
         pq_graph *before = parse(ctx, network);
         pq_graph *g = parse(ctx, network);
-        pq_notes notes = {0};
+        pq_test_notes notes = {0};
         const pq_setting s = {.scheme = "w8a8", .has_samples = true};
         assert_int_equal(compile(&g, &s, &notes), PTQC_OK);
         assert_int_equal(pq_graph_stage(g), PQ_STAGE_QUANTIZED);
@@ -251,7 +237,7 @@ shared_scales(void **state)
     ptqc_ctx *ctx = pq_pass_test_ctx(0);
     pq_graph *g = parse(ctx, network);
     const pq_setting s = {.scheme = "w8a8:t", .has_samples = true};
-    assert_int_equal(compile(&g, &s, &(pq_notes){0}), PTQC_OK);
+    assert_int_equal(compile(&g, &s, &(pq_test_notes){0}), PTQC_OK);
     const pq_op *pool = find_op(g, "pool");
     const pq_value *x = pq_graph_value(g, pool->inputs[0]);
     const pq_value *y = pq_graph_value(g, pool->outputs[0]);
@@ -271,7 +257,7 @@ kept_ops(void **state)
     ptqc_ctx *ctx = pq_pass_test_ctx(0);
     pq_graph *before = parse(ctx, network);
     pq_graph *g = parse(ctx, network);
-    pq_notes notes = {0};
+    pq_test_notes notes = {0};
     const pq_setting s = {
         .scheme = "w8a8", .has_samples = true, .keep = "*eco?d"};
     assert_int_equal(compile(&g, &s, &notes), PTQC_OK);
@@ -355,7 +341,7 @@ run_mix(const pq_mix *mix, uint64_t torture)
     ptqc_ctx *ctx = pq_pass_test_ctx(torture);
     pq_graph *before = parse(ctx, mix->graph);
     pq_graph *g = parse(ctx, mix->graph);
-    pq_notes notes = {0};
+    pq_test_notes notes = {0};
     const pq_setting s = {
         .scheme = mix->scheme, .has_samples = true, .rules = mix->rules};
     assert_int_equal(compile(&g, &s, &notes), PTQC_OK);
@@ -391,7 +377,7 @@ static_stream(void **state)
     pq_graph *before = parse(ctx, stream);
     pq_graph *g = parse(ctx, stream);
     const pq_setting s = {.scheme = "w8a8", .has_samples = true};
-    assert_int_equal(compile(&g, &s, &(pq_notes){0}), PTQC_OK);
+    assert_int_equal(compile(&g, &s, &(pq_test_notes){0}), PTQC_OK);
     const pq_op *up = find_op(g, "up");
     const pq_op *down = find_op(g, "down");
     assert_int_equal(input_type(g, up, 0), PTQC_U8);
@@ -432,7 +418,7 @@ dynamic_stream(void **state)
         pq_graph *before = parse(ctx, stream);
         pq_graph *g = parse(ctx, stream);
         const pq_setting s = {.scheme = cases[i].scheme};
-        assert_int_equal(compile(&g, &s, &(pq_notes){0}), PTQC_OK);
+        assert_int_equal(compile(&g, &s, &(pq_test_notes){0}), PTQC_OK);
         const pq_op *up = find_op(g, "up");
         assert_int_equal(count_ops(g, PQ_OP_DYNAMIC_QUANTIZE), 2);
         assert_int_equal(input_type(g, up, 0), PTQC_I8);
@@ -484,7 +470,7 @@ weight_only(void **state)
         ptqc_ctx *ctx = pq_pass_test_ctx(0);
         pq_graph *before = parse(ctx, stream);
         pq_graph *g = parse(ctx, stream);
-        pq_notes notes = {0};
+        pq_test_notes notes = {0};
         const pq_setting s = {.scheme = cases[i].scheme};
         assert_int_equal(compile(&g, &s, &notes), PTQC_OK);
         const pq_op *up = find_op(g, "up");
@@ -528,7 +514,7 @@ no_channels(void **state)
             pq_graph *g = parse(ctx, text);
             const pq_setting s = {.scheme = schemes[i],
                                   .has_samples = has_samples != 0};
-            pq_notes notes = {0};
+            pq_test_notes notes = {0};
             assert_int_equal(compile(&g, &s, &notes), PTQC_OK);
             assert_non_null(strstr(notes.text, "b|float|its weights have no"));
             pq_pass_test_compare(schemes[i], before, g, 0);
@@ -573,7 +559,7 @@ stored_codes(void **state)
         ptqc_ctx *ctx = pq_pass_test_ctx(0);
         pq_graph *before = parse(ctx, text);
         pq_graph *g = parse(ctx, text);
-        pq_notes notes = {0};
+        pq_test_notes notes = {0};
         const pq_setting s = {.scheme = cases[i].scheme};
         assert_int_equal(compile(&g, &s, &notes), PTQC_OK);
         assert_non_null(strstr(notes.text, "stored|as stored|its weights are "
@@ -617,7 +603,7 @@ limited_target(void **state)
     const pq_caps caps = {.rules = rules, .rule_count = 2};
     ptqc_ctx *ctx = pq_pass_test_ctx(0);
     pq_graph *g = parse(ctx, stream);
-    pq_notes notes = {0};
+    pq_test_notes notes = {0};
     pq_setting s = {.scheme = "w8a16:asym", .caps = &caps};
     assert_int_equal(compile(&g, &s, &notes), PTQC_OK);
     const pq_op *up = find_op(g, "up");
@@ -629,7 +615,7 @@ limited_target(void **state)
     assert_non_null(strstr(notes.text, "one scale per tensor"));
     pq_graph_destroy(g);
     g = parse(ctx, stream);
-    notes = (pq_notes){0};
+    notes = (pq_test_notes){0};
     s.scheme = "w8a8:dyn";
     assert_int_equal(compile(&g, &s, &notes), PTQC_OK);
     assert_int_equal(input_type(g, find_op(g, "up"), 1), PTQC_F32);
@@ -654,7 +640,7 @@ less_preferred_target(void **state)
     ptqc_ctx *ctx = pq_pass_test_ctx(0);
     pq_graph *g = parse(ctx, stream);
     const pq_setting s = {.scheme = "w8a16:t", .caps = &caps};
-    assert_int_equal(compile(&g, &s, &(pq_notes){0}), PTQC_OK);
+    assert_int_equal(compile(&g, &s, &(pq_test_notes){0}), PTQC_OK);
     assert_int_equal(input_type(g, find_op(g, "up"), 1), PTQC_F32);
     pq_graph_destroy(g);
     ptqc_ctx_destroy(ctx);
@@ -685,7 +671,7 @@ mixed_target(void **state)
     pq_graph *before = parse(ctx, network);
     pq_graph *g = parse(ctx, network);
     const pq_setting s = {.scheme = "w8a8", .has_samples = true, .caps = &caps};
-    assert_int_equal(compile(&g, &s, &(pq_notes){0}), PTQC_OK);
+    assert_int_equal(compile(&g, &s, &(pq_test_notes){0}), PTQC_OK);
     const pq_op *second = find_op(g, "second");
     assert_int_equal(input_type(g, second, 0), PTQC_U8);
     assert_int_equal(input_type(g, second, 2), PTQC_F32);
@@ -708,14 +694,15 @@ refusals(void **state)
     ptqc_ctx *ctx = pq_pass_test_ctx(0);
     pq_graph *g = parse(ctx, network);
     pq_setting s = {.scheme = "w8a8"};
-    assert_int_equal(compile(&g, &s, &(pq_notes){0}), PTQC_E_USAGE);
+    assert_int_equal(compile(&g, &s, &(pq_test_notes){0}), PTQC_E_USAGE);
     pq_graph_destroy(g);
     g = parse(ctx, network);
     s = (pq_setting){.scheme = "w8a8:dyn"};
-    assert_int_equal(compile(&g, &s, &(pq_notes){0}), PTQC_OK);
+    assert_int_equal(compile(&g, &s, &(pq_test_notes){0}), PTQC_OK);
     assert_int_equal(input_type(g, find_op(g, "first"), 0), PTQC_F32);
     assert_int_equal(input_type(g, find_op(g, "first"), 1), PTQC_I8);
-    assert_int_equal(compile(&g, &s, &(pq_notes){0}), PTQC_E_USAGE); // twice
+    assert_int_equal(compile(&g, &s, &(pq_test_notes){0}),
+                     PTQC_E_USAGE); // twice
     pq_graph_destroy(g);
     ptqc_ctx_destroy(ctx);
 }
@@ -737,7 +724,7 @@ large_bias(void **state)
     pq_graph *before = parse(ctx, text);
     pq_graph *g = parse(ctx, text);
     const pq_setting s = {.scheme = "w8a8", .has_samples = true};
-    assert_int_equal(compile(&g, &s, &(pq_notes){0}), PTQC_OK);
+    assert_int_equal(compile(&g, &s, &(pq_test_notes){0}), PTQC_OK);
     assert_int_equal(output_type(g, find_op(g, "a")), PTQC_U8);
     pq_pass_test_compare("bias", before, g, 0.02);
     pq_graph_destroy(before);
