@@ -260,17 +260,17 @@ pq_unit_write(const pq_checkpoint *c, uint32_t index,
 }
 
 static bool
+ends_with(const char *name, const char *end)
+{
+    size_t n = strlen(name), k = strlen(end);
+    return n > k && strcmp(name + n - k, end) == 0;
+}
+
+static bool
 is_ours(const char *name)
 {
-    static const char *const ends[] = {".unit", ".live", ".resume"};
-    size_t n = strlen(name);
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-        size_t k = strlen(ends[i]);
-        if (n > k && strcmp(name + n - k, ends[i]) == 0) {
-            return true;
-        }
-    }
-    return false;
+    return ends_with(name, ".unit") || ends_with(name, ".live") ||
+           ends_with(name, ".resume");
 }
 
 // PTQC_E_USAGE: the file is a unit of another compile. What cannot be read is
@@ -335,8 +335,27 @@ pq_units_remove(const char *dir)
     (void)rmdir(dir);
 }
 
+static bool
+has_unit(const char *dir)
+{
+    bool has = false;
+    DIR *d = opendir(dir);
+    if (d == NULL) {
+        return false;
+    }
+    for (struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
+        has |= ends_with(e->d_name, ".unit");
+    }
+    (void)closedir(d);
+    return has;
+}
+
 bool
 pq_units_leave(const char *dir)
 {
-    return rmdir(dir) != 0;
+    bool has = has_unit(dir);
+    if (!has) {
+        pq_units_remove(dir);
+    }
+    return has;
 }

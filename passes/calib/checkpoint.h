@@ -47,7 +47,8 @@ PTQC_MUST_USE ptqc_status pq_units_check(ptqc_ctx *ctx, const char *dir,
 // Removes the units and what streams left (resume.h) in `dir`, and dir itself
 // when nothing else is in it. What cannot be removed stays.
 void pq_units_remove(const char *dir);
-// Removes dir when nothing is in it; -> whether something is.
+// Removes what is of no use when no unit is finished, as pq_units_remove does;
+// -> whether one is.
 bool pq_units_leave(const char *dir);
 
 #endif
