@@ -14,15 +14,15 @@
 //   sequential  empirical first; then, product by product in the order of the
 //               graph, x' as the products before it leave it, which are
 //               corrected already: what rounding and a shift before a ReLU or
-//               a clip make of the mean behind it is taken back as well. One
-//               run up to each product; correcting several in one run is not
-//               the same: the later ones would take back once more what the
-//               earlier ones did, and in residual networks that grows from
-//               block to block.
+//               a clip make of the mean behind it is taken back as well
+//               (bias_sequence.c). Correcting several by one run of the whole
+//               graph is not the same: the later ones would take back once more
+//               what the earlier ones did, and in residual networks that grows
+//               from block to block.
 
 #include <math.h>
 
-#include "passes/calib/channel_stats.h"
+#include "passes/calib/bias.h"
 #include "passes/calib/simulate.h"
 #include "passes/channel_facts.h"
 #include "passes/links.h"
@@ -34,23 +34,6 @@
 #define RUNS          1280 // of one sample each, shared out among the products ...
 #define LEAST_SAMPLES 8    // ... but each sees so many, and none more than ...
 #define MOST_SAMPLES  64
-
-// A product whose bias is corrected.
-typedef struct pq_target {
-    pq_op_id op;
-    uint32_t axis;          // of x: its input channels
-    int64_t outs, inputs;   // inputs per output channel
-    double *before;         // [outs] sum of w E[x], bias as it came
-    double *shift;          // [outs] taken back so far
-    const double *expected; // analytic E[x] per channel; NULL: measured
-} pq_target;
-
-typedef struct pq_correction {
-    pq_graph *g;
-    pq_pass_env *env;
-    pq_target *targets; // [count] in the order of the graph
-    uint32_t count;
-} pq_correction;
 
 // ---- targets --------------------------------------------------------------
 
@@ -80,41 +63,41 @@ is_corrected(const pq_graph *g, const pq_op *op, pq_mode mode)
 }
 
 static ptqc_status
-add_target(pq_correction *c, pq_op_id id)
+add_target(pq_bias_pass *p, pq_op_id id)
 {
-    const pq_op *op = pq_graph_op(c->g, id);
-    pq_target t = {.op = id,
-                   .axis = pq_input_axis(c->g, op),
-                   .outs = pq_channel_count(c->g, op)};
-    int64_t channels = pq_static_dim(c->g, op->inputs[0], t.axis);
+    const pq_op *op = pq_graph_op(p->g, id);
+    pq_bias_target t = {.op = id,
+                        .axis = pq_input_axis(p->g, op),
+                        .outs = pq_channel_count(p->g, op)};
+    int64_t channels = pq_static_dim(p->g, op->inputs[0], t.axis);
     int64_t groups = pq_op_i64(op, PQ_ATTR_GROUP, 1);
     if (channels < 1 || channels % groups != 0 || t.outs % groups != 0) {
         return PTQC_OK;
     }
     t.inputs = channels / groups;
     t.before =
-        pq_arena_array(c->env->scratch, (size_t)t.outs, sizeof *t.before);
-    t.shift = pq_arena_array(c->env->scratch, (size_t)t.outs, sizeof *t.shift);
+        pq_arena_array(p->env->scratch, (size_t)t.outs, sizeof *t.before);
+    t.shift = pq_arena_array(p->env->scratch, (size_t)t.outs, sizeof *t.shift);
     PQ_TRY_ALLOC(t.before);
     PQ_TRY_ALLOC(t.shift);
-    c->targets[c->count++] = t;
+    p->targets[p->count++] = t;
     return PTQC_OK;
 }
 
 static ptqc_status
-find_targets(pq_correction *c)
+find_targets(pq_bias_pass *p)
 {
     pq_mode *modes;
-    PQ_TRY(pq_plan_modes(c->g, c->env->recipe, c->env->scratch, &modes));
-    c->targets = pq_arena_array(c->env->scratch, pq_graph_op_count(c->g),
-                                sizeof *c->targets);
-    PQ_TRY_ALLOC(c->targets);
-    PQ_FOR_EACH_OP(c->g, id)
+    PQ_TRY(pq_plan_modes(p->g, p->env->recipe, p->env->scratch, &modes));
+    p->targets = pq_arena_array(p->env->scratch, pq_graph_op_count(p->g),
+                                sizeof *p->targets);
+    PQ_TRY_ALLOC(p->targets);
+    PQ_FOR_EACH_OP(p->g, id)
     {
-        const pq_op *op = pq_graph_op(c->g, id);
-        if (is_corrected(c->g, op, modes[id.index]) &&
-            !is_learned(c->g, c->env->recipe, op)) {
-            PQ_TRY(add_target(c, id));
+        const pq_op *op = pq_graph_op(p->g, id);
+        if (is_corrected(p->g, op, modes[id.index]) &&
+            !is_learned(p->g, p->env->recipe, op)) {
+            PQ_TRY(add_target(p, id));
         }
     }
     return PTQC_OK;
@@ -166,15 +149,15 @@ tap_shares(const pq_graph *g, const pq_op *op, int64_t taps, pq_arena *arena,
 
 // out[outs]: sum over k of w[k] E[x_k]; mean: of every channel of x.
 static ptqc_status
-mean_outputs(const pq_correction *c, const pq_target *t, const float *w,
+mean_outputs(const pq_bias_pass *p, const pq_bias_target *t, const float *w,
              int64_t count, const double *mean, pq_arena *arena, double *out)
 {
-    const pq_op *op = pq_graph_op(c->g, t->op);
+    const pq_op *op = pq_graph_op(p->g, t->op);
     int64_t inner = count / t->outs;
     int64_t taps = inner / t->inputs;
     int64_t groups = pq_op_i64(op, PQ_ATTR_GROUP, 1);
     double *share;
-    PQ_TRY(tap_shares(c->g, op, taps, arena, &share));
+    PQ_TRY(tap_shares(p->g, op, taps, arena, &share));
     for (int64_t y = 0; y < t->outs; y++) {
         const double *m = mean + y / (t->outs / groups) * t->inputs;
         out[y] = 0;
@@ -185,78 +168,98 @@ mean_outputs(const pq_correction *c, const pq_target *t, const float *w,
     return PTQC_OK;
 }
 
-// Takes back what is not taken back yet; in an arena of its own.
+// shift[outs]: sum of w E[x] less that of the rounded weights.
 static ptqc_status
-correct(const pq_correction *c, pq_target *t, const double *mean,
-        const double *rounded_mean, pq_arena *arena)
+measure(const pq_bias_pass *p, const pq_bias_target *t, const double *mean,
+        const double *rounded_mean, pq_arena *arena, double *out)
 {
-    pq_value_id source = pq_graph_op(c->g, t->op)->inputs[1];
+    pq_value_id source = pq_graph_op(p->g, t->op)->inputs[1];
     float *rounded;
     const float *w;
     int64_t count;
-    double *after = pq_arena_array(arena, (size_t)t->outs, sizeof *after);
-    PQ_TRY_ALLOC(after);
-    PQ_TRY(pq_rounded_weights(c->g, source, arena, &rounded, &w, &count));
+    PQ_TRY(pq_rounded_weights(p->g, source, arena, &rounded, &w, &count));
     if (mean != NULL) {
-        PQ_TRY(mean_outputs(c, t, w, count, mean, arena, t->before));
+        PQ_TRY(mean_outputs(p, t, w, count, mean, arena, t->before));
     }
-    PQ_TRY(mean_outputs(c, t, rounded, count, rounded_mean, arena, after));
+    PQ_TRY(mean_outputs(p, t, rounded, count, rounded_mean, arena, out));
     for (int64_t y = 0; y < t->outs; y++) {
-        double shift = t->before[y] - after[y];
-        after[y] = shift - t->shift[y];
-        t->shift[y] = shift;
+        out[y] = t->before[y] - out[y];
     }
-    return pq_rescale(c->g, t->op, NULL, after, arena);
+    return PTQC_OK;
 }
 
-static ptqc_status
-correct_by(const pq_correction *c, pq_target *t, const double *mean,
-           const double *rounded_mean)
+ptqc_status
+pq_bias_measure(const pq_bias_pass *p, const pq_bias_target *t,
+                const double *mean, pq_arena *arena, double *out)
 {
-    pq_arena local;
-    pq_arena_init(&local, pq_graph_ctx(c->g));
-    ptqc_status st = correct(c, t, mean, rounded_mean, &local);
-    pq_arena_deinit(&local);
-    return st;
+    return measure(p, t, NULL, mean, arena, out);
 }
 
-// NULL: nothing was seen (or out of memory).
-static const double *
-means_of(const pq_channel_stats *s, pq_arena *arena)
+ptqc_status
+pq_bias_apply(const pq_bias_pass *p, pq_bias_target *t, const double *shift,
+              pq_arena *arena)
 {
-    double *mean =
-        s != NULL ? pq_arena_array(arena, (size_t)s->channels, sizeof *mean)
-                  : NULL;
+    double *rest = pq_arena_array(arena, (size_t)t->outs, sizeof *rest);
+    PQ_TRY_ALLOC(rest);
+    for (int64_t y = 0; y < t->outs; y++) {
+        rest[y] = shift[y] - t->shift[y];
+        t->shift[y] = shift[y];
+    }
+    return pq_rescale(p->g, t->op, NULL, rest, arena);
+}
+
+const double *
+pq_bias_means(const pq_channel_stats *s, pq_arena *arena)
+{
+    double *mean = pq_arena_array(arena, (size_t)s->channels, sizeof *mean);
     for (int64_t i = 0; mean != NULL && i < s->channels; i++) {
         mean[i] = s->sum[i] / s->count;
     }
     return mean;
 }
 
+// By the mean inputs of the float model.
+static ptqc_status
+correct_by(const pq_bias_pass *p, pq_bias_target *t, const double *mean)
+{
+    pq_arena local;
+    pq_arena_init(&local, pq_graph_ctx(p->g));
+    ptqc_status st = PTQC_E_RESOURCE;
+    double *shift = pq_arena_array(&local, (size_t)t->outs, sizeof *shift);
+    if (shift != NULL) {
+        st = measure(p, t, mean, mean, &local, shift);
+    }
+    if (st == PTQC_OK) {
+        st = pq_bias_apply(p, t, shift, &local);
+    }
+    pq_arena_deinit(&local);
+    return st;
+}
+
 // ---- the three ways -------------------------------------------------------
 
 // By the batch norm before the input, where the recipe says so.
 static ptqc_status
-expect_inputs(const pq_correction *c, pq_target *t)
+expect_inputs(const pq_bias_pass *p, pq_bias_target *t)
 {
     ptqc_status st = PTQC_OK;
-    pq_value_id x = pq_graph_op(c->g, t->op)->inputs[0];
-    const pq_op *producer = pq_graph_op(c->g, pq_producer_id(c->g, x));
-    if (c->env->recipe->bias_correction == PQ_BIAS_ANALYTIC) {
-        t->expected = pq_expected_outputs(producer, c->env->scratch, &st);
+    pq_value_id x = pq_graph_op(p->g, t->op)->inputs[0];
+    const pq_op *producer = pq_graph_op(p->g, pq_producer_id(p->g, x));
+    if (p->env->recipe->bias_correction == PQ_BIAS_ANALYTIC) {
+        t->expected = pq_expected_outputs(producer, p->env->scratch, &st);
     }
     return st;
 }
 
 static ptqc_status
-correct_empirically(pq_correction *c, const pq_pass_env *env)
+correct_empirically(pq_bias_pass *p, const pq_pass_env *env)
 {
     pq_channel_stats_set set;
-    pq_graph *g = c->g;
+    pq_graph *g = p->g;
     PQ_TRY(pq_channel_stats_set_init(&set, g, env->scratch));
-    for (uint32_t i = 0; i < c->count; i++) {
-        pq_target *t = &c->targets[i];
-        PQ_TRY(expect_inputs(c, t));
+    for (uint32_t i = 0; i < p->count; i++) {
+        pq_bias_target *t = &p->targets[i];
+        PQ_TRY(expect_inputs(p, t));
         if (t->expected != NULL) {
             continue;
         }
@@ -264,52 +267,20 @@ correct_empirically(pq_correction *c, const pq_pass_env *env)
             &set, g, pq_graph_op(g, t->op)->inputs[0], t->axis, env->scratch));
     }
     PQ_TRY(pq_channel_stats_measure(&set, g, env, "correct-bias"));
-    for (uint32_t i = 0; i < c->count; i++) {
-        pq_target *t = &c->targets[i];
+    for (uint32_t i = 0; i < p->count; i++) {
+        pq_bias_target *t = &p->targets[i];
         pq_value_id x = pq_graph_op(g, t->op)->inputs[0];
-        const double *mean =
-            t->expected != NULL
-                ? t->expected
-                : means_of(pq_channel_stats_find(&set, x, t->axis),
-                           env->scratch);
+        const pq_channel_stats *seen = pq_channel_stats_find(&set, x, t->axis);
+        const double *mean = t->expected;
+        if (mean == NULL && seen != NULL) {
+            mean = pq_bias_means(seen, env->scratch);
+            PQ_TRY_ALLOC(mean);
+        }
         if (mean != NULL) {
-            PQ_TRY(correct_by(c, t, mean, mean));
+            PQ_TRY(correct_by(p, t, mean));
         }
     }
     return PTQC_OK;
-}
-
-static ptqc_status
-correct_one(const pq_correction *c, const pq_pass_env *env, pq_target *t,
-            pq_graph *sim)
-{
-    pq_channel_stats_set set;
-    pq_value_id x = pq_graph_op(sim, t->op)->inputs[0];
-    PQ_TRY(pq_keep_only(sim, &x, 1));
-    PQ_TRY(pq_channel_stats_set_init(&set, sim, env->scratch));
-    PQ_TRY(pq_channel_stats_set_add(&set, sim, x, t->axis, env->scratch));
-    PQ_TRY(pq_channel_stats_measure_as_is(&set, sim, env, "correct-bias"));
-    const double *mean =
-        means_of(pq_channel_stats_find(&set, x, t->axis), env->scratch);
-    return mean != NULL ? correct_by(c, t, NULL, mean) : PTQC_OK;
-}
-
-// What a run needs is forgotten after it.
-static ptqc_status
-visit(const pq_correction *c, const pq_pass_env *env, pq_target *t)
-{
-    pq_arena local;
-    pq_pass_env inner = *env;
-    pq_graph *sim = NULL;
-    pq_arena_init(&local, pq_graph_ctx(c->g));
-    inner.scratch = &local;
-    ptqc_status st = pq_simulate(c->g, &inner, &sim);
-    if (st == PTQC_OK) {
-        st = correct_one(c, &inner, t, sim);
-    }
-    pq_graph_destroy(sim);
-    pq_arena_deinit(&local);
-    return st;
 }
 
 static uint64_t
@@ -322,7 +293,7 @@ samples_for(uint32_t count, uint64_t limit)
 }
 
 static ptqc_status
-correct_in_sequence(pq_correction *c, pq_pass_env *env)
+correct_in_sequence(pq_bias_pass *p, pq_pass_env *env)
 {
     pq_pass_env fewer = *env;
     pq_samples some;
@@ -330,20 +301,17 @@ correct_in_sequence(pq_correction *c, pq_pass_env *env)
         // Float and quantized means of the same samples: what differs between
         // samples cancels out.
         some = *env->samples;
-        some.limit = samples_for(c->count, some.limit);
+        some.limit = samples_for(p->count, some.limit);
         fewer.samples = &some;
     }
-    PQ_TRY(correct_empirically(c, &fewer));
-    for (uint32_t i = 0; i < c->count; i++) {
-        PQ_TRY(visit(c, &fewer, &c->targets[i]));
-    }
-    return PTQC_OK;
+    PQ_TRY(correct_empirically(p, &fewer));
+    return pq_bias_sequence(p, &fewer);
 }
 
 ptqc_status
 pq_pass_correct_bias(pq_graph *g, pq_pass_env *env)
 {
-    pq_correction c = {.g = g, .env = env};
+    pq_bias_pass c = {.g = g, .env = env};
     if (env->recipe->bias_correction == PQ_BIAS_OFF) {
         return PTQC_OK;
     }

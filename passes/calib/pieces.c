@@ -17,10 +17,18 @@ typedef struct pq_finder {
     uint32_t value_count;
 } pq_finder;
 
+// A constant, or what constant codes mean.
+static bool
+is_weight(const pq_graph *g, pq_value_id w)
+{
+    const pq_op *dequantize = pq_producer(g, w, PQ_OP_DEQUANTIZE);
+    return pq_is_constant(g, dequantize != NULL ? dequantize->inputs[0] : w);
+}
+
 static bool
 is_member(const pq_finder *f, const pq_op *op)
 {
-    return pq_is_product(op->code) && pq_is_constant(f->g, op->inputs[1]) &&
+    return pq_is_product(op->code) && is_weight(f->g, op->inputs[1]) &&
            pq_is_float(f->g, op->inputs[0]) &&
            !pq_is_constant(f->g, op->inputs[0]) &&
            f->client->wants(f->client->user, op);

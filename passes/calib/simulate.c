@@ -66,43 +66,11 @@ pq_rounded_weights(const pq_graph *g, pq_value_id w, pq_arena *arena,
 }
 
 static ptqc_status
-round_product(const pq_graph *g, pq_op_id id, pq_graph *sim)
+simulate(const pq_pass_env *env, pq_graph *sim)
 {
-    float *rounded;
-    const float *w;
-    int64_t count;
-    pq_value_id source = pq_graph_op(g, id)->inputs[1];
-    const pq_value *value = pq_graph_value(g, source);
-    PQ_TRY(pq_rounded_weights(g, source, pq_graph_arena(sim), &rounded, &w,
-                              &count));
-    pq_constant c = *pq_graph_constant(g, value->constant);
-    c.dtype = PTQC_F32;
-    c.p = rounded;
-    c.bytes = (size_t)count * sizeof *rounded;
-    pq_const_id constant = pq_graph_add_constant(sim, &c);
-    if (pq_const_is_none(constant)) {
-        return pq_graph_failure(sim);
-    }
-    pq_value_id v = pq_graph_add_constant_value(sim, value->name, constant);
-    return pq_value_is_none(v) ? pq_graph_failure(sim)
-                               : pq_set_input(sim, id, 1, v);
-}
-
-static ptqc_status
-simulate(pq_graph *g, const pq_pass_env *env, pq_graph *sim)
-{
-    pq_mode *modes;
     pq_pass_env inner = *env;
     inner.note = NULL;
-    PQ_TRY(pq_plan_modes(g, env->recipe, env->scratch, &modes));
     PQ_TRY(pq_pass_insert_qdq(sim, &inner));
-    PQ_FOR_EACH_OP(g, id)
-    {
-        if (pq_is_product(pq_graph_op(g, id)->code) &&
-            modes[id.index] == PQ_MODE_STATIC) {
-            PQ_TRY(round_product(g, id, sim));
-        }
-    }
     pq_graph_set_stage(sim, PQ_STAGE_QUANTIZED);
     (void)pq_erase_dead(sim);
     return PTQC_OK;
@@ -113,27 +81,11 @@ pq_simulate(pq_graph *g, const pq_pass_env *env, pq_graph **out)
 {
     pq_graph *sim = NULL;
     PQ_TRY(pq_graph_clone(g, false, &sim));
-    ptqc_status st = simulate(g, env, sim);
+    ptqc_status st = simulate(env, sim);
     if (st != PTQC_OK) {
         pq_graph_destroy(sim);
         return st;
     }
     *out = sim;
-    return PTQC_OK;
-}
-
-ptqc_status
-pq_keep_only(pq_graph *g, const pq_value_id *values, uint32_t count)
-{
-    uint32_t kept = 0;
-    uint32_t old = pq_graph_output_count(g);
-    for (uint32_t i = 0; i < count; i++) {
-        PQ_TRY(pq_graph_add_output(g, values[i]));
-    }
-    for (; kept < count; kept++) {
-        pq_graph_set_output(g, kept, pq_graph_output(g, old + kept));
-    }
-    pq_graph_drop_outputs(g, count);
-    (void)pq_erase_dead(g);
     return PTQC_OK;
 }

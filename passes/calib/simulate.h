@@ -7,16 +7,12 @@
 
 #include "passes/pass.h"
 
-// A clone of the annotated graph g (all scales known) in which weights of
-// static products are the numbers that their codes mean and annotated
-// activations go through quantize and dequantize. Ops keep their ids; operand
-// 0 of a product is what its codes mean. The clone must not outlive g.
+// A clone of the annotated graph g (all scales known), of stage QUANTIZED, in
+// which products read what the codes of their weights mean and annotated
+// activations go through quantize and dequantize. Ops keep their ids, values of
+// g theirs. The clone must not outlive g.
 PTQC_MUST_USE ptqc_status pq_simulate(pq_graph *g, const pq_pass_env *env,
                                       pq_graph **out);
-// Erases all that the given values do not need and makes the first one the
-// only output.
-PTQC_MUST_USE ptqc_status pq_keep_only(pq_graph *g, const pq_value_id *values,
-                                       uint32_t count);
 // The numbers that the codes of the annotated weight w will mean, in w's order,
 // in the arena; *out_w, *out_count: w itself.
 PTQC_MUST_USE ptqc_status pq_rounded_weights(const pq_graph *g, pq_value_id w,

@@ -27,7 +27,7 @@ typedef enum pq_lane {
 
 typedef struct pq_stream {
     pq_graph *g;    // borrowed
-    pq_graph *run;  // owned: the clone that runs; same ids
+    pq_graph *run;  // owned: the clone that runs; same ids; or g
     pq_graph *real; // owned: the same, which takes no codes; NULL: not wanted
     const pq_pass_env *env;
     const pq_stream_client *client;
@@ -148,6 +148,25 @@ list_piece(const pq_stream *s, pq_piece *p)
     return PTQC_OK;
 }
 
+// Codes of the piece that are not made yet: here, where it can be said when
+// there is no memory for them.
+static ptqc_status
+make_codes(const pq_piece *p, const pq_graph *from)
+{
+    for (uint32_t k = 0; k < p->op_count; k++) {
+        const pq_op *op = pq_graph_op(from, p->ops[k]);
+        for (uint32_t i = 0; i < op->input_count; i++) {
+            const pq_value *v = pq_graph_value(from, op->inputs[i]);
+            const pq_constant *c =
+                v != NULL ? pq_graph_constant(from, v->constant) : NULL;
+            if (c != NULL && c->bytes > 0) {
+                PQ_TRY_ALLOC(pq_graph_constant_bytes(from, v->constant));
+            }
+        }
+    }
+    return PTQC_OK;
+}
+
 static ptqc_status
 make_graph(const pq_stream *s, pq_piece *p, pq_lane lane)
 {
@@ -162,6 +181,7 @@ make_graph(const pq_stream *s, pq_piece *p, pq_lane lane)
                                 .only_used_symbols = true};
     void *bytes = NULL;
     size_t count = 0;
+    PQ_TRY(make_codes(p, from));
     PQ_TRY(pq_block_write(from, &desc, &bytes, &count));
     ptqc_status st = pq_block_read(ctx, bytes, count, pq_block_constant, from,
                                    &p->graph[lane]);
@@ -235,6 +255,7 @@ close_piece(pq_stream *s, pq_piece *p)
         }
         pq_graph_destroy(p->graph[i]);
     }
+    pq_graph_release_constants(s->run);
     if (s->kept == NULL) {
         close_unread(s, p->number);
     }
@@ -545,7 +566,7 @@ do_group(pq_stream *s, const pq_stream_group *group)
         PQ_TRY(run_pieces(s, group->index, true));
     }
     PQ_TRY(s->client->end(s->client->user, group));
-    for (uint32_t i = 0; i < group->op_count; i++) {
+    for (uint32_t i = 0; !s->client->runs_as_is && i < group->op_count; i++) {
         PQ_TRY(take_codes(s, group->ops[i]));
         PQ_TRY(take_bias(s, group->ops[i]));
     }
@@ -660,6 +681,10 @@ prepare(pq_stream *s)
     if (s->client->wants_real) {
         PQ_TRY(pq_clone_float(s->g, &s->real));
     }
+    if (s->client->runs_as_is) {
+        s->run = s->g;
+        return PTQC_OK;
+    }
     return pq_clone_float(s->g, &s->run);
 }
 
@@ -711,6 +736,8 @@ pq_stream_run(pq_graph *g, const pq_pass_env *env, const char *phase,
     }
     pq_scores_deinit(&s.scores);
     pq_graph_destroy(s.real);
-    pq_graph_destroy(s.run);
+    if (s.run != g) {
+        pq_graph_destroy(s.run);
+    }
     return st;
 }

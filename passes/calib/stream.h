@@ -28,8 +28,11 @@ typedef struct pq_stream_client {
     void *user;
     // The float model runs beside the one of codes: `take` sees both.
     bool wants_real;
+    // g itself runs, whatever its stage: quantized activations are. `end` may
+    // give ops other constants, then.
+    bool runs_as_is;
     // Whether the product belongs to a group. Its input 0 is f32 and not
-    // constant, its input 1 is a constant.
+    // constant, its input 1 is a constant or what constant codes mean.
     bool (*wants)(void *user, const pq_op *op);
     // *out_shows = false: the value of this group need not be shown.
     ptqc_status (*begin)(void *user, const pq_stream_group *group,
@@ -62,7 +65,8 @@ typedef struct pq_stream_client {
     ptqc_status (*end)(void *user, const pq_stream_group *group);
 } pq_stream_client;
 
-// g keeps its ops and values; what runs is a clone without annotations.
+// g keeps its ops and values; what runs is a clone without annotations (unless
+// runs_as_is).
 // PTQC_E_USAGE when there is no sample; PTQC_E_CANCELLED after a whole group
 // or piece when ptqc_ctx_stop was called and there is a checkpoint.
 PTQC_MUST_USE ptqc_status pq_stream_run(pq_graph *g, const pq_pass_env *env,
