@@ -2,15 +2,21 @@
 //
 // Running calibration samples, see samples.h: the whole graph at once, or, with
 // a folder for what waits in between, piece by piece (stream.h), cut at the
-// inputs of matrices, so that no more than one piece's weights are in memory.
-// Both show the same bytes: float kernels do not depend on what stands around
-// them (docs/numerics.md).
+// inputs of matrices, and of convolutions where a piece would become large, so
+// that no more than one piece's weights and watched values are in memory. Both
+// show the same bytes: float kernels do not depend on what stands around them
+// (docs/numerics.md).
 
 #include "passes/calib/samples.h"
 
 #include "passes/calib/pieces.h"
 #include "passes/match.h"
 #include "passes/plan.h"
+
+// Of weights and watched values of a sample, as f32: more begin a new piece.
+// Values that wait are written and read for every sample, so that small
+// networks better stay whole.
+#define PIECE_BYTES (16.0 * (1 << 20))
 
 typedef struct pq_sampling {
     pq_graph *g;
@@ -107,11 +113,60 @@ pq_run_graph(pq_graph *g, const pq_pass_env *env, const char *phase,
 
 // ---- piece by piece -------------------------------------------------------
 
+typedef struct pq_streaming {
+    const pq_watcher *watcher;
+    bool *cuts; // [values] the product that makes it begins a piece
+} pq_streaming;
+
+// Symbolic dims count as 1.
+static double
+bytes_of(const pq_graph *g, pq_value_id v)
+{
+    const pq_value *value = pq_graph_value(g, v);
+    double n = sizeof(float);
+    for (uint32_t i = 0; value != NULL && i < value->type.rank; i++) {
+        int64_t size = pq_static_dim(g, v, i);
+        n *= size > 0 ? (double)size : 1;
+    }
+    return value != NULL ? n : 0;
+}
+
+static ptqc_status
+find_cuts(const pq_graph *g, const pq_value_id *watched, uint32_t count,
+          pq_arena *arena, bool **out)
+{
+    double bytes = 0;
+    uint32_t n = pq_graph_value_count(g);
+    bool *cuts = pq_arena_array(arena, n, sizeof *cuts);
+    bool *is_watched = pq_arena_array(arena, n, sizeof *is_watched);
+    PQ_TRY_ALLOC(cuts);
+    PQ_TRY_ALLOC(is_watched);
+    for (uint32_t i = 0; i < count; i++) {
+        is_watched[watched[i].index] = true;
+    }
+    PQ_FOR_EACH_OP(g, id)
+    {
+        const pq_op *op = pq_graph_op(g, id);
+        bool is_product = pq_is_product(op->code);
+        if (is_product && (op->code == PQ_OP_MATMUL || bytes > PIECE_BYTES)) {
+            cuts[op->outputs[0].index] = true;
+            bytes = 0;
+        }
+        bytes += is_product ? bytes_of(g, op->inputs[1]) : 0;
+        for (uint32_t i = 0; i < op->output_count; i++) {
+            uint32_t v = op->outputs[i].index;
+            bytes += is_watched[v] ? bytes_of(g, op->outputs[i]) : 0;
+        }
+    }
+    *out = cuts;
+    return PTQC_OK;
+}
+
 static bool
 cuts(void *user, const pq_op *op)
 {
-    (void)user;
-    return op->code == PQ_OP_MATMUL;
+    const pq_streaming *s = user;
+    return s->cuts[op->outputs[0].index];
 }
 
 static ptqc_status
@@ -121,6 +176,20 @@ begin(void *user, const pq_stream_group *group, bool *out_shows)
     (void)group;
     *out_shows = false;
     return PTQC_OK;
+}
+
+static ptqc_status
+watch(void *user, pq_value_id v, const pq_tensor *t)
+{
+    const pq_streaming *s = user;
+    return s->watcher->observe(s->watcher->user, v, t);
+}
+
+static ptqc_status
+put_state(void *user, pq_value_id v, pq_state *state)
+{
+    const pq_streaming *s = user;
+    return s->watcher->state(s->watcher->user, v, state);
 }
 
 static ptqc_status
@@ -157,15 +226,17 @@ pq_run_samples(pq_graph *g, const pq_pass_env *env, const char *phase,
     bool streams;
     const pq_checkpoint kept = pq_checkpoint_of(pq_graph_ctx(g), env, phase);
     bool keeps = w->state != NULL && kept.dir != NULL;
-    const pq_stream_client client = {.user = w->user,
+    pq_streaming s = {.watcher = w};
+    const pq_stream_client client = {.user = &s,
                                      .wants = cuts,
                                      .begin = begin,
                                      .end = end,
                                      .checkpoint = keeps ? &kept : NULL,
                                      .watched = watched,
                                      .watched_count = count,
-                                     .watch = w->observe,
-                                     .state = w->state};
+                                     .watch = watch,
+                                     .state = put_state};
+    PQ_TRY(find_cuts(g, watched, count, env->scratch, &s.cuts));
     PQ_TRY(can_stream(g, env, &client, &streams));
     if (streams) {
         return pq_stream_run(g, env, phase, &client);
