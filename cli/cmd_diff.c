@@ -278,7 +278,8 @@ lacks_calibration(const cli *c, const subjects *s)
 static ptqc_status
 compare(cli *c, subjects *s, ptqc_compile_desc *compile, difference *out)
 {
-    const ptqc_compile_desc plain = {.target = compile->target,
+    const ptqc_compile_desc plain = {.work_dir = compile->work_dir,
+                                     .target = compile->target,
                                      .backends = compile->backends};
     cli_samples *compared = s->has_inputs ? &s->inputs : &s->calib;
     uint64_t limit = (uint64_t)cli_get(c, CLI_SAMPLES)->integer;
@@ -308,6 +309,17 @@ compare(cli *c, subjects *s, ptqc_compile_desc *compile, difference *out)
     return st == PTQC_OK ? print(c, out, limit) : st;
 }
 
+// Where values wait: nothing with a name is left there.
+static const char *
+scratch_folder(const cli *c)
+{
+    const char *given = cli_get(c, CLI_WORK_DIR)->text;
+    const char *tmp = getenv("TMPDIR");
+    return given != NULL                   ? given
+           : tmp != NULL && tmp[0] != '\0' ? tmp
+                                           : "/var/tmp";
+}
+
 ptqc_status
 cli_diff(cli *c)
 {
@@ -315,6 +327,7 @@ cli_diff(cli *c)
     subjects s = {0};
     difference d = {json_array(), json_array(), (double)INFINITY};
     ptqc_status st = cli_desc_read(c, &desc);
+    desc.work_dir = scratch_folder(c);
     if (st == PTQC_OK) {
         st = open_subjects(c, &s, &desc);
     }

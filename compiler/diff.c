@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ptqc_diff: three runs per sample. The local graph gives the float model's
-// results and those of each layer's codes on float inputs; the graph of codes
-// (quantize and dequantize around float arithmetic) the cumulative ones; the
-// compiled graph, or the artifact, the outputs.
+// ptqc_diff: three graphs run, one after the other, piece by piece where there
+// is a folder for what waits (calib/samples.h). The local graph gives the float
+// model's results and those of each layer's codes on float inputs; the graph of
+// codes (quantize and dequantize around float arithmetic) the cumulative ones;
+// the compiled graph, or the artifact, the outputs. What the first run showed
+// waits in a scratch file for the others (diff_store.h): so many samples at a
+// time that it does not grow beyond STORE_BYTES.
 
 #include "ptqc/diff.h"
 
@@ -13,11 +16,13 @@
 #include "base/dtype.h"
 #include "compiler/adapter.h"
 #include "compiler/diff_graph.h"
+#include "compiler/diff_store.h"
 #include "compiler/model.h"
 #include "compiler/recipe.h"
 #include "compiler/runner.h"
 #include "compiler/statistics.h"
 #include "compiler/targets.h"
+#include "passes/calib/samples.h"
 #include "passes/match.h"
 #include "passes/pipeline.h"
 
@@ -27,12 +32,11 @@ typedef struct pq_error_sums {
     uint64_t count;
 } pq_error_sums;
 
-// What was shown of one sample, copied.
-typedef struct pq_shown {
-    float *p; // owned; NULL: nothing yet, or no f32
-    size_t count, room;
-    int64_t last_dim;
-} pq_shown;
+// In a file: 512 tokens of a model of 135 M parameters take .4 GB. In memory
+// when there is no folder.
+#define STORE_BYTES_FILE   ((uint64_t)2 << 30)
+#define STORE_BYTES_MEMORY ((uint64_t)256 << 20)
+#define MOST_AT_ONCE       4096u // samples
 
 typedef struct pq_diff {
     ptqc_ctx *ctx;
@@ -42,18 +46,20 @@ typedef struct pq_diff {
     pq_arena arena, scratch;
     pq_targets targets;
     pq_graph *real, *coded, *local, *compiled; // NULL: not wanted
-    pq_runner *real_runner, *coded_runner, *compiled_runner;
-    ptqc_session *session; // of the artifact
+    ptqc_session *session;                     // of the artifact
     pq_layer *layers;
     uint32_t layer_count;
     pq_error_sums *cumulative, *by_layer; // [layer_count]
-    pq_shown *exact, *own;                // [layer_count] of one sample
     uint32_t output_count;
-    pq_error_sums *outputs;                // [output_count]
-    pq_shown *output_exact, *output_coded; // [output_count]
-    double *kl;                            // [output_count] sums
-    uint64_t *rows, *agreeing;             // [output_count]
+    pq_error_sums *outputs;    // [output_count]
+    double *kl;                // [output_count] sums
+    uint64_t *rows, *agreeing; // [output_count]
     uint64_t sample_count;
+    // Of the samples at hand:
+    pq_sample_adapter *adapter;
+    uint64_t first, got;
+    pq_diff_store store; // slots: exact layers, local ones, outputs
+    uint64_t *seen;      // [layers or outputs] samples of the run at hand
     uint32_t *real_slot, *coded_slot; // [values of the graph] layer + 1
     uint32_t *local_slot;             // [values] layer + 1 of `local` values
 } pq_diff;
@@ -158,10 +164,8 @@ argmax(const float *x, int64_t n)
 }
 
 static void
-add_rows(pq_diff *d, uint32_t output)
+add_rows(pq_diff *d, uint32_t output, const pq_shown *x, const pq_shown *y)
 {
-    const pq_shown *x = &d->output_exact[output];
-    const pq_shown *y = &d->output_coded[output];
     int64_t n = x->last_dim;
     if (n < 2 || x->count != y->count) {
         return;
@@ -175,39 +179,16 @@ add_rows(pq_diff *d, uint32_t output)
 
 // ---- what runs show -------------------------------------------------------
 
-static ptqc_status
-keep_shown(ptqc_ctx *ctx, const pq_tensor *t, pq_shown *out)
+static uint32_t
+local_at(const pq_diff *d, uint32_t layer)
 {
-    size_t n = t->bytes / sizeof(float);
-    out->count = 0;
-    if (t->dtype != PTQC_F32) {
-        return PTQC_OK;
-    }
-    if (n > out->room) {
-        pq_free(ctx, out->p);
-        out->room = 0;
-        out->p = pq_alloc_array(ctx, n, sizeof *out->p);
-        PQ_TRY_ALLOC(out->p);
-        out->room = n;
-    }
-    if (n > 0) {
-        memcpy(out->p, t->p, n * sizeof *out->p);
-    }
-    out->count = n;
-    out->last_dim = t->rank > 1 ? t->dims[t->rank - 1] : 0;
-    return PTQC_OK;
+    return d->layer_count + layer;
 }
 
-static ptqc_status
-keep_outputs(const pq_diff *d, const pq_graph *g, pq_value_id v,
-             const pq_tensor *t, pq_shown *to)
+static uint32_t
+output_at(const pq_diff *d, uint32_t output)
 {
-    for (uint32_t i = 0; i < d->output_count; i++) {
-        if (pq_value_equal(pq_graph_output(g, i), v)) {
-            PQ_TRY(keep_shown(d->ctx, t, &to[i]));
-        }
-    }
-    return PTQC_OK;
+    return 2 * d->layer_count + output;
 }
 
 static ptqc_status
@@ -215,13 +196,20 @@ see_real(void *user, pq_value_id v, const pq_tensor *t)
 {
     pq_diff *d = user;
     const pq_graph *g = d->local != NULL ? d->local : d->real;
-    if (d->local != NULL && d->real_slot[v.index] != 0) {
-        PQ_TRY(keep_shown(d->ctx, t, &d->exact[d->real_slot[v.index] - 1]));
+    uint32_t exact = d->local != NULL ? d->real_slot[v.index] : 0;
+    uint32_t local = d->local != NULL ? d->local_slot[v.index] : 0;
+    if (exact != 0) {
+        PQ_TRY(pq_diff_store_put(&d->store, exact - 1, t));
     }
-    if (d->local != NULL && d->local_slot[v.index] != 0) {
-        PQ_TRY(keep_shown(d->ctx, t, &d->own[d->local_slot[v.index] - 1]));
+    if (local != 0) {
+        PQ_TRY(pq_diff_store_put(&d->store, local_at(d, local - 1), t));
     }
-    return keep_outputs(d, g, v, t, d->output_exact);
+    for (uint32_t i = 0; i < d->output_count; i++) {
+        if (pq_value_equal(pq_graph_output(g, i), v)) {
+            PQ_TRY(pq_diff_store_put(&d->store, output_at(d, i), t));
+        }
+    }
+    return PTQC_OK;
 }
 
 static ptqc_status
@@ -229,13 +217,27 @@ see_coded(void *user, pq_value_id v, const pq_tensor *t)
 {
     pq_diff *d = user;
     uint32_t slot = d->coded_slot[v.index];
+    pq_shown exact;
     if (slot == 0) {
         return PTQC_OK;
     }
-    // The local result was taken: its room serves for this one.
-    PQ_TRY(keep_shown(d->ctx, t, &d->own[slot - 1]));
-    add_errors(&d->cumulative[slot - 1], &d->exact[slot - 1],
-               &d->own[slot - 1]);
+    const pq_shown own = pq_shown_of(t);
+    PQ_TRY(
+        pq_diff_store_get(&d->store, 0, slot - 1, d->seen[slot - 1]++, &exact));
+    add_errors(&d->cumulative[slot - 1], &exact, &own);
+    return PTQC_OK;
+}
+
+// An output of the compiled model in the next sample.
+static ptqc_status
+take_output(pq_diff *d, uint32_t i, const pq_tensor *t)
+{
+    pq_shown exact;
+    const pq_shown coded = pq_shown_of(t);
+    PQ_TRY(
+        pq_diff_store_get(&d->store, 0, output_at(d, i), d->seen[i]++, &exact));
+    add_errors(&d->outputs[i], &exact, &coded);
+    add_rows(d, i, &exact, &coded);
     return PTQC_OK;
 }
 
@@ -243,13 +245,106 @@ static ptqc_status
 see_compiled(void *user, pq_value_id v, const pq_tensor *t)
 {
     pq_diff *d = user;
-    return keep_outputs(d, d->compiled, v, t, d->output_coded);
+    for (uint32_t i = 0; i < d->output_count; i++) {
+        if (pq_value_equal(pq_graph_output(d->compiled, i), v)) {
+            PQ_TRY(take_output(d, i, t));
+        }
+    }
+    return PTQC_OK;
 }
 
-// ---- one sample -----------------------------------------------------------
+// ---- one run of some samples ----------------------------------------------
+
+// pq_samples.get of those from d->first on.
+static ptqc_status
+get_sample(void *user, uint64_t index, pq_tensor *tensors, uint32_t count)
+{
+    pq_diff *d = user;
+    PQ_TRY(pq_sample_adapter_get(d->adapter, d->first + index, tensors, count));
+    d->got = index + 1 > d->got ? index + 1 : d->got;
+    return PTQC_OK;
+}
+
+// Adds v to the list that it is not in.
+static void
+watch(pq_value_id *watched, uint32_t *count, pq_value_id v)
+{
+    for (uint32_t i = 0; i < *count; i++) {
+        if (pq_value_equal(watched[i], v)) {
+            return;
+        }
+    }
+    watched[(*count)++] = v;
+}
 
 static ptqc_status
-run_artifact(pq_diff *d, const pq_tensor *inputs, uint32_t input_count)
+run_graph(pq_diff *d, const pq_pass_env *env, pq_graph *g, const char *phase,
+          const pq_value_id *watched, uint32_t count, pq_observe_fn observe)
+{
+    const pq_watcher watcher = {.user = d, .observe = observe};
+    size_t n =
+        d->layer_count > d->output_count ? d->layer_count : d->output_count;
+    memset(d->seen, 0, n * sizeof *d->seen);
+    ptqc_status st = pq_run_graph(g, env, phase, watched, count, &watcher);
+    pq_graph_release_constants(g);
+    pq_arena_deinit(&d->scratch);
+    pq_arena_init(&d->scratch, d->ctx);
+    return st;
+}
+
+static ptqc_status
+run_real(pq_diff *d, const pq_pass_env *env, pq_value_id *watched)
+{
+    pq_graph *g = d->local != NULL ? d->local : d->real;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < d->layer_count; i++) {
+        watched[n++] = d->layers[i].exact;
+        if (d->layers[i].mode != PQ_MODE_FLOAT) {
+            watched[n++] = d->layers[i].local;
+        }
+    }
+    for (uint32_t i = 0; i < d->output_count; i++) {
+        watch(watched, &n, pq_graph_output(g, i));
+    }
+    PQ_TRY(run_graph(d, env, g, "diff: float", watched, n, see_real));
+    for (uint32_t i = 0; i < d->layer_count; i++) {
+        for (uint64_t k = 0; k < d->got; k++) {
+            pq_shown exact, local;
+            if (d->layers[i].mode == PQ_MODE_FLOAT) {
+                continue;
+            }
+            PQ_TRY(pq_diff_store_get(&d->store, 0, i, k, &exact));
+            PQ_TRY(pq_diff_store_get(&d->store, 1, local_at(d, i), k, &local));
+            add_errors(&d->by_layer[i], &exact, &local);
+        }
+    }
+    return PTQC_OK;
+}
+
+static ptqc_status
+run_coded(pq_diff *d, const pq_pass_env *env, pq_value_id *watched)
+{
+    for (uint32_t i = 0; i < d->layer_count; i++) {
+        watched[i] = d->layers[i].coded;
+    }
+    return d->coded != NULL ? run_graph(d, env, d->coded, "diff: codes",
+                                        watched, d->layer_count, see_coded)
+                            : PTQC_OK;
+}
+
+static ptqc_status
+run_compiled(pq_diff *d, const pq_pass_env *env, pq_value_id *watched)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < d->output_count; i++) {
+        watch(watched, &n, pq_graph_output(d->compiled, i));
+    }
+    return run_graph(d, env, d->compiled, "diff: outputs", watched, n,
+                     see_compiled);
+}
+
+static ptqc_status
+run_artifact_once(pq_diff *d, const pq_tensor *inputs, uint32_t input_count)
 {
     ptqc_tensor *all = pq_arena_array(
         &d->scratch, (size_t)input_count + d->output_count, sizeof *all);
@@ -262,61 +357,138 @@ run_artifact(pq_diff *d, const pq_tensor *inputs, uint32_t input_count)
                             d->output_count));
     for (uint32_t i = 0; i < d->output_count; i++) {
         pq_tensor t = pq_tensor_from_public(&outputs[i]);
-        PQ_TRY(keep_shown(d->ctx, &t, &d->output_coded[i]));
+        PQ_TRY(take_output(d, i, &t));
     }
     return PTQC_OK;
 }
 
 static ptqc_status
-run_sample(pq_diff *d, const pq_tensor *inputs, uint32_t input_count)
+run_artifact(pq_diff *d, pq_tensor *inputs)
 {
-    PQ_TRY(d->real_runner->run(d->real_runner, inputs, see_real, d));
-    for (uint32_t i = 0; i < d->layer_count; i++) {
-        if (d->layers[i].mode != PQ_MODE_FLOAT) {
-            add_errors(&d->by_layer[i], &d->exact[i], &d->own[i]);
-        }
-    }
-    if (d->coded_runner != NULL) {
-        PQ_TRY(d->coded_runner->run(d->coded_runner, inputs, see_coded, d));
-    }
-    PQ_TRY(d->session != NULL
-               ? run_artifact(d, inputs, input_count)
-               : d->compiled_runner->run(d->compiled_runner, inputs,
-                                         see_compiled, d));
-    for (uint32_t i = 0; i < d->output_count; i++) {
-        add_errors(&d->outputs[i], &d->output_exact[i], &d->output_coded[i]);
-        add_rows(d, i);
+    uint32_t count = pq_graph_input_count(d->real);
+    memset(d->seen, 0, d->output_count * sizeof *d->seen);
+    for (uint64_t i = 0; i < d->got; i++) {
+        PQ_TRY(pq_check_cancelled(d->ctx));
+        PQ_TRY(pq_sample_adapter_get(d->adapter, d->first + i, inputs, count));
+        PQ_TRY(run_artifact_once(d, inputs, count));
+        pq_arena_deinit(&d->scratch);
+        pq_arena_init(&d->scratch, d->ctx);
     }
     return PTQC_OK;
+}
+
+// ---- all samples ----------------------------------------------------------
+
+// What one sample keeps in the store, 1 at least.
+static ptqc_status
+measure_sample(const pq_diff *d, const pq_pass_env *env, uint64_t *out)
+{
+    pq_graph *g = d->local != NULL ? d->local : d->real;
+    double bytes = 1;
+    int64_t *symbols;
+    PQ_TRY(pq_sample_symbols(g, env, &symbols));
+    for (uint32_t k = 0; k < 2 * d->layer_count + d->output_count; k++) {
+        uint32_t i = k / 2;
+        pq_value_id v = k >= 2 * d->layer_count
+                            ? pq_graph_output(g, k - 2 * d->layer_count)
+                        : k % 2 == 0 ? d->layers[i].exact
+                                     : d->layers[i].local;
+        const pq_value *value = pq_graph_value(g, v);
+        double n = sizeof(float);
+        for (uint32_t a = 0; value != NULL && a < value->type.rank; a++) {
+            int64_t dim;
+            PQ_TRY(pq_dim_eval(g, value->type.dims[a], symbols, &dim));
+            n *= (double)dim;
+        }
+        bytes += value != NULL ? n : 0;
+    }
+    *out = bytes < 0x1p62 ? (uint64_t)bytes : (uint64_t)1 << 62;
+    return PTQC_OK;
+}
+
+// Samples from d->first on, `count` at most; PTQC_NO: there is none.
+static ptqc_status
+run_some(pq_diff *d, pq_pass_env *env, uint64_t count, pq_tensor *inputs)
+{
+    const pq_samples samples = {.get = get_sample, .user = d, .limit = count};
+    uint32_t slots = 2 * d->layer_count + d->output_count;
+    pq_value_id *watched =
+        pq_arena_array(&d->arena, (size_t)slots + 1, sizeof *watched);
+    PQ_TRY_ALLOC(watched);
+    d->got = 0;
+    PQ_TRY(get_sample(d, 0, inputs, pq_graph_input_count(d->real)));
+    env->samples = &samples;
+    ptqc_status st =
+        pq_diff_store_open(d->ctx, env->work_dir, slots, count, &d->store);
+    if (st == PTQC_OK) {
+        st = run_real(d, env, watched);
+    }
+    if (st == PTQC_OK) {
+        st = run_coded(d, env, watched);
+    }
+    if (st == PTQC_OK) {
+        st = d->session != NULL ? run_artifact(d, inputs)
+                                : run_compiled(d, env, watched);
+    }
+    pq_diff_store_close(&d->store);
+    return st;
+}
+
+static uint64_t
+samples_at_once(const pq_pass_env *env, uint64_t bytes, uint64_t limit,
+                uint64_t done)
+{
+    uint64_t most =
+        env->work_dir != NULL ? STORE_BYTES_FILE : STORE_BYTES_MEMORY;
+    uint64_t n = most / bytes > 0 ? most / bytes : 1;
+    n = n < MOST_AT_ONCE ? n : MOST_AT_ONCE;
+    return limit > 0 && limit - done < n ? limit - done : n;
+}
+
+static ptqc_status
+run_batches(pq_diff *d, pq_pass_env *env, pq_tensor *inputs)
+{
+    uint64_t limit = d->desc->sample_limit;
+    uint64_t bytes, asked;
+    const pq_samples one = {.get = get_sample, .user = d, .limit = 1};
+    env->samples = &one;
+    ptqc_status st = measure_sample(d, env, &bytes);
+    while (st == PTQC_OK && (limit == 0 || d->sample_count < limit)) {
+        asked = samples_at_once(env, bytes, limit, d->sample_count);
+        d->first = d->sample_count;
+        st = run_some(d, env, asked, inputs);
+        d->sample_count += st == PTQC_OK ? d->got : 0;
+        if (st == PTQC_OK && d->got < asked) {
+            break;
+        }
+    }
+    PQ_TRY(st != PTQC_NO ? st : PTQC_OK);
+    return d->sample_count > 0
+               ? PTQC_OK
+               : PQ_FAIL(d->ctx, PTQC_E_USAGE,
+                         "diff: there is no sample to compare on");
 }
 
 static ptqc_status
 run_samples(pq_diff *d)
 {
+    const ptqc_compile_desc *c = d->desc->compile;
     pq_sample_adapter adapter;
+    pq_session_runner_env runner = {
+        .ctx = d->ctx, .target = c->target, .backends = c->backends};
+    pq_pass_env env = {.scratch = &d->scratch,
+                       .recipe = &d->recipe,
+                       .make_runner = pq_session_runner_make,
+                       .runner_user = &runner,
+                       .work_dir = c->work_dir};
     uint32_t inputs = pq_graph_input_count(d->real);
-    uint64_t limit = d->desc->sample_limit;
     PQ_TRY(pq_sample_adapter_init(&adapter, &d->arena, d->desc->samples,
                                   d->desc->samples_user, inputs));
     pq_tensor *tensors =
         pq_arena_array(&d->arena, (size_t)inputs + 1, sizeof *tensors);
     PQ_TRY_ALLOC(tensors);
-    for (uint64_t i = 0; limit == 0 || i < limit; i++) {
-        PQ_TRY(pq_check_cancelled(d->ctx));
-        ptqc_status st = pq_sample_adapter_get(&adapter, i, tensors, inputs);
-        if (st == PTQC_NO) {
-            break;
-        }
-        PQ_TRY(st);
-        PQ_TRY(run_sample(d, tensors, inputs));
-        pq_arena_deinit(&d->scratch);
-        pq_arena_init(&d->scratch, d->ctx);
-        pq_progress(d->ctx, "diff", ++d->sample_count, limit);
-    }
-    return d->sample_count > 0
-               ? PTQC_OK
-               : PQ_FAIL(d->ctx, PTQC_E_USAGE,
-                         "diff: there is no sample to compare on");
+    d->adapter = &adapter;
+    return run_batches(d, &env, tensors);
 }
 
 // ---- graphs ---------------------------------------------------------------
@@ -343,6 +515,7 @@ make_graphs(pq_diff *d, const ptqc_model *model)
                        .samples = c->samples != NULL ? &samples : NULL,
                        .make_runner = pq_session_runner_make,
                        .runner_user = &runner,
+                       .work_dir = c->work_dir,
                        .stats = d->stats};
     bool owns = pq_torture_flags(d->ctx) != 0; // graphs get replaced then
     PQ_TRY(pq_pipeline_assign(&d->compiled, &env, NULL));
@@ -388,38 +561,15 @@ find_layers(pq_diff *d)
 }
 
 static ptqc_status
-make_runners(pq_diff *d)
+open_artifact(pq_diff *d)
 {
     const ptqc_compile_desc *c = d->desc->compile;
-    pq_session_runner_env env = {
-        .ctx = d->ctx, .target = c->target, .backends = c->backends};
-    pq_value_id *watched = pq_arena_array(
-        &d->arena, 2 * (size_t)d->layer_count + 1, sizeof *watched);
-    uint32_t n = 0;
-    PQ_TRY_ALLOC(watched);
-    for (uint32_t i = 0; i < d->layer_count; i++) {
-        watched[n++] = d->layers[i].exact;
-        if (d->layers[i].mode != PQ_MODE_FLOAT) {
-            watched[n++] = d->layers[i].local;
-        }
-    }
-    PQ_TRY(pq_session_runner_make(&env, d->local != NULL ? d->local : d->real,
-                                  watched, n, &d->real_runner));
-    for (uint32_t i = 0; i < d->layer_count; i++) {
-        watched[i] = d->layers[i].coded;
-    }
-    if (d->coded != NULL) {
-        PQ_TRY(pq_session_runner_make(&env, d->coded, watched, d->layer_count,
-                                      &d->coded_runner));
-    }
-    if (d->desc->artifact == NULL) {
-        return pq_session_runner_make(&env, d->compiled, NULL, 0,
-                                      &d->compiled_runner);
-    }
     const ptqc_session_desc session = {.backends = c->backends,
                                        .target = c->target};
-    return ptqc_session_create(d->ctx, d->desc->artifact, &session,
-                               &d->session);
+    return d->desc->artifact != NULL
+               ? ptqc_session_create(d->ctx, d->desc->artifact, &session,
+                                     &d->session)
+               : PTQC_OK;
 }
 
 // An artifact must be of such a model: as many inputs and outputs, of the
@@ -453,18 +603,14 @@ make_sums(pq_diff *d)
     size_t m = d->output_count = pq_graph_output_count(d->real);
     d->cumulative = pq_arena_array(&d->arena, n, sizeof *d->cumulative);
     d->by_layer = pq_arena_array(&d->arena, n, sizeof *d->by_layer);
-    d->exact = pq_arena_array(&d->arena, n, sizeof *d->exact);
-    d->own = pq_arena_array(&d->arena, n, sizeof *d->own);
+    d->seen = pq_arena_array(&d->arena, n > m ? n : m, sizeof *d->seen);
     d->outputs = pq_arena_array(&d->arena, m, sizeof *d->outputs);
-    d->output_exact = pq_arena_array(&d->arena, m, sizeof *d->output_exact);
-    d->output_coded = pq_arena_array(&d->arena, m, sizeof *d->output_coded);
     d->kl = pq_arena_array(&d->arena, m, sizeof *d->kl);
     d->rows = pq_arena_array(&d->arena, m, sizeof *d->rows);
     d->agreeing = pq_arena_array(&d->arena, m, sizeof *d->agreeing);
     bool has_all = d->cumulative != NULL && d->by_layer != NULL &&
-                   d->exact != NULL && d->own != NULL && d->outputs != NULL &&
-                   d->output_exact != NULL && d->output_coded != NULL &&
-                   d->kl != NULL && d->rows != NULL && d->agreeing != NULL;
+                   d->seen != NULL && d->outputs != NULL && d->kl != NULL &&
+                   d->rows != NULL && d->agreeing != NULL;
     return has_all ? PTQC_OK : PTQC_E_RESOURCE;
 }
 
@@ -486,7 +632,7 @@ prepare(pq_diff *d, const ptqc_model *model)
     PQ_TRY(make_graphs(d, model));
     PQ_TRY(find_layers(d));
     PQ_TRY(make_sums(d));
-    PQ_TRY(make_runners(d));
+    PQ_TRY(open_artifact(d));
     return d->coded != NULL
                ? pq_layers_weigh(d->real, d->coded, d->layers, d->layer_count)
                : PTQC_OK;
@@ -601,31 +747,8 @@ tell_output(const pq_diff *d, const ptqc_model *model, uint32_t i,
 }
 
 static void
-free_shown(pq_diff *d, pq_shown *all, uint32_t count)
-{
-    for (uint32_t i = 0; all != NULL && i < count; i++) {
-        pq_free(d->ctx, all[i].p);
-    }
-}
-
-static void
-destroy_runner(pq_runner *runner)
-{
-    if (runner != NULL) {
-        runner->destroy(runner);
-    }
-}
-
-static void
 diff_deinit(pq_diff *d)
 {
-    free_shown(d, d->exact, d->layer_count);
-    free_shown(d, d->own, d->layer_count);
-    free_shown(d, d->output_exact, d->output_count);
-    free_shown(d, d->output_coded, d->output_count);
-    destroy_runner(d->real_runner);
-    destroy_runner(d->coded_runner);
-    destroy_runner(d->compiled_runner);
     ptqc_session_destroy(d->session);
     pq_graph_destroy(d->local);
     pq_graph_destroy(d->coded);

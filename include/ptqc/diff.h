@@ -43,7 +43,10 @@ typedef struct ptqc_diff_output {
 typedef void (*ptqc_diff_output_fn)(void *user, const ptqc_diff_output *output);
 
 typedef struct ptqc_diff_desc {
-    const ptqc_compile_desc *compile; // what is done to the model
+    // What is done to the model. work_dir: a folder that exists, for scratch
+    // files without a name: the graphs run piece by piece, then; NULL: each is
+    // in memory as a whole, and so is what waits of the samples.
+    const ptqc_compile_desc *compile;
     // Whose outputs are compared; NULL: those of the compile.
     const ptqc_artifact *artifact;
     // Not 0: outputs alone, with an artifact; `compile` names targets only.
@@ -54,7 +57,7 @@ typedef struct ptqc_diff_desc {
 } ptqc_diff_desc;
 
 // Runs the model in float, with each layer's codes on float inputs, and with
-// all codes, on every sample. Layers are told in the order of the graph, then
+// all codes, on every sample; samples are asked for more than once. Layers are told in the order of the graph, then
 // outputs. Either function may be NULL. PTQC_E_USAGE: nothing becomes codes,
 // or no sample.
 PTQC_API PTQC_MUST_USE ptqc_status ptqc_diff(ptqc_ctx *ctx, ptqc_model *model,

@@ -203,13 +203,9 @@ pq_channel_stats_keep(const pq_channel_stats *s, pq_str name, pq_stats *out)
     return s->count > 0 ? pq_stats_keep_channels(out, name, &ranges) : PTQC_OK;
 }
 
-typedef ptqc_status (*pq_run_fn)(pq_graph *g, const pq_pass_env *env,
-                                 const char *phase, const pq_value_id *watched,
-                                 uint32_t count, const pq_watcher *w);
-
-static ptqc_status
-measure(pq_channel_stats_set *set, pq_graph *g, const pq_pass_env *env,
-        const char *phase, pq_run_fn run)
+ptqc_status
+pq_channel_stats_measure(pq_channel_stats_set *set, pq_graph *g,
+                         const pq_pass_env *env, const char *phase)
 {
     const pq_watcher watcher = {
         .user = set, .observe = observe, .state = put_state};
@@ -220,20 +216,7 @@ measure(pq_channel_stats_set *set, pq_graph *g, const pq_pass_env *env,
         clear(&set->items[i]);
         watched[i] = set->items[i].value;
     }
-    return set->count == 0 ? PTQC_OK
-                           : run(g, env, phase, watched, set->count, &watcher);
-}
-
-ptqc_status
-pq_channel_stats_measure(pq_channel_stats_set *set, pq_graph *g,
-                         const pq_pass_env *env, const char *phase)
-{
-    return measure(set, g, env, phase, pq_run_samples);
-}
-
-ptqc_status
-pq_channel_stats_measure_as_is(pq_channel_stats_set *set, pq_graph *g,
-                               const pq_pass_env *env, const char *phase)
-{
-    return measure(set, g, env, phase, pq_run_graph);
+    return set->count == 0
+               ? PTQC_OK
+               : pq_run_samples(g, env, phase, watched, set->count, &watcher);
 }

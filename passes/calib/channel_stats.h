@@ -38,16 +38,12 @@ PTQC_MUST_USE ptqc_status pq_channel_stats_set_add(pq_channel_stats_set *set,
 // NULL: not watched along that axis, or nothing was seen.
 const pq_channel_stats *pq_channel_stats_find(const pq_channel_stats_set *set,
                                               pq_value_id v, uint32_t axis);
-// Runs the samples through g in float, or through g as it is. Counts from 0
-// each time. `phase` as pq_run_samples has it; what was measured in float is
-// kept with the checkpoints.
+// Runs the samples through g in float. Counts from 0 each time. `phase` as
+// pq_run_samples has it; what was measured is kept with the checkpoints.
 PTQC_MUST_USE ptqc_status pq_channel_stats_measure(pq_channel_stats_set *set,
                                                    pq_graph *g,
                                                    const pq_pass_env *env,
                                                    const char *phase);
-PTQC_MUST_USE ptqc_status
-pq_channel_stats_measure_as_is(pq_channel_stats_set *set, pq_graph *g,
-                               const pq_pass_env *env, const char *phase);
 
 // Looks at v, one of the set's values.
 void pq_channel_stats_take(pq_channel_stats_set *set, pq_value_id v,

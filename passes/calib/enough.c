@@ -7,30 +7,10 @@
 
 #include "base/checked.h"
 #include "passes/calib/pieces.h"
+#include "passes/calib/samples.h"
 
 #define LEAST_TOKENS 4 // per input: fewer need more damping
 #define FULL_TOKENS  8
-
-// symbols [count of the graph] as the sample's shapes say.
-static ptqc_status
-bind_symbols(const pq_graph *g, const pq_pass_env *env, int64_t *symbols)
-{
-    uint32_t inputs = pq_graph_input_count(g);
-    pq_tensor *tensors =
-        pq_arena_array(env->scratch, (size_t)inputs + 1, sizeof *tensors);
-    PQ_TRY_ALLOC(tensors);
-    PQ_TRY(env->samples->get(env->samples->user, 0, tensors, inputs));
-    for (uint32_t i = 0; i < inputs; i++) {
-        const pq_type *type = &pq_graph_value(g, pq_graph_input(g, i))->type;
-        for (uint32_t k = 0; k < type->rank && k < tensors[i].rank; k++) {
-            const pq_dim_expr *d = pq_dim_get(g, type->dims[k]);
-            if (d->op == PQ_DIM_SYMBOL) {
-                symbols[d->value] = tensors[i].dims[k];
-            }
-        }
-    }
-    return PTQC_OK;
-}
 
 // Rows of x in one sample, and how wide they are.
 static ptqc_status
@@ -91,20 +71,14 @@ pq_warn_few_tokens(pq_graph *g, const pq_pass_env *env, const char *phase,
                    const pq_stream_client *client, bool *out_warned)
 {
     pq_pieces pieces;
-    uint32_t n = pq_graph_symbol_count(g);
+    int64_t *symbols;
     *out_warned = false;
     if (env->samples == NULL || env->samples->limit == 0 ||
         env->samples->limit > INT64_MAX) {
         return PTQC_OK;
     }
-    int64_t *symbols =
-        pq_arena_array(env->scratch, (size_t)n + 1, sizeof *symbols);
-    PQ_TRY_ALLOC(symbols);
-    for (uint32_t i = 0; i < n; i++) {
-        symbols[i] = pq_graph_symbol(g, i)->min; // of those without a shape
-    }
     PQ_TRY(pq_pieces_find(g, env->scratch, client, &pieces));
-    ptqc_status st = bind_symbols(g, env, symbols);
+    ptqc_status st = pq_sample_symbols(g, env, &symbols);
     if (st == PTQC_OK) {
         st = count(g, env, phase, &pieces, symbols, out_warned);
     }

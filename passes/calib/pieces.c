@@ -29,7 +29,7 @@ static bool
 is_member(const pq_finder *f, const pq_op *op)
 {
     return pq_is_product(op->code) && is_weight(f->g, op->inputs[1]) &&
-           pq_is_float(f->g, op->inputs[0]) &&
+           (f->client->runs_as_is || pq_is_float(f->g, op->inputs[0])) &&
            !pq_is_constant(f->g, op->inputs[0]) &&
            f->client->wants(f->client->user, op);
 }
@@ -148,6 +148,39 @@ assign_pieces(const pq_finder *f)
     return PTQC_OK;
 }
 
+// Ops that only watched values need go as far to the front as what they read
+// allows: their weights are not all in memory at the end. What reads the value
+// of a group comes after the group's piece.
+static ptqc_status
+bring_forward(const pq_finder *f)
+{
+    pq_pieces *p = f->p;
+    uint32_t *made = pq_arena_array(f->arena, f->value_count, sizeof *made);
+    PQ_TRY_ALLOC(made);
+    for (uint32_t i = 0; i < p->group_count; i++) {
+        made[p->groups[i].x.index] = i + 2;
+    }
+    p->count = p->group_count > 0 || p->count == 0 ? p->group_count : 1;
+    PQ_FOR_EACH_OP(f->g, id)
+    {
+        const pq_op *op = pq_graph_op(f->g, id);
+        uint32_t *piece = &p->piece_of[id.index];
+        if (*piece > p->group_count) {
+            *piece = 1;
+            for (uint32_t i = 0; i < op->input_count; i++) {
+                uint32_t least = made[op->inputs[i].index];
+                *piece = least > *piece ? least : *piece;
+            }
+        }
+        for (uint32_t i = 0; *piece > 0 && i < op->output_count; i++) {
+            uint32_t *own = &made[op->outputs[i].index];
+            *own = *own == 0 ? *piece : *own;
+        }
+        p->count = *piece > p->count ? *piece : p->count;
+    }
+    return PTQC_OK;
+}
+
 // The last piece that reads each value; a group's value is read (shown) by
 // its own piece, too.
 static void
@@ -190,6 +223,7 @@ pq_pieces_find(const pq_graph *g, pq_arena *arena,
     PQ_TRY_ALLOC(out->is_watched);
     PQ_TRY(find_groups(&f));
     PQ_TRY(assign_pieces(&f));
+    PQ_TRY(bring_forward(&f));
     find_last_uses(&f);
     return PTQC_OK;
 }

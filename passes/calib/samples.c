@@ -23,7 +23,9 @@ typedef struct pq_sampling {
     const pq_pass_env *env;
     const char *phase;
     const pq_watcher *watcher;
-    bool *is_watched; // [values]
+    uint64_t *waits; // [values] number (from 1) of the sample that is shown
+                     // next; 0: not watched
+    uint64_t number; // of the sample at hand
 } pq_sampling;
 
 static bool
@@ -32,14 +34,17 @@ is_input(const pq_graph *g, pq_value_id v)
     return pq_op_is_none(pq_producer_id(g, v)) && !pq_is_constant(g, v);
 }
 
-// Outputs of the graph are shown, too, and inputs were seen as they came.
+// Runners show outputs of the graph, too (once more, when they are watched),
+// and inputs were seen as they came.
 static ptqc_status
 pass_on(void *user, pq_value_id v, const pq_tensor *t)
 {
     const pq_sampling *s = user;
-    return s->is_watched[v.index] && !is_input(s->g, v)
-               ? s->watcher->observe(s->watcher->user, v, t)
-               : PTQC_OK;
+    if (s->waits[v.index] != s->number || is_input(s->g, v)) {
+        return PTQC_OK;
+    }
+    s->waits[v.index]++;
+    return s->watcher->observe(s->watcher->user, v, t);
 }
 
 static ptqc_status
@@ -47,7 +52,7 @@ show_inputs(const pq_sampling *s, const pq_tensor *inputs, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         pq_value_id v = pq_graph_input(s->g, i);
-        if (s->is_watched[v.index]) {
+        if (s->waits[v.index] > 0) {
             PQ_TRY(s->watcher->observe(s->watcher->user, v, &inputs[i]));
         }
     }
@@ -71,6 +76,7 @@ run_all(pq_sampling *s, pq_runner *runner)
             break;
         }
         PQ_TRY(st);
+        s->number = i + 1;
         PQ_TRY(show_inputs(s, tensors, inputs));
         PQ_TRY(runner->run(runner, tensors, pass_on, s));
         pq_progress(ctx, s->phase, i + 1, samples->limit);
@@ -78,6 +84,34 @@ run_all(pq_sampling *s, pq_runner *runner)
     return i > 0
                ? PTQC_OK
                : PQ_FAIL(ctx, PTQC_E_USAGE, "calibration data holds no sample");
+}
+
+ptqc_status
+pq_sample_symbols(pq_graph *g, const pq_pass_env *env, int64_t **out)
+{
+    uint32_t inputs = pq_graph_input_count(g);
+    uint32_t n = pq_graph_symbol_count(g);
+    pq_tensor *tensors =
+        pq_arena_array(env->scratch, (size_t)inputs + 1, sizeof *tensors);
+    int64_t *symbols =
+        pq_arena_array(env->scratch, (size_t)n + 1, sizeof *symbols);
+    PQ_TRY_ALLOC(tensors);
+    PQ_TRY_ALLOC(symbols);
+    for (uint32_t i = 0; i < n; i++) {
+        symbols[i] = pq_graph_symbol(g, i)->min;
+    }
+    PQ_TRY(env->samples->get(env->samples->user, 0, tensors, inputs));
+    for (uint32_t i = 0; i < inputs; i++) {
+        const pq_type *type = &pq_graph_value(g, pq_graph_input(g, i))->type;
+        for (uint32_t k = 0; k < type->rank && k < tensors[i].rank; k++) {
+            const pq_dim_expr *d = pq_dim_get(g, type->dims[k]);
+            if (d->op == PQ_DIM_SYMBOL) {
+                symbols[d->value] = tensors[i].dims[k];
+            }
+        }
+    }
+    *out = symbols;
+    return PTQC_OK;
 }
 
 ptqc_status
@@ -89,9 +123,9 @@ pq_clone_float(pq_graph *g, pq_graph **out)
     return PTQC_OK;
 }
 
-ptqc_status
-pq_run_graph(pq_graph *g, const pq_pass_env *env, const char *phase,
-             const pq_value_id *watched, uint32_t count, const pq_watcher *w)
+static ptqc_status
+run_whole(pq_graph *g, const pq_pass_env *env, const char *phase,
+          const pq_value_id *watched, uint32_t count, const pq_watcher *w)
 {
     pq_sampling s = {.g = g, .env = env, .phase = phase, .watcher = w};
     pq_runner *runner = NULL;
@@ -99,11 +133,11 @@ pq_run_graph(pq_graph *g, const pq_pass_env *env, const char *phase,
         return PQ_FAIL(pq_graph_ctx(g), PTQC_E_USAGE,
                        "static activations need calibration samples");
     }
-    s.is_watched = pq_arena_array(env->scratch, pq_graph_value_count(g),
-                                  sizeof *s.is_watched);
-    PQ_TRY_ALLOC(s.is_watched);
+    s.waits =
+        pq_arena_array(env->scratch, pq_graph_value_count(g), sizeof *s.waits);
+    PQ_TRY_ALLOC(s.waits);
     for (uint32_t i = 0; i < count; i++) {
-        s.is_watched[watched[i].index] = true;
+        s.waits[watched[i].index] = 1;
     }
     PQ_TRY(env->make_runner(env->runner_user, g, watched, count, &runner));
     ptqc_status st = run_all(&s, runner);
@@ -218,16 +252,34 @@ can_stream(const pq_graph *g, const pq_pass_env *env,
     return PTQC_OK;
 }
 
-ptqc_status
-pq_run_samples(pq_graph *g, const pq_pass_env *env, const char *phase,
-               const pq_value_id *watched, uint32_t count, const pq_watcher *w)
+static ptqc_status
+run_float(pq_graph *g, const pq_pass_env *env, const char *phase,
+          const pq_value_id *watched, uint32_t count, const pq_watcher *w)
 {
     pq_graph *clone = NULL;
+    ptqc_status st = pq_clone_float(g, &clone);
+    if (st == PTQC_OK) {
+        st = run_whole(clone, env, phase, watched, count, w);
+    }
+    pq_graph_destroy(clone);
+    return st;
+}
+
+typedef ptqc_status (*pq_run_fn)(pq_graph *g, const pq_pass_env *env,
+                                 const char *phase, const pq_value_id *watched,
+                                 uint32_t count, const pq_watcher *w);
+
+static ptqc_status
+run(pq_graph *g, const pq_pass_env *env, const char *phase,
+    const pq_value_id *watched, uint32_t count, const pq_watcher *w,
+    pq_run_fn at_once)
+{
     bool streams;
     const pq_checkpoint kept = pq_checkpoint_of(pq_graph_ctx(g), env, phase);
     bool keeps = w->state != NULL && kept.dir != NULL;
     pq_streaming s = {.watcher = w};
     const pq_stream_client client = {.user = &s,
+                                     .runs_as_is = at_once == run_whole,
                                      .wants = cuts,
                                      .begin = begin,
                                      .end = end,
@@ -238,13 +290,20 @@ pq_run_samples(pq_graph *g, const pq_pass_env *env, const char *phase,
                                      .state = put_state};
     PQ_TRY(find_cuts(g, watched, count, env->scratch, &s.cuts));
     PQ_TRY(can_stream(g, env, &client, &streams));
-    if (streams) {
-        return pq_stream_run(g, env, phase, &client);
-    }
-    ptqc_status st = pq_clone_float(g, &clone);
-    if (st == PTQC_OK) {
-        st = pq_run_graph(clone, env, phase, watched, count, w);
-    }
-    pq_graph_destroy(clone);
-    return st;
+    return streams ? pq_stream_run(g, env, phase, &client)
+                   : at_once(g, env, phase, watched, count, w);
+}
+
+ptqc_status
+pq_run_samples(pq_graph *g, const pq_pass_env *env, const char *phase,
+               const pq_value_id *watched, uint32_t count, const pq_watcher *w)
+{
+    return run(g, env, phase, watched, count, w, run_float);
+}
+
+ptqc_status
+pq_run_graph(pq_graph *g, const pq_pass_env *env, const char *phase,
+             const pq_value_id *watched, uint32_t count, const pq_watcher *w)
+{
+    return run(g, env, phase, watched, count, w, run_whole);
 }

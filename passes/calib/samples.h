@@ -27,6 +27,10 @@ PTQC_MUST_USE ptqc_status pq_run_samples(pq_graph *g, const pq_pass_env *env,
                                          const char *phase,
                                          const pq_value_id *watched,
                                          uint32_t count, const pq_watcher *w);
+// What the graph's symbols are by the shapes of the first sample (their least
+// where these do not tell), in the arena env->scratch. PTQC_NO: no sample.
+PTQC_MUST_USE ptqc_status pq_sample_symbols(pq_graph *g, const pq_pass_env *env,
+                                            int64_t **out);
 // A clone of stage FLOAT without annotations; it shares g's bytes. Destroy
 // also after a failure.
 PTQC_MUST_USE ptqc_status pq_clone_float(pq_graph *g, pq_graph **out);

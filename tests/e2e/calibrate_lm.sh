@@ -106,6 +106,14 @@ static="--scheme w8a8 --method rtn $text"
 cmp "$work/static.ptqc" "$work/less.ptqc" || fail "static: limited memory"
 [ ! -e "$work/static.ptqc.work" ] || fail "static: a folder is left"
 
+# And comparisons, where whole graphs would take 150 MB and more.
+# shellcheck disable=SC2086
+"$ptqc" diff $model $static -j 2 --json >"$work/diff.json" 2>/dev/null
+# shellcheck disable=SC2086
+"$ptqc" diff $model $static -j 1 --json --memory-limit 48M \
+    >"$work/less.json" 2>"$work/said" || fail "diff: $(cat "$work/said")"
+cmp "$work/diff.json" "$work/less.json" || fail "diff: limited memory"
+
 # Better than rounding.
 # ppl ARTIFACT
 ppl() {
