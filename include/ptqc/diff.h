@@ -57,9 +57,9 @@ typedef struct ptqc_diff_desc {
 } ptqc_diff_desc;
 
 // Runs the model in float, with each layer's codes on float inputs, and with
-// all codes, on every sample; samples are asked for more than once. Layers are told in the order of the graph, then
-// outputs. Either function may be NULL. PTQC_E_USAGE: nothing becomes codes,
-// or no sample.
+// all codes, on every sample; samples are asked for more than once. Layers are
+// told in the order of the graph, then outputs. Either function may be NULL.
+// PTQC_E_USAGE: nothing becomes codes, or no sample.
 PTQC_API PTQC_MUST_USE ptqc_status ptqc_diff(ptqc_ctx *ctx, ptqc_model *model,
                                              const ptqc_diff_desc *desc,
                                              ptqc_diff_layer_fn layer_fn,
