@@ -73,14 +73,27 @@ write_parts(void *user, uint64_t begin, uint64_t end, uint32_t worker)
     }
 }
 
+// By all threads when there is enough to do.
+static ptqc_status
+copy_parts(ptqc_ctx *ctx, size_t bytes, uint64_t parts, pq_task_fn fn,
+           pq_live_copy *c)
+{
+    if (bytes <= PART_BYTES) {
+        fn(c, 0, parts, 0);
+        return PTQC_OK;
+    }
+    struct pq_pool *pool = pq_ctx_pool(ctx);
+    PQ_TRY_ALLOC(pool);
+    pq_pool_for(pool, parts, 1, fn, c);
+    return PTQC_OK;
+}
+
 ptqc_status
 pq_live_append(ptqc_ctx *ctx, pq_live *live, const pq_tensor *t)
 {
-    struct pq_pool *pool = pq_ctx_pool(ctx);
     pq_live_sample sample = {.tensor = *t};
     pq_live_copy c = {.live = live, .tensor = t, .sample = &sample};
-    PQ_TRY_ALLOC(pool);
-    pq_pool_for(pool, 2, 1, write_parts, &c);
+    PQ_TRY(copy_parts(ctx, t->bytes, 2, write_parts, &c));
     PQ_TRY(c.st);
     return add(ctx, live, &sample);
 }
@@ -112,10 +125,9 @@ read_bytes(ptqc_ctx *ctx, pq_live *live, const pq_live_sample *sample)
         PQ_TRY_ALLOC(live->buffer);
         live->buffer_bytes = bytes;
     }
-    struct pq_pool *pool = pq_ctx_pool(ctx);
     pq_live_copy c = {.live = live, .offset = sample->offset, .bytes = bytes};
-    PQ_TRY_ALLOC(pool);
-    pq_pool_for(pool, (bytes + PART_BYTES - 1) / PART_BYTES, 1, read_parts, &c);
+    PQ_TRY(copy_parts(ctx, bytes, (bytes + PART_BYTES - 1) / PART_BYTES,
+                      read_parts, &c));
     return c.has_failed // says why, or the second try succeeds
                ? pq_scratch_read(live->scratch, c.offset, live->buffer, bytes)
                : PTQC_OK;
