@@ -92,6 +92,7 @@ get_sample(void *user, uint64_t index, pq_tensor *tensors, uint32_t count)
 typedef struct setting {
     const char *work_dir;
     bool has_stats; // are kept
+    bool is_sequential;
     uint64_t limit, stop_at;
 } setting;
 
@@ -132,7 +133,8 @@ run_in(ptqc_ctx *ctx, const setting *s)
     pq_arena_init(&scratch, ctx);
     pq_recipe_init(&recipe);
     recipe.has_scheme = true;
-    recipe.bias_correction = PQ_BIAS_EMPIRICAL;
+    recipe.bias_correction =
+        s->is_sequential ? PQ_BIAS_SEQUENTIAL : PQ_BIAS_EMPIRICAL;
     assert_int_equal(pq_scheme_parse(ctx, PQ_STR("w8a8:t"), &recipe.scheme),
                      PTQC_OK);
     if (s->has_stats) {
@@ -213,6 +215,31 @@ test_resume(void **state)
     }
     free(expected[0].text);
     free(expected[1].text);
+}
+
+// The same of the bias corrections that follow one another.
+static void
+test_sequence(void **state)
+{
+    (void)state;
+    setting s = {.is_sequential = true};
+    result expected = run(&s, 1, NULL);
+    const uint64_t first = 3 * PIECES * SAMPLES; // of the sequence's samples
+    for (uint64_t limit = first + 1; limit < first + PIECES * SAMPLES;
+         limit += 3) {
+        pq_test_sink sink = {0};
+        pq_test_folder folder;
+        pq_test_folder_create(&folder);
+        s.work_dir = folder.path;
+        s.limit = limit;
+        assert_int_equal(run(&s, 2, &sink).st, PTQC_E_CANCELLED);
+        s.limit = 0;
+        expect(&s, 1 + (uint32_t)limit % 3, &expected,
+               first + PIECES * SAMPLES - limit / SAMPLES * SAMPLES);
+        expect(&s, 1, &expected, 0);
+        pq_test_folder_remove(&folder);
+    }
+    free(expected.text);
 }
 
 // Who asks to stop gets the piece at hand finished and kept.
@@ -382,9 +409,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_resume),           cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_statistics_later), cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_resume),  cmocka_unit_test(test_sequence),
+        cmocka_unit_test(test_stop),    cmocka_unit_test(test_statistics_later),
+        cmocka_unit_test(test_damaged), cmocka_unit_test(test_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
