@@ -121,7 +121,7 @@ print_sizes(const ptqc_plan_facts *f)
     if (f->sample_count > 0) {
         cli_print(", %llu samples", (unsigned long long)f->sample_count);
     }
-    cli_print("%s", f->has_method ? ", and what the method takes" : "");
+    cli_print("%s", f->has_method ? ", and the method's memory" : "");
     cli_print("\nrun       weights mapped, %s of results at a time",
               cli_size_text(f->activation_bytes, a));
     cli_print(" (symbolic dims at their least)\n");
@@ -144,19 +144,25 @@ print(cli *c, const plan *p, const ptqc_plan_facts *f)
     return cli_finish_output(c);
 }
 
-// Samples are counted, not run: what is wrong with them shows now.
+// Samples are counted, and the first is looked at: what is wrong with them
+// shows now.
 static ptqc_status
-count_samples(cli *c, const ptqc_model *model, ptqc_compile_desc *desc)
+plan_with_samples(cli *c, ptqc_model *model, ptqc_compile_desc *desc, plan *p,
+                  ptqc_plan_facts *facts)
 {
     cli_samples samples;
     if (!cli_given(c, CLI_CALIB)) {
-        return PTQC_OK;
+        return ptqc_compile_plan(c->ctx, model, desc, 0, keep_row, p, facts);
     }
     ptqc_status st = cli_samples_open(c, model, &samples);
-    if (st == PTQC_OK) {
-        desc->sample_count = samples.sample_count;
-        cli_samples_close(&samples);
+    if (st != PTQC_OK) {
+        return st;
     }
+    desc->samples = cli_samples_get;
+    desc->samples_user = &samples;
+    desc->sample_count = samples.sample_count;
+    st = ptqc_compile_plan(c->ctx, model, desc, 0, keep_row, p, facts);
+    cli_samples_close(&samples);
     return st;
 }
 
@@ -172,10 +178,7 @@ cli_plan(cli *c)
         st = ptqc_model_open(c->ctx, c->args.operands[0], &model);
     }
     if (st == PTQC_OK) {
-        st = count_samples(c, model, &desc);
-    }
-    if (st == PTQC_OK) {
-        st = ptqc_compile_plan(c->ctx, model, &desc, 0, keep_row, &p, &facts);
+        st = plan_with_samples(c, model, &desc, &p, &facts);
     }
     if (st == PTQC_OK) {
         st = print(c, &p, &facts);

@@ -12,18 +12,17 @@
 #include "base/checked.h"
 #include "base/dtype.h"
 #include "base/vec.h"
+#include "compiler/adapter.h"
 #include "compiler/build.h"
 #include "compiler/model.h"
 #include "compiler/place.h"
+#include "compiler/plan_time.h"
 #include "compiler/recipe.h"
 #include "compiler/report.h"
+#include "passes/calib/samples.h"
 #include "passes/match.h"
 #include "passes/pipeline.h"
 #include "passes/plan.h"
-
-// Multiply-adds per second and thread that calibration is guessed to do: f32
-// convolutions of the cpu plugin on AVX2 machines (docs/accuracy.md's runs).
-#define PQ_GUESSED_RATE 1.5e10
 
 typedef struct pq_planner {
     ptqc_ctx *ctx;
@@ -38,6 +37,9 @@ typedef struct pq_planner {
     uint32_t row_count, row_capacity;
     pq_strmap row_of; // by name
     ptqc_plan_facts facts;
+    int64_t *symbols; // of the first sample; NULL: not known
+    pq_method method; // that is left out
+    pq_plan_work work;
     ptqc_status st; // of the hook
 } pq_planner;
 
@@ -197,7 +199,7 @@ collect(pq_planner *p, const pq_graph *g)
             p->facts.calibration_bytes += least_bytes(g, v);
         }
     }
-    return PTQC_OK;
+    return pq_plan_count_work(g, modes, p->symbols, &p->arena, &p->work);
 }
 
 static void
@@ -393,24 +395,41 @@ run_passes(pq_planner *p, uint32_t flags)
     if (p->row_count == 0) { // there was no scheme to assign
         PQ_TRY(collect(p, p->graph));
     }
-    if (is_static) {
-        p->facts.sample_count = p->recipe.sample_limit;
-        uint64_t there = p->desc->sample_count;
-        if (there > 0 &&
-            (there < p->facts.sample_count || p->facts.sample_count == 0)) {
-            p->facts.sample_count = there;
-        }
-    }
     return PTQC_OK;
 }
 
 static void
 guess_time(pq_planner *p)
 {
-    // Every sample runs twice: for ranges and for the correction of biases.
+    uint64_t there = p->desc->sample_count;
+    uint64_t limit = p->recipe.sample_limit;
+    if (!p->facts.has_method && !pq_recipe_is_static(&p->recipe)) {
+        return;
+    }
+    p->facts.sample_count =
+        there > 0 && (there < limit || limit == 0) ? there : limit;
     p->facts.calibration_seconds =
-        2 * (double)p->facts.sample_count * (double)p->facts.macs /
-        (PQ_GUESSED_RATE * (double)ptqc_ctx_threads(p->ctx));
+        pq_plan_guess(&p->work, &p->recipe, &p->method,
+                      (double)p->facts.sample_count) /
+        (double)ptqc_ctx_threads(p->ctx);
+}
+
+// The shapes of the first sample, when there is one.
+static ptqc_status
+look_at_sample(pq_planner *p)
+{
+    pq_sample_adapter adapter;
+    if (p->desc->samples == NULL) {
+        return PTQC_OK;
+    }
+    PQ_TRY(pq_sample_adapter_init(&adapter, &p->arena, p->desc->samples,
+                                  p->desc->samples_user,
+                                  pq_graph_input_count(p->graph)));
+    const pq_samples samples = {
+        .get = pq_sample_adapter_get, .user = &adapter, .limit = 1};
+    const pq_pass_env env = {.scratch = &p->arena, .samples = &samples};
+    ptqc_status st = pq_sample_symbols(p->graph, &env, &p->symbols);
+    return st == PTQC_NO ? PTQC_OK : st;
 }
 
 static ptqc_status
@@ -420,6 +439,7 @@ plan(pq_planner *p, const ptqc_model *model, uint32_t flags)
     PQ_TRY(pq_recipe_of_desc(p->ctx, p->desc, &p->arena, &p->recipe));
     PQ_TRY(pq_recipe_check_use(p->ctx, p->desc, &p->recipe));
     p->facts.has_method = pq_recipe_streams(&p->recipe, NULL);
+    pq_recipe_steps(&p->recipe, &p->method);
     p->recipe.method = PQ_STR("rtn");
     for (uint32_t i = 0; p->recipe.rules != NULL && i < p->recipe.rules->count;
          i++) {
@@ -430,6 +450,7 @@ plan(pq_planner *p, const ptqc_model *model, uint32_t flags)
     PQ_TRY(pq_model_graph(p->ctx, model->import, &graph));
     PQ_TRY(pq_graph_clone(graph, false, &p->graph));
     p->facts.weight_bytes = model->import->weight_bytes;
+    PQ_TRY(look_at_sample(p));
     PQ_TRY(run_passes(p, flags));
     PQ_TRY(add_notes(p));
     if ((flags & PTQC_PLAN_SCHEMES) != 0) {

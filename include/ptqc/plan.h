@@ -43,11 +43,11 @@ typedef struct ptqc_plan_facts {
     uint64_t calibration_bytes;    // that a sample's observed values take
     uint64_t largest_weight_bytes; // of one weight, in f32
     uint64_t sample_count;         // of calibration, 0: none is needed
-    uint32_t has_method;           // a method looks at samples, too: its time
-                                   // and memory are not in these facts
+    uint32_t has_method;           // a method looks at samples, too: its memory
+                                   // is not in these facts
     double weight_seconds;         // measured: scales of all weights
-    double calibration_seconds;    // from macs and samples, a guess within
-                                   // a factor of about 4
+    double calibration_seconds;    // of all that looks at samples: a guess
+                                   // (docs/recipes.md: how good)
 } ptqc_plan_facts;
 
 // Schemes alone: fast, weights are not read; targets and sizes stay 0.
@@ -55,7 +55,8 @@ typedef struct ptqc_plan_facts {
 
 // Runs all passes of the compile but those that need samples; writes nothing.
 // A recipe with static activations is planned as if samples were there
-// (desc->samples are never asked for). Errors as ptqc_compile_file, a rule
+// (desc->samples may be NULL; of others the first is asked for its shape, and
+// desc->sample_count is believed). Errors as ptqc_compile_file, a rule
 // that matches nothing among them. fn may be NULL.
 PTQC_API PTQC_MUST_USE ptqc_status ptqc_compile_plan(
     ptqc_ctx *ctx, ptqc_model *model, const ptqc_compile_desc *desc,

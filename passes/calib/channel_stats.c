@@ -103,6 +103,19 @@ take_row(pq_channel_stats *s, int64_t channel, const float *x, int64_t n)
     }
 }
 
+// One number of each channel; what take_row would add.
+static void
+take_token(pq_channel_stats *s, const float *x)
+{
+    for (int64_t c = 0; c < s->channels; c++) {
+        float number = fabsf(x[c]) <= FLT_MAX ? x[c] : 0;
+        s->sum[c] += (double)number;
+        s->squares[c] += (double)number * (double)number;
+        s->min[c] = number < s->min[c] ? number : s->min[c];
+        s->max[c] = number > s->max[c] ? number : s->max[c];
+    }
+}
+
 static void
 take_tokens(pq_channel_stats *s, const float *x, int64_t rows)
 {
@@ -136,8 +149,11 @@ pq_channel_stats_take(pq_channel_stats_set *set, pq_value_id v,
         return;
     }
     int64_t rows = (int64_t)(t->bytes / sizeof *x) / inner;
-    for (int64_t r = 0; r < rows; r++) {
+    for (int64_t r = 0; inner > 1 && r < rows; r++) {
         take_row(s, r % s->channels, x + r * inner, inner);
+    }
+    for (int64_t r = 0; inner == 1 && r < rows; r += s->channels) {
+        take_token(s, x + r);
     }
     s->count += (double)(rows / s->channels * inner);
     if (s->axis + 1 == t->rank) {
