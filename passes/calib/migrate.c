@@ -87,6 +87,18 @@ pq_heads_source(const pq_graph *g, pq_value_id v)
                : PQ_NO_VALUE;
 }
 
+pq_op_id
+pq_find_head_norm(const pq_graph *g, pq_value_id v, int64_t size)
+{
+    if (swaps_heads(g, v)) {
+        v = behind(g, v, PQ_OP_TRANSPOSE);
+    }
+    pq_op_id id = pq_producer_id(g, v);
+    bool is_it = !pq_op_is_none(id) && is_norm(g, pq_graph_op(g, id), size) &&
+                 pq_graph_value(g, v)->use_count == 1;
+    return is_it ? id : (pq_op_id){0};
+}
+
 // v as [B, heads, T, D] in an attention -> the product's result [B, T, K].
 static pq_value_id
 find_values(const pq_graph *g, pq_value_id v)

@@ -34,6 +34,9 @@ PTQC_MUST_USE ptqc_status pq_migration_init(pq_migration *m, pq_graph *g,
 bool pq_has_linear_rows(const pq_graph *g, pq_value_id v, int64_t channels);
 // v [B, heads, T, D] made of [B, T, heads * D] -> that; PQ_NO_VALUE: it is not.
 pq_value_id pq_heads_source(const pq_graph *g, pq_value_id v);
+// The norm of each head's `size` channels that makes v [B, heads, T, size],
+// before or behind the transposition, for nobody else; none: there is none.
+pq_op_id pq_find_head_norm(const pq_graph *g, pq_value_id v, int64_t size);
 // Whether the group's input can be divided by scales, and which channels must
 // have the same.
 bool pq_migration_find(const pq_migration *m, const pq_stream_group *group,

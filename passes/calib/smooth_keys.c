@@ -15,7 +15,9 @@
 // larger. With statistics instead of samples it is 1/2.
 //
 // Channels that a rotary embedding turns together share a scale, as do all
-// query heads of a key head. Scales are powers of two: float results keep
+// query heads of a key head. Where each head goes through a norm before that
+// (QK-norm: one scale per channel for all heads), the norm takes the factors,
+// and all key heads share them. Scales are powers of two: float results keep
 // their bits, and so do the codes of weights with scales per row.
 
 #include <float.h>
@@ -42,7 +44,8 @@ enum {
 
 // Keys of one attention.
 typedef struct pq_keys {
-    pq_op_id k, q;           // products whose rows take the scales
+    pq_op_id k, q;           // products whose rows take the scales, or norms
+    bool is_shared;          // a norm: all heads have the same scales
     pq_value_id x, y;        // keys and queries [B, heads, T, size]
     int64_t heads, kv_heads; // of queries, of keys
     int64_t size;            // channels of a head
@@ -66,19 +69,25 @@ typedef struct pq_key_pass {
 
 // ---- finding --------------------------------------------------------------
 
-// v [B, heads, T, D], behind an optional rope -> the product's result.
+// v [B, heads, T, size], behind an optional rope -> the norm of its heads, else
+// the product that makes it.
 static bool
-find_product(const pq_graph *g, pq_value_id v, int64_t channels,
-             pq_op_id *out_product, const pq_op **out_rope)
+find_home(const pq_graph *g, pq_value_id v, int64_t heads, int64_t size,
+          pq_op_id *out_home, const pq_op **out_rope)
 {
     const pq_op *rope = pq_producer(g, v, PQ_OP_ROPE);
     *out_rope = rope;
     if (rope != NULL && pq_graph_value(g, v)->use_count != 1) {
         return false;
     }
-    pq_value_id y = pq_heads_source(g, rope != NULL ? rope->inputs[0] : v);
-    *out_product = pq_producer_id(g, y);
-    return !pq_value_is_none(y) && pq_has_linear_rows(g, y, channels);
+    v = rope != NULL ? rope->inputs[0] : v;
+    *out_home = pq_find_head_norm(g, v, size);
+    if (!pq_op_is_none(*out_home)) {
+        return true;
+    }
+    pq_value_id y = pq_heads_source(g, v);
+    *out_home = pq_producer_id(g, y);
+    return !pq_value_is_none(y) && pq_has_linear_rows(g, y, heads * size);
 }
 
 static bool
@@ -96,7 +105,7 @@ turns_alike(const pq_graph *g, const pq_op *a, const pq_op *b, pq_keys *keys)
 }
 
 // Whether the attention's int8 keys, which nobody else reads, and its queries
-// come from products that take scales.
+// come from products or norms that take scales.
 static bool
 find_keys(const pq_graph *g, pq_op_id id, pq_keys *out)
 {
@@ -117,13 +126,15 @@ find_keys(const pq_graph *g, pq_op_id id, pq_keys *out)
                      .size = pq_static_dim(g, update->inputs[2], 3)};
     if (out->heads < 1 || out->kv_heads < 1 || out->size < 1 ||
         out->heads % out->kv_heads != 0 ||
-        !find_product(g, attention->inputs[0], out->heads * out->size, &out->q,
-                      &q_rope) ||
-        !find_product(g, update->inputs[2], out->kv_heads * out->size, &out->k,
-                      &k_rope) ||
+        !find_home(g, attention->inputs[0], out->heads, out->size, &out->q,
+                   &q_rope) ||
+        !find_home(g, update->inputs[2], out->kv_heads, out->size, &out->k,
+                   &k_rope) ||
         !turns_alike(g, q_rope, k_rope, out)) {
         return false;
     }
+    out->is_shared = !pq_is_product(pq_graph_op(g, out->k)->code) ||
+                     !pq_is_product(pq_graph_op(g, out->q)->code);
     return true;
 }
 
@@ -244,6 +255,29 @@ observe(void *user, pq_value_id v, const pq_tensor *t)
     return PTQC_OK;
 }
 
+// For checkpoints: all that observe() adds to for v.
+static ptqc_status
+put_state(void *user, pq_value_id v, pq_state *s)
+{
+    const pq_key_pass *p = user;
+    pq_keys *keys = &p->all[p->slot_of[v.index] - 1];
+    size_t n = (size_t)(keys->kv_heads * keys->size);
+    if (!pq_value_equal(v, keys->x)) {
+        pq_state_bytes(s, keys->squares, n * sizeof *keys->squares);
+        return PTQC_OK;
+    }
+    pq_state_bytes(s, keys->min, n * sizeof *keys->min);
+    pq_state_bytes(s, keys->max, n * sizeof *keys->max);
+    PQ_STATE(s, keys->row_count);
+    s->is_bad =
+        s->is_bad || keys->row_count < 0 || keys->row_count > ROWS_LIMIT;
+    if (!s->is_bad) {
+        pq_state_bytes(s, keys->rows,
+                       (size_t)keys->row_count * n * sizeof *keys->rows);
+    }
+    return PTQC_OK;
+}
+
 static ptqc_status
 measure(pq_key_pass *p)
 {
@@ -260,8 +294,9 @@ measure(pq_key_pass *p)
         p->slot_of[p->all[i].x.index] = i + 1;
         p->slot_of[p->all[i].y.index] = i + 1;
     }
-    const pq_watcher watcher = {.user = p, .observe = observe};
-    return pq_run_samples(p->g, p->env, "keys", watched, 2 * p->count,
+    const pq_watcher watcher = {
+        .user = p, .observe = observe, .state = put_state};
+    return pq_run_samples(p->g, p->env, "key-ranges", watched, 2 * p->count,
                           &watcher);
 }
 
@@ -398,9 +433,11 @@ score_error(const pq_keys *keys, int64_t head, const float *scale)
     return sum;
 }
 
-// The head's scales, by the best alpha; local: for what is forgotten.
+// Of `count` heads from `head` on that share their scales, by the best alpha;
+// local: for what is forgotten.
 static ptqc_status
-choose_for_head(const pq_keys *keys, int64_t head, pq_arena *local)
+choose_for_heads(const pq_keys *keys, int64_t head, int64_t count,
+                 pq_arena *local)
 {
     size_t n = (size_t)keys->size;
     float *best = keys->scale + head * keys->size;
@@ -414,24 +451,45 @@ choose_for_head(const pq_keys *keys, int64_t head, pq_arena *local)
     size_head(keys, head, sorted, size);
     scale_head(keys, size, BLIND_ALPHA, best);
     for (int i = 0; i < ALPHAS && keys->row_count > 0; i++) {
+        double error = 0;
         scale_head(keys, size, (float)i / (ALPHAS - 1), scale);
-        double error = score_error(keys, head, scale);
+        for (int64_t k = 0; k < count; k++) {
+            error += score_error(keys, head + k, scale);
+        }
         if (error < least) {
             least = error;
             memcpy(best, scale, n * sizeof *best);
         }
     }
+    for (int64_t k = 1; k < count; k++) {
+        memcpy(best + (size_t)k * n, best, n * sizeof *best);
+    }
     return PTQC_OK;
+}
+
+// Heads that share scales: what the first one shows is the range of all.
+static void
+join_ranges(const pq_keys *keys)
+{
+    for (int64_t i = keys->size; i < keys->kv_heads * keys->size; i++) {
+        int64_t c = i % keys->size;
+        keys->min[c] = fminf(keys->min[c], keys->min[i]);
+        keys->max[c] = fmaxf(keys->max[c], keys->max[i]);
+    }
 }
 
 static ptqc_status
 choose_scales(const pq_key_pass *p, const pq_keys *keys)
 {
     ptqc_status st = PTQC_OK;
-    for (int64_t h = 0; h < keys->kv_heads && st == PTQC_OK; h++) {
+    int64_t count = keys->is_shared ? keys->kv_heads : 1;
+    if (keys->is_shared) {
+        join_ranges(keys);
+    }
+    for (int64_t h = 0; h < keys->kv_heads && st == PTQC_OK; h += count) {
         pq_arena local;
         pq_arena_init(&local, pq_graph_ctx(p->g));
-        st = choose_for_head(keys, h, &local);
+        st = choose_for_heads(keys, h, count, &local);
         pq_arena_deinit(&local);
     }
     return st;
@@ -482,6 +540,9 @@ static ptqc_status
 find_scales(pq_key_pass *p)
 {
     PQ_TRY(p->env->stats != NULL ? restore_all(p) : measure(p));
+    if (p->env->stats_out != NULL) {
+        PQ_TRY(keep_all(p));
+    }
     for (uint32_t i = 0; i < p->count; i++) {
         if (p->env->stats == NULL && p->all[i].row_count == 0) {
             continue;
@@ -489,7 +550,7 @@ find_scales(pq_key_pass *p)
         PQ_TRY(choose_scales(p, &p->all[i]));
         PQ_TRY(write_scales(p, i));
     }
-    return p->env->stats_out != NULL ? keep_all(p) : PTQC_OK;
+    return PTQC_OK;
 }
 
 // ---- applying -------------------------------------------------------------

@@ -44,6 +44,45 @@ enum {
     "%q3: f32[1, 2, 5, 8] = rope(%q2, %p, %f) {mode = " mode "}\n"             \
     "%k3: f32[1, 1, 5, 8] = rope(%k2, %p, %f) {mode = " mode "}\n"
 
+// Four heads of four channels, pairs of which share one of keys, each through a
+// norm, before or behind the transposition.
+#define NORM_HEAD                                                              \
+    "input %x: f32[1, 5, 8]\ninput %p: i32[1, 5]\n"                            \
+    "state %ks: f16[1, 2, 5, 4]\nstate %vs: f16[1, 2, 5, 4]\n"                 \
+    "%wq: f32[16, 8] = c1\n%wk: f32[8, 8] = c2\n%wv: f32[8, 8] = c3\n"         \
+    "%gq: f32[4] = c6\n%gk: f32[4] = c7\n%f: f32[1] = c8\n"                    \
+    "%q0: f32[1, 5, 16] = matmul \"q\"(%x, %wq) {trans_b = 1}\n"               \
+    "%k0: f32[1, 5, 8] = matmul \"k\"(%x, %wk) {trans_b = 1}\n"                \
+    "%v0: f32[1, 5, 8] = matmul \"v\"(%x, %wv) {trans_b = 1}\n"                \
+    "%q1: f32[1, 5, 4, 4] = reshape(%q0) {shape = [1, 5, 4, 4]}\n"             \
+    "%k1: f32[1, 5, 2, 4] = reshape(%k0) {shape = [1, 5, 2, 4]}\n"             \
+    "%v1: f32[1, 5, 2, 4] = reshape(%v0) {shape = [1, 5, 2, 4]}\n"             \
+    "%v2: f32[1, 2, 5, 4] = transpose(%v1) {perm = [0, 2, 1, 3]}\n"
+#define NORM_TAIL(q, k)                                                        \
+    "%K: f16[1, 2, 5, 4] = kv_update(%ks, " k ", %p)\n"                        \
+    "%V: f16[1, 2, 5, 4] = kv_update(%vs, %v2, %p)\n"                          \
+    "%y: f32[1, 4, 5, 4] = attention(" q ", %K, %V, _, %p)\noutput %y\n"
+static const char *const norm_forms[] = {
+    NORM_HEAD "%q2: f32[1, 5, 4, 4] = rms_norm \"nq\"(%q1, %gq)\n"
+              "%k2: f32[1, 5, 2, 4] = rms_norm \"nk\"(%k1, %gk)\n"
+              "%q3: f32[1, 4, 5, 4] = transpose(%q2) {perm = [0, 2, 1, 3]}\n"
+              "%k3: f32[1, 2, 5, 4] = transpose(%k2) {perm = [0, 2, 1, 3]}\n"
+              "%q4: f32[1, 4, 5, 4] = rope(%q3, %p, %f) {mode = 0}\n"
+              "%k4: f32[1, 2, 5, 4] = rope(%k3, %p, %f) {mode = 0}\n" NORM_TAIL(
+                  "%q4", "%k4"),
+    NORM_HEAD "%q2: f32[1, 4, 5, 4] = transpose(%q1) {perm = [0, 2, 1, 3]}\n"
+              "%k2: f32[1, 2, 5, 4] = transpose(%k1) {perm = [0, 2, 1, 3]}\n"
+              "%q3: f32[1, 4, 5, 4] = rms_norm \"nq\"(%q2, %gq)\n"
+              "%k3: f32[1, 2, 5, 4] = rms_norm \"nk\"(%k2, %gk)\n" NORM_TAIL(
+                  "%q3", "%k3"),
+    // Keys alone: the queries' product takes the factors, in all heads alike.
+    NORM_HEAD "%q2: f32[1, 4, 5, 4] = transpose(%q1) {perm = [0, 2, 1, 3]}\n"
+              "%k2: f32[1, 2, 5, 4] = transpose(%k1) {perm = [0, 2, 1, 3]}\n"
+              "%k3: f32[1, 2, 5, 4] = rms_norm \"nk\"(%k2, %gk)\n" NORM_TAIL(
+                  "%q2", "%k3"),
+};
+enum { NORM_FORMS = sizeof norm_forms / sizeof *norm_forms };
+
 static const struct {
     const char *name, *text;
     int partner[8]; // channel that each one is turned with
@@ -65,9 +104,11 @@ add_numbers(pq_strbuf *text, int number, const char *type, int n,
         float x = pq_test_random_f32(r, 0.1f, 1) *
                   (pq_test_random_int(r, 0, 1) ? 1 : -1);
         int channel = i / 8 % 8; // a large one of the keys, small in queries
-        bool is_large = number == 2 && channel == 2;
+        bool is_large =
+            (number == 2 && channel == 2) || (number == 7 && i == 3);
         bool is_small =
-            number == 1 && (channel == 2 || channel == 3 || channel == 5);
+            (number == 1 && (channel == 2 || channel == 3 || channel == 5)) ||
+            (number == 6 && i == 3);
         pq_strbuf_addf(text, "%s%.4f", i > 0 ? ", " : "",
                        (double)x * (is_large   ? 40
                                     : is_small ? 0.025
@@ -89,7 +130,12 @@ make_graph(ptqc_ctx *ctx, const char *form)
     add_numbers(&text, 3, "8, 8", 64, &r);
     add_numbers(&text, 4, "8", 8, &r);
     add_numbers(&text, 5, "3", 3, &r);
-    pq_strbuf_add_z(&text, HEAD);
+    add_numbers(&text, 6, "4", 4, &r);
+    add_numbers(&text, 7, "4", 4, &r);
+    add_numbers(&text, 8, "1", 1, &r);
+    if (strstr(form, "input ") == NULL) {
+        pq_strbuf_add_z(&text, HEAD);
+    }
     pq_strbuf_add_z(&text, form);
     assert_int_equal(pq_graph_parse(ctx, "test", (pq_str){text.p, text.n}, &g),
                      PTQC_OK);
@@ -256,6 +302,56 @@ test_forms(void **state)
     }
 }
 
+// Scales of a norm's channels, which all heads share.
+static void
+check_norms(int form, const pq_graph *before, const pq_graph *after)
+{
+    float s[4];
+    for (int k = 0; k < 4; k++) {
+        int exponent;
+        s[k] = constant_of(before, "nk", 1)[k] / constant_of(after, "nk", 1)[k];
+        assert_true(frexpf(s[k], &exponent) == 0.5f);
+        if (form < 2) {
+            assert_true(constant_of(before, "nq", 1)[k] * s[k] ==
+                        constant_of(after, "nq", 1)[k]);
+        }
+        for (int row = k; form == 2 && row < 16; row += 4) {
+            assert_true(constant_of(before, "q", 1)[row * 8] * s[k] ==
+                        constant_of(after, "q", 1)[row * 8]);
+        }
+    }
+    assert_true(s[3] >= 4);
+    assert_true(form != 0 || s[0] == s[1]); // turned together
+}
+
+static void
+test_norms(void **state)
+{
+    (void)state;
+    for (int i = 0; i < NORM_FORMS; i++) {
+        float real[OUTPUTS], plain[OUTPUTS], smooth[OUTPUTS];
+        ptqc_ctx *ctx = pq_pass_test_ctx(0);
+        pq_graph *a = make_graph(ctx, norm_forms[i]);
+        pq_graph *b = make_graph(ctx, norm_forms[i]);
+        pq_graph *c = make_graph(ctx, norm_forms[i]);
+        (void)run(&a, PQ_KV_F32, true, NULL);
+        (void)run(&b, PQ_KV_INT8, false, NULL);
+        assert_int_equal(run(&c, PQ_KV_INT8, true, NULL), SAMPLES);
+        check_norms(i, b, c);
+        outputs_of(a, real);
+        outputs_of(b, plain);
+        outputs_of(c, smooth);
+        double before = error_of(plain, real), after = error_of(smooth, real);
+        printf("norms, form %d: error %.3g of %.3g\n", i, after, before);
+        assert_true(after < 0.5 * before);
+        pq_graph_destroy(a);
+        pq_graph_destroy(b);
+        pq_graph_destroy(c);
+        assert_int_equal(pq_live_bytes(ctx), 0);
+        ptqc_ctx_destroy(ctx);
+    }
+}
+
 // Piece by piece as at once, and again from what was kept.
 static void
 test_folder(void **state)
@@ -309,6 +405,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_norms),
         cmocka_unit_test(test_folder),
         cmocka_unit_test(test_left_out),
     };
