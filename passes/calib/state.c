@@ -13,6 +13,9 @@
 void
 pq_state_bytes(pq_state *s, void *p, size_t n)
 {
+    if (n == 0) { // no bins: p may be NULL
+        return;
+    }
     if (s->out != NULL) {
         pq_strbuf_add(s->out, (pq_str){p, n});
         return;
