@@ -57,7 +57,7 @@ static const char *
 refuse(pq_lower *l, const pq_kg_step *step)
 {
     return has_large_constant(l, step)
-               ? "a constant above 128 MiB that is no matrix of weights"
+               ? "a constant above 128 MiB that is no weights of a product"
                : pq_planar_refuse(l, step, &DIALECT);
 }
 
