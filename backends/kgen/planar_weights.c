@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "lower_epilogue.h"
 #include "lower_weights.h"
+#include "module.h"
 #include "planar_lower.h"
 #include "planar_pack.h"
 
@@ -336,11 +337,28 @@ write_embed(pq_lower *l, const pq_planar_weights *w)
     }
 }
 
+// A table of floats that no device has to be able to bind as it lies.
+static bool
+is_large_table(const pq_lower *l, const ptqc_gb_value *v)
+{
+    int64_t rows, bytes;
+    return v != NULL && l->device->range_bytes > 0 &&
+           v->constant != PTQC_GB_NONE && v->quant == PTQC_GB_NONE &&
+           v->rank == 2 && pq_kg_is_float(v->dtype) &&
+           pq_gv_dim_const(l, v, 0, &rows) &&
+           pq_gv_dim_const(l, v, 1, &bytes) &&
+           (!pq_mul_i64(bytes, rows, &bytes) ||
+            !pq_mul_i64(bytes, pq_kg_element_bytes(v->dtype), &bytes) ||
+            bytes > l->device->range_bytes);
+}
+
 bool
 pq_planar_embedding(pq_lower *l)
 {
     const ptqc_gb_value *table = pq_in(l, 0), *ids = pq_in(l, 1);
-    if (!pq_lower_is_packed_table(l, table) || pq_attr_i64(l, "axis", 0) != 0 ||
+    bool is_packed =
+        pq_lower_is_packed_table(l, table) || is_large_table(l, table);
+    if (!is_packed || pq_attr_i64(l, "axis", 0) != 0 ||
         pq_attr_i64(l, "batch_dims", 0) != 0) {
         return false;
     }

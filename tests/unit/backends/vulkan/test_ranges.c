@@ -57,6 +57,11 @@ static const range_case CASES[] = {
       "%y: f32[1, T, 133] = matmul(%x, %e) {trans_b = 1}\n"
       "output %y\noutput %g\n",
       {27}, 1, 133}, 48 * 7, 1, 19},
+    {{"table that no product reads", "graph \"g\" stage float\n"
+      "symbol T = [1, 99]\ninput %t: i64[1, T]\nconst c1: $bf16[133, 20]\n"
+      "%e: bf16[133, 20] = c1\n%g: bf16[1, T, 20] = gather(%e, %t)\n"
+      "%y: f32[1, T, 20] = cast(%g) {to = f32}\noutput %y\n",
+      {27}, 1, 133}, 48 * 48, 1, 3},
     {{"conv, odd channels, bias and residual", "graph \"g\" stage float\n"
       "input %x: f32[2, 5, 9, 7]\ninput %r: f32[2, 37, 9, 7]\n"
       "const c1: $f32[37, 5, 3, 3]\nconst c2: $f32[37]\n"
