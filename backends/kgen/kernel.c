@@ -149,7 +149,7 @@ pq_kg_strides(const pq_kg_tensor *t, int64_t *out)
 int64_t
 pq_kg_words_of(uint32_t dtype, int64_t n)
 {
-    int64_t bytes = pq_kg_dtype_bytes(dtype);
+    int64_t bytes = pq_kg_element_bytes(dtype);
     return bytes == 8 ? n : (n * bytes + 3) / 4;
 }
 

@@ -50,7 +50,7 @@ operand_lines(pq_kg_module *m, const batch *b, const char *format)
 static const char *
 store_one(uint32_t dtype)
 {
-    switch (pq_kg_dtype_bytes(dtype)) {
+    switch (pq_kg_element_bytes(dtype)) {
     case 1:
         return "u32 shift = (at & 3u) * 8u;\n"
                "ATOMIC_AND(y, word, ~(0xffu << shift));\n"
@@ -294,7 +294,7 @@ put_schedule(pq_kg_launcher *l, const frame *f, int64_t rows, int64_t cols)
 {
     const pq_kg_tensor *y = pq_kg_out(l->job, 0);
     const side *a = &f->sides[0], *b = &f->sides[1];
-    uint32_t bytes = pq_kg_dtype_bytes(y->dtype);
+    uint32_t bytes = pq_kg_element_bytes(y->dtype);
     uint32_t lanes = bytes < 4 ? 4 / bytes : 1;
     bool is_whole = f->col_axis + 1 == y->rank && f->columns % lanes == 0 &&
                     cols % lanes == 0;

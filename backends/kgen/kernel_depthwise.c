@@ -87,9 +87,9 @@ quad_of(uint32_t dtype)
 static uint32_t
 quad_flags(const depthwise *d, uint32_t dtype)
 {
-    return !has_quads(d) || pq_kg_dtype_bytes(dtype) == 1 ? PQ_KG_READS
-           : dtype == PTQC_F32                            ? PQ_KG_WIDE
-                                                          : PQ_KG_PAIRS;
+    return !has_quads(d) || pq_kg_element_bytes(dtype) == 1 ? PQ_KG_READS
+           : dtype == PTQC_F32                              ? PQ_KG_WIDE
+                                                            : PQ_KG_PAIRS;
 }
 
 static uint32_t
@@ -264,11 +264,11 @@ need_weights(pq_kg_launcher *l, const depthwise *d, int64_t row_bytes,
     (void)pq_kg_count(w, &have);
     if (d->scales != PQ_KG_SCALES_NONE) {
         (void)pq_kg_count(s, &scales);
-        scales = scales * pq_kg_dtype_bytes(s->dtype) / 4;
+        scales = scales * pq_kg_element_bytes(s->dtype) / 4;
     }
     return PQ_KG_NEED(l, taps <= 1 << 24) &&
-           PQ_KG_NEED(l,
-                      have * pq_kg_dtype_bytes(w->dtype) >= row_bytes * taps) &&
+           PQ_KG_NEED(l, have * pq_kg_element_bytes(w->dtype) >=
+                             row_bytes * taps) &&
            PQ_KG_NEED(l, scales >= d->rows);
 }
 
@@ -287,7 +287,7 @@ pq_kg_launch_planar_depthwise(pq_kg_launcher *l)
     for (uint32_t i = 4; i < 7; i++) {
         taps *= pq_kg_i64(l->job, i) < 65536 ? pq_kg_i64(l->job, i) : 65536;
     }
-    int64_t bytes = pq_kg_dtype_bytes(weight_dtype(&d));
+    int64_t bytes = pq_kg_element_bytes(weight_dtype(&d));
     int64_t row_bytes = (d.rows * bytes + 3) / 4 * 4;
     (void)pq_kg_count(y, &count);
     if (l->st != PTQC_BE_OK || !PQ_KG_NEED(l, x->dims[0] == y->dims[0]) ||

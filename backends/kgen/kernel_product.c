@@ -442,7 +442,7 @@ pick_schedule(const pq_kg_limits *limits, const product *p, int64_t columns,
 static uint32_t
 lanes_of(const pq_kg_launcher *l, const product *p)
 {
-    uint32_t bytes = pq_kg_dtype_bytes(pq_kg_out(l->job, 0)->dtype);
+    uint32_t bytes = pq_kg_element_bytes(pq_kg_out(l->job, 0)->dtype);
     uint32_t lanes = bytes < 4 ? 4 / bytes : 1;
     return store_row(p) % lanes == 0 ? lanes : 1;
 }
@@ -518,12 +518,12 @@ need_weights(pq_kg_launcher *l, const product *p, int64_t segments)
                 !__builtin_mul_overflow(want, p->rows, &want) &&
                 want <= UINT32_MAX;
     (void)pq_kg_count(w, &have);
-    PQ_KG_NEED(l, fits && have * pq_kg_dtype_bytes(w->dtype) >= want);
+    PQ_KG_NEED(l, fits && have * pq_kg_element_bytes(w->dtype) >= want);
     if (p->scales != PQ_KG_SCALES_NONE && l->st == PTQC_BE_OK) {
         int64_t words = p->scales == PQ_KG_SCALES_WIDE ? 2 : 1;
         words *= p->rows * (p->scales == PQ_KG_SCALES_ZERO ? 1 : segments);
         (void)pq_kg_count(s, &have);
-        PQ_KG_NEED(l, have * pq_kg_dtype_bytes(s->dtype) >= 4 * words);
+        PQ_KG_NEED(l, have * pq_kg_element_bytes(s->dtype) >= 4 * words);
     }
 }
 

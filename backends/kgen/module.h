@@ -151,12 +151,6 @@ float pq_kg_f32(const pq_kg_job *job, uint32_t i);
 bool pq_kg_dim_of(const pq_kg_job *job, uint32_t i, int64_t *out);
 // Name of an element type in LD_* and BITS_*; NULL: kernels have none.
 const char *pq_kg_dtype_name(uint32_t dtype);
-// Bytes of an element (move.h).
-static inline uint32_t
-pq_kg_dtype_bytes(uint32_t dtype)
-{
-    return pq_kg_element_bytes(dtype);
-}
 bool pq_kg_is_float(uint32_t dtype); // f32, f16, bf16
 // "f32", "i32", "u32" or "bool": what registers of the type are in a text.
 const char *pq_kg_register_type(uint32_t dtype);
