@@ -66,6 +66,64 @@ pq_kg_move_is_like_y(const pq_kg_job *job, uint32_t i)
     return x != NULL && y != NULL && x->dtype == y->dtype;
 }
 
+// ---- indices ---------------------------------------------------------------
+
+bool
+pq_kg_move_is_index(const pq_kg_tensor *t)
+{
+    return t != NULL && (t->dtype == PTQC_I32 || t->dtype == PTQC_I64);
+}
+
+void
+pq_kg_move_ids(pq_kg_module *m, uint32_t arg)
+{
+    pq_kg_module_define(m, "ID(i)", "LD_%s(ids, i)",
+                        pq_kg_dtype_name(pq_kg_in(m->job, arg)->dtype));
+    pq_kg_module_buffer(m, arg, "ids", PQ_KG_READS);
+}
+
+void
+pq_kg_move_parts_define(pq_kg_module *m)
+{
+    pq_kg_module_define(m, "PARTS", "%du",
+                        (int)pq_kg_move_parts(pq_kg_out(m->job, 0)->dtype));
+}
+
+bool
+pq_kg_tuples_read(pq_kg_launcher *l, int64_t batch_dims, pq_kg_tuples *out)
+{
+    const pq_kg_tensor *x = pq_kg_in(l->job, 0), *ids = pq_kg_in(l->job, 1);
+    if (!PQ_KG_NEED(l, ids->rank >= 1 && batch_dims >= 0 &&
+                           batch_dims < ids->rank)) {
+        return false;
+    }
+    uint32_t batch = (uint32_t)batch_dims;
+    *out = (pq_kg_tuples){
+        .count = pq_kg_extent(ids, 0, ids->rank - 1),
+        .per_batch = pq_kg_extent(ids, batch, ids->rank - 1),
+        .depth = ids->dims[ids->rank - 1],
+        .sizes = x->dims + batch,
+    };
+    if (!PQ_KG_NEED(l, batch + out->depth <= x->rank &&
+                           pq_kg_extent(x, 0, batch) ==
+                               pq_kg_extent(ids, 0, batch))) {
+        return false;
+    }
+    out->inner = pq_kg_extent(x, batch + (uint32_t)out->depth, x->rank);
+    return true;
+}
+
+void
+pq_kg_tuples_put(pq_kg_launcher *l, const pq_kg_tuples *t)
+{
+    pq_kg_put(l, t->depth);
+    for (uint32_t i = 0; i < pq_kg_in(l->job, 0)->rank; i++) {
+        pq_kg_put(l, i < t->depth ? t->sizes[i] : 1);
+    }
+}
+
+// ---- launch ----------------------------------------------------------------
+
 void
 pq_kg_move_launch(pq_kg_launcher *l)
 {
