@@ -113,7 +113,7 @@ pq_kg_launch_gather_nd(pq_kg_launcher *l)
     const pq_kg_tensor *y = pq_kg_out(l->job, 0);
     pq_kg_tuples t;
     int64_t count;
-    if (!pq_kg_tuples_read(l, pq_kg_i64(l->job, 0), &t)) {
+    if (!pq_kg_tuples_read(l, pq_kg_in(l->job, 0), pq_kg_i64(l->job, 0), &t)) {
         return;
     }
     (void)pq_kg_count(y, &count);

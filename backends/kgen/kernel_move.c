@@ -26,6 +26,16 @@ pq_kg_move_parts(uint32_t dtype)
     return pq_kg_element_bytes(dtype) == 8 ? 2 : 1;
 }
 
+void
+pq_kg_move_raw_define(pq_kg_module *m, uint32_t dtype)
+{
+    uint32_t bytes = pq_kg_element_bytes(dtype);
+    pq_kg_module_define(m, "RAW(b, i)", "%s",
+                        bytes >= 4   ? "b[i]"
+                        : bytes == 2 ? "HALF_AT(b, i)"
+                                     : "BYTE_AT(b, i)");
+}
+
 // Declares y, how elements are read, and the numbers of elements and words.
 // false: declined.
 bool
@@ -41,10 +51,7 @@ pq_kg_move_begin(pq_kg_module *m, const char *name)
     pq_kg_module_name(m, "%s_%u", name, 8 * bytes);
     pq_kg_module_define(m, "LANES", "%uu", 4 / bytes);
     pq_kg_module_define(m, "SHIFT", "%uu", 8 * bytes % 32);
-    pq_kg_module_define(m, "RAW(b, i)", "%s",
-                        bytes == 4   ? "b[i]"
-                        : bytes == 2 ? "HALF_AT(b, i)"
-                                     : "BYTE_AT(b, i)");
+    pq_kg_move_raw_define(m, y->dtype);
     pq_kg_module_word(m, "count");
     pq_kg_module_word(m, "words_out");
     return true;
@@ -90,9 +97,10 @@ pq_kg_move_parts_define(pq_kg_module *m)
 }
 
 bool
-pq_kg_tuples_read(pq_kg_launcher *l, int64_t batch_dims, pq_kg_tuples *out)
+pq_kg_tuples_read(pq_kg_launcher *l, const pq_kg_tensor *x, int64_t batch_dims,
+                  pq_kg_tuples *out)
 {
-    const pq_kg_tensor *x = pq_kg_in(l->job, 0), *ids = pq_kg_in(l->job, 1);
+    const pq_kg_tensor *ids = pq_kg_in(l->job, 1);
     if (!PQ_KG_NEED(l, ids->rank >= 1 && batch_dims >= 0 &&
                            batch_dims < ids->rank)) {
         return false;
@@ -103,6 +111,7 @@ pq_kg_tuples_read(pq_kg_launcher *l, int64_t batch_dims, pq_kg_tuples *out)
         .per_batch = pq_kg_extent(ids, batch, ids->rank - 1),
         .depth = ids->dims[ids->rank - 1],
         .sizes = x->dims + batch,
+        .size_count = x->rank,
     };
     if (!PQ_KG_NEED(l, batch + out->depth <= x->rank &&
                            pq_kg_extent(x, 0, batch) ==
@@ -117,7 +126,7 @@ void
 pq_kg_tuples_put(pq_kg_launcher *l, const pq_kg_tuples *t)
 {
     pq_kg_put(l, t->depth);
-    for (uint32_t i = 0; i < pq_kg_in(l->job, 0)->rank; i++) {
+    for (uint32_t i = 0; i < t->size_count; i++) {
         pq_kg_put(l, i < t->depth ? t->sizes[i] : 1);
     }
 }

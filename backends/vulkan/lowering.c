@@ -69,6 +69,7 @@ const pq_kg_device pq_vk_lowering = {
     .op_count = sizeof OPS / sizeof OPS[0],
     .embedding = pq_planar_embedding,
     .keeps_s8 = true,
+    .scatters_in_place = true,
     .range_bytes = PQ_VK_RANGE_MIN,
     .refuse = refuse,
 };
