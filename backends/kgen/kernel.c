@@ -173,6 +173,16 @@ pq_kg_launch_need(pq_kg_launcher *l, int holds, const char *what)
     return l->st == PTQC_BE_OK;
 }
 
+bool
+pq_kg_launch_turns(pq_kg_launcher *l, int64_t turns)
+{
+    if (l->limits->max_turns > 0 && turns > (int64_t)l->limits->max_turns) {
+        fail(l, PTQC_BE_RESOURCE,
+             "more turns of a loop than this device makes; run it on cpu");
+    }
+    return l->st == PTQC_BE_OK;
+}
+
 void
 pq_kg_put_bits(pq_kg_launcher *l, uint32_t x)
 {

@@ -350,6 +350,7 @@ pq_kg_launch_batch_matmul(pq_kg_launcher *l)
     put_operands(l, &b, &f);
     pq_kg_expression_put(l, &b.e);
     put_schedule(l, &f, rows, cols);
+    pq_kg_launch_turns(l, a->depth / 4 + 64);
     pq_kg_launch_items(l, items, l->limits->is_cpu ? 8 : 64);
     l->out->work_ops = 2 * (uint64_t)count * (uint64_t)a->depth;
 }

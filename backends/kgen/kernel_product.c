@@ -497,6 +497,10 @@ launch(pq_kg_launcher *l, const product *p, int64_t columns, int64_t segments)
     int64_t y = (columns + group_cols - 1) / group_cols;
     int64_t z = y / 32768 + (y % 32768 != 0);
     y = z > 0 ? (y + z - 1) / z : 0;
+    int64_t blocks = pq_kg_planar_blocks(p->format, p->segment);
+    int64_t turns; // product.kg: blocks, at most 4 words of each one by one
+    PQ_KG_NEED(l, !__builtin_mul_overflow(5 * blocks + 1, segments, &turns));
+    pq_kg_launch_turns(l, turns);
     pq_kg_launch_grid(l, (items + s.row_lanes - 1) / s.row_lanes, y, z,
                       s.local);
     pq_kg_launch_spec(l, s.rows);

@@ -157,6 +157,7 @@ pq_kg_source_scatter_nd(pq_kg_module *m)
         pq_kg_module_word(m, WORDS[i]);
     }
     pq_kg_module_words(m, "sizes", y->rank);
+    pq_kg_module_define(m, "RANK", "%uu", y->rank);
     pq_kg_move_ids(m, 1);
     pq_kg_module_buffer(m, 2, "updates", PQ_KG_READS);
     pq_kg_module_buffer(m, 3, "y", PQ_KG_WRITES);
@@ -204,6 +205,9 @@ pq_kg_launch_scatter_elements(pq_kg_launcher *l)
     for (uint32_t i = 0; i < y->rank; i++) {
         PQ_KG_NEED(l, i == axis || ids->dims[i] <= y->dims[i]);
     }
+    // of each element of a word
+    int64_t lanes = 4 / pq_kg_element_bytes(y->dtype) + 1;
+    pq_kg_launch_turns(l, lanes * (ids->dims[axis] + y->rank + 1));
     pq_kg_move_launch(l);
     pq_kg_put(l, axis);
     for (uint32_t i = 0; i < y->rank; i++) {
@@ -229,6 +233,7 @@ pq_kg_launch_scatter_nd(pq_kg_launcher *l)
     pq_kg_put(l, t.inner > 0 ? t.inner : 1);
     pq_kg_put(l, t.count);
     pq_kg_tuples_put(l, &t);
+    pq_kg_launch_turns(l, t.count / 4 + 2);
     pq_kg_launch_items(l, items, pq_kg_flat_local(l->limits));
     l->out->work_ops = (uint64_t)items * (uint64_t)t.count;
 }

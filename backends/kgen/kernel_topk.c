@@ -62,8 +62,28 @@ pq_kg_source_topk(pq_kg_module *m)
     pq_kg_module_body(m, pq_kg_text_topk);
 }
 
+// Turns of an item's loops (topk.kg).
+static int64_t
+turns_of(int64_t length, int64_t kept, uint32_t team)
+{
+    int64_t turns = 0;
+    return __builtin_mul_overflow(length / (4 * team) + (team > 1 ? 8 : 1) + 2,
+                                  kept, &turns)
+               ? INT64_MAX
+               : turns;
+}
+
 // Teams where rows are few and long, as rows of reductions have them
-// (kernel_row.c).
+// (kernel_row.c), and where an item would turn too often.
+static uint32_t
+team_of(const pq_kg_limits *limits, int64_t rows, int64_t length, int64_t kept)
+{
+    int64_t most = limits->max_turns > 0 ? limits->max_turns : INT64_MAX;
+    bool is_team = limits->is_cpu ? rows < 8 && length >= 64 : length > 64;
+    uint32_t team = !is_team ? 1 : limits->is_cpu ? 16 : TEAM_MAX;
+    return turns_of(length, kept, team) > most ? TEAM_MAX : team;
+}
+
 void
 pq_kg_launch_topk(pq_kg_launcher *l)
 {
@@ -85,13 +105,12 @@ pq_kg_launch_topk(pq_kg_launcher *l)
     pq_kg_put(l, length);
     pq_kg_put(l, inner > 0 ? inner : 1);
     pq_kg_put(l, kept);
-    bool is_cpu = l->limits->is_cpu;
-    bool is_team = is_cpu ? rows < 8 && length >= 64 : length > 64;
-    uint32_t team = !is_team ? 1 : is_cpu ? 16 : TEAM_MAX;
-    if (is_team) {
+    uint32_t team = team_of(l->limits, rows, length, kept);
+    pq_kg_launch_turns(l, turns_of(length, kept, team));
+    if (team > 1) {
         pq_kg_launch_rows(l, rows, team);
     } else {
-        pq_kg_launch_items(l, rows, is_cpu ? 8 : 64);
+        pq_kg_launch_items(l, rows, l->limits->is_cpu ? 8 : 64);
     }
     pq_kg_launch_spec(l, team);
     l->out->work_ops = 8 * (uint64_t)rows * (uint64_t)length * (uint64_t)kept;

@@ -130,6 +130,10 @@ void pq_kg_launch_rows(pq_kg_launcher *l, int64_t count, uint32_t local);
 // groups as they are; a size beyond the device's limit fails.
 void pq_kg_launch_grid(pq_kg_launcher *l, int64_t x, int64_t y, int64_t z,
                        uint32_t local);
+// Fails the launch with RESOURCE when the loops of an item turn more often than
+// the device lets them: it would leave them without a word. Loops that are
+// unrolled by their text do not count.
+bool pq_kg_launch_turns(pq_kg_launcher *l, int64_t turns);
 // Sizes of t = [N][spatial][channels] as three axes, the missing ones 1; the
 // step's parameter 0 is the number of spatial axes.
 void pq_kg_spatial(pq_kg_launcher *l, const pq_kg_tensor *t, int64_t channels,
