@@ -122,12 +122,15 @@ pq_kg_source_scatter_elements(pq_kg_module *m)
                    "    rest = outer;\n"
                    "}\n"
                    "u32 looks = is_named ? counts(axis) : 0u;\n"
-                   "for (u32 j = 0u; j < looks; j++) {\n"
-                   "    u32 at = first + j * next;\n"
-                   "    i32 id = ID(at);\n"
-                   "    id = id < 0 ? id + I32(dims(axis)) : id;\n"
-                   "    if (id == own) {\n"
-                   "        value = JOIN(value, LOAD(updates, at));\n"
+                   "for (u32 base = 0u; base < looks; base += 8u) {\n"
+                   "    UNROLL\n"
+                   "    for (u32 j = 0u; j < 8u; j++) {\n"
+                   "        u32 at = first + (base + j) * next;\n"
+                   "        i32 id = base + j < looks ? ID(at) : 0;\n"
+                   "        id = id < 0 ? id + I32(dims(axis)) : id;\n"
+                   "        if (base + j < looks && id == own) {\n"
+                   "            value = JOIN(value, LOAD(updates, at));\n"
+                   "        }\n"
                    "    }\n"
                    "}\n"
                    "element = BITS(value);\n");
@@ -206,8 +209,9 @@ pq_kg_launch_scatter_elements(pq_kg_launcher *l)
         PQ_KG_NEED(l, i == axis || ids->dims[i] <= y->dims[i]);
     }
     // of each element of a word
-    int64_t lanes = 4 / pq_kg_element_bytes(y->dtype) + 1;
-    pq_kg_launch_turns(l, lanes * (ids->dims[axis] + y->rank + 1));
+    uint32_t bytes = pq_kg_element_bytes(y->dtype);
+    int64_t lanes = bytes < 4 ? 4 / bytes : 1;
+    pq_kg_launch_turns(l, lanes * (ids->dims[axis] / 8 + y->rank + 2));
     pq_kg_move_launch(l);
     pq_kg_put(l, axis);
     for (uint32_t i = 0; i < y->rank; i++) {
