@@ -64,6 +64,64 @@ pq_canon_cast(pq_graph *g, pq_op_id id, bool *out_changed)
     return pq_set_input(g, id, 0, inner->inputs[0]);
 }
 
+// ---- constants of 16-bit floats behind a cast to f32, which is exact -------
+
+// The constant that v widens; none when it widens no constant.
+static pq_value_id
+widened(const pq_graph *g, pq_value_id v)
+{
+    const pq_op *cast = pq_producer(g, v, PQ_OP_CAST);
+    if (cast == NULL || !pq_is_float(g, v)) {
+        return PQ_NO_VALUE;
+    }
+    ptqc_dtype from = pq_graph_value(g, cast->inputs[0])->type.dtype;
+    bool is_half = from == PTQC_F16 || from == PTQC_BF16;
+    return is_half && pq_is_real_constant(g, cast->inputs[0]) ? cast->inputs[0]
+                                                              : PQ_NO_VALUE;
+}
+
+// So that weights are seen as such: they are packed as they lie, and become
+// codes when a scheme says so.
+ptqc_status
+pq_canon_widened_weights(pq_graph *g, pq_op_id id, bool *out_changed)
+{
+    const pq_op *op = pq_graph_op(g, id);
+    pq_value_id w = widened(g, op->inputs[1]);
+    if (pq_value_is_none(w) || pq_graph_value(g, w)->type.rank != 2 ||
+        !pq_is_float(g, op->inputs[0])) {
+        return PTQC_OK;
+    }
+    *out_changed = true;
+    return pq_set_input(g, id, 1, w);
+}
+
+// The widening goes behind the op, the op to the constant.
+ptqc_status
+pq_canon_move_widened(pq_graph *g, pq_op_id id, bool *out_changed)
+{
+    const pq_op *op = pq_graph_op(g, id);
+    pq_value_id x = widened(g, op->inputs[0]), y;
+    if (pq_value_is_none(x)) {
+        return PTQC_OK;
+    }
+    pq_builder b;
+    pq_build_begin(&b, g, id, op->code, op->name);
+    for (uint32_t i = 0; i < op->input_count; i++) {
+        pq_build_input(&b, i == 0 ? x : op->inputs[i]);
+    }
+    for (uint32_t i = 0; i < op->attr_count; i++) {
+        pq_build_attr(&b, &op->attrs[i]);
+    }
+    PQ_TRY(pq_build_end(&b, NULL, &y, NULL));
+    pq_build_begin(&b, g, id, PQ_OP_CAST, (pq_str){0});
+    pq_build_input(&b, y);
+    pq_build_i64(&b, PQ_ATTR_TO, PTQC_F32);
+    PQ_TRY(pq_build_end(&b, NULL, &y, NULL));
+    return replace(g, id, y, out_changed);
+}
+
+// ---- transposes, reshapes, copies ------------------------------------------
+
 static bool
 is_identity_perm(const int64_t *perm, uint32_t n)
 {

@@ -35,6 +35,9 @@ typedef struct pq_kg_device {
     // s8 codes of activations stay s8; false: they are kept as u8, with 128
     // added to code and zero point.
     bool keeps_s8;
+    // SCATTER_ND finds the elements that no update names in its result, where a
+    // MOVE has put them; false: it copies them itself, from its first input.
+    bool scatters_in_place;
     // Bytes of one buffer that a kernel can bind on every device there is; 0:
     // no limit. Larger weights are cut (planar_lower.h).
     int64_t range_bytes;

@@ -475,7 +475,7 @@ add_function(pq_kg_module *m, pq_kg_text *t, const pq_expr_op *op,
 static void
 add_shift(pq_kg_text *t, const pq_expr_op *op)
 {
-    uint32_t bits = 8 * pq_kg_dtype_bytes(op->dtype);
+    uint32_t bits = 8 * pq_kg_element_bytes(op->dtype);
     bool is_signed = pq_expr_dtype_is_signed(op->dtype);
     uint32_t mask = bits < 32 ? (1u << bits) - 1 : UINT32_MAX;
     pq_kg_text_add(t,
@@ -557,7 +557,7 @@ add_op(pq_kg_module *m, pq_kg_text *t, const pq_kg_expression *e, uint32_t i,
 {
     const pq_expr_op *op = &e->d.ops[i];
     const char *type = register_type(op->dtype);
-    uint32_t bits = 8 * pq_kg_dtype_bytes(op->dtype);
+    uint32_t bits = 8 * pq_kg_element_bytes(op->dtype);
     bool is_int = pq_expr_dtype_is_int(op->dtype) != 0;
     bool wraps = is_int && bits < 32 && op->code != PQ_EXPR_LOAD;
     bool is_signed = pq_expr_dtype_is_signed(op->dtype) != 0;

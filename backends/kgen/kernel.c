@@ -149,7 +149,7 @@ pq_kg_strides(const pq_kg_tensor *t, int64_t *out)
 int64_t
 pq_kg_words_of(uint32_t dtype, int64_t n)
 {
-    int64_t bytes = pq_kg_dtype_bytes(dtype);
+    int64_t bytes = pq_kg_element_bytes(dtype);
     return bytes == 8 ? n : (n * bytes + 3) / 4;
 }
 
@@ -169,6 +169,16 @@ pq_kg_launch_need(pq_kg_launcher *l, int holds, const char *what)
 {
     if (!holds) {
         fail(l, PTQC_BE_INVALID, what);
+    }
+    return l->st == PTQC_BE_OK;
+}
+
+bool
+pq_kg_launch_turns(pq_kg_launcher *l, int64_t turns)
+{
+    if (l->limits->max_turns > 0 && turns > (int64_t)l->limits->max_turns) {
+        fail(l, PTQC_BE_RESOURCE,
+             "more turns of a loop than this device makes; run it on cpu");
     }
     return l->st == PTQC_BE_OK;
 }

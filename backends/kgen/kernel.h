@@ -114,6 +114,7 @@ typedef struct pq_kg_limits {
     uint32_t max_local_size; // invocations of a group along x; 0: 128
     uint32_t subgroup_size;  // of features with PQ_KG_SUBGROUPS
     uint32_t features;       // that the text of the step uses
+    uint32_t max_turns;      // of an item's loops, all together; 0: any
     bool is_cpu;             // a device that runs on the host's cpu
 } pq_kg_limits;
 

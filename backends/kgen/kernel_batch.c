@@ -50,7 +50,7 @@ operand_lines(pq_kg_module *m, const batch *b, const char *format)
 static const char *
 store_one(uint32_t dtype)
 {
-    switch (pq_kg_dtype_bytes(dtype)) {
+    switch (pq_kg_element_bytes(dtype)) {
     case 1:
         return "u32 shift = (at & 3u) * 8u;\n"
                "ATOMIC_AND(y, word, ~(0xffu << shift));\n"
@@ -294,7 +294,7 @@ put_schedule(pq_kg_launcher *l, const frame *f, int64_t rows, int64_t cols)
 {
     const pq_kg_tensor *y = pq_kg_out(l->job, 0);
     const side *a = &f->sides[0], *b = &f->sides[1];
-    uint32_t bytes = pq_kg_dtype_bytes(y->dtype);
+    uint32_t bytes = pq_kg_element_bytes(y->dtype);
     uint32_t lanes = bytes < 4 ? 4 / bytes : 1;
     bool is_whole = f->col_axis + 1 == y->rank && f->columns % lanes == 0 &&
                     cols % lanes == 0;
@@ -350,6 +350,7 @@ pq_kg_launch_batch_matmul(pq_kg_launcher *l)
     put_operands(l, &b, &f);
     pq_kg_expression_put(l, &b.e);
     put_schedule(l, &f, rows, cols);
+    pq_kg_launch_turns(l, a->depth / 4 + 64);
     pq_kg_launch_items(l, items, l->limits->is_cpu ? 8 : 64);
     l->out->work_ops = 2 * (uint64_t)count * (uint64_t)a->depth;
 }

@@ -11,6 +11,7 @@
 
 typedef struct depthwise {
     int64_t channels, rows, multiplier;
+    int64_t y_rows, first; // of a row of y, and which of them is the first
     int64_t format, scales;
     bool has_codes;
     pq_kg_expression e;
@@ -24,13 +25,16 @@ read_step(const pq_kg_job *job, depthwise *d)
     memset(d, 0, sizeof *d);
     d->channels = pq_kg_i64(job, 2);
     d->rows = pq_kg_i64(job, 3);
+    d->first = pq_kg_i64(job, 20);
+    d->y_rows = pq_kg_i64(job, 21);
     d->format = pq_kg_i64(job, 16);
     d->scales = pq_kg_i64(job, 19);
     if (x == NULL || pq_kg_in(job, 1) == NULL || pq_kg_out(job, 0) == NULL ||
         spatial < 1 || spatial > 3 || d->channels < 1 ||
-        d->channels > INT32_MAX || d->rows < 1 || d->rows > INT32_MAX ||
-        pq_kg_i64(job, 1) != d->channels || d->rows % d->channels != 0 ||
-        pq_kg_i64(job, 17) != 0) {
+        d->channels > INT32_MAX || d->rows < 1 || d->y_rows < d->rows ||
+        d->y_rows > INT32_MAX || d->first < 0 ||
+        d->first > d->y_rows - d->rows || pq_kg_i64(job, 1) != d->channels ||
+        d->y_rows % d->channels != 0 || pq_kg_i64(job, 17) != 0) {
         return "depthwise conv: sizes";
     }
     for (uint32_t i = 4; i < 16; i++) {
@@ -39,7 +43,7 @@ read_step(const pq_kg_job *job, depthwise *d)
             return "depthwise conv: kernel, strides, dilations or pads";
         }
     }
-    d->multiplier = d->rows / d->channels;
+    d->multiplier = d->y_rows / d->channels;
     d->has_codes = x->dtype == PTQC_U8 || x->dtype == PTQC_I8;
     bool is_float = d->format == PQ_KG_WEIGHT_F32 ||
                     d->format == PQ_KG_WEIGHT_F16 ||
@@ -51,8 +55,16 @@ read_step(const pq_kg_job *job, depthwise *d)
         (d->scales != PQ_KG_SCALES_NONE && pq_kg_in(job, 2) == NULL)) {
         return "depthwise conv: types";
     }
-    return pq_kg_expression_read(job, 20, d->has_codes ? PTQC_I32 : PTQC_F32, 3,
+    return pq_kg_expression_read(job, 22, d->has_codes ? PTQC_I32 : PTQC_F32, 3,
                                  &d->e);
+}
+
+// A multiple of a power of two when all lines of results and weights begin at
+// such ones.
+static int64_t
+store_row(const depthwise *d)
+{
+    return d->rows | d->y_rows | d->first;
 }
 
 // Whether quads of rows begin at multiples of four elements, in x and in the
@@ -60,7 +72,7 @@ read_step(const pq_kg_job *job, depthwise *d)
 static bool
 has_quads(const depthwise *d)
 {
-    return d->rows % 4 == 0 && d->multiplier == 1;
+    return store_row(d) % 4 == 0 && d->multiplier == 1;
 }
 
 // How a quad of elements of a float type is loaded in one go.
@@ -75,9 +87,9 @@ quad_of(uint32_t dtype)
 static uint32_t
 quad_flags(const depthwise *d, uint32_t dtype)
 {
-    return !has_quads(d) || pq_kg_dtype_bytes(dtype) == 1 ? PQ_KG_READS
-           : dtype == PTQC_F32                            ? PQ_KG_WIDE
-                                                          : PQ_KG_PAIRS;
+    return !has_quads(d) || pq_kg_element_bytes(dtype) == 1 ? PQ_KG_READS
+           : dtype == PTQC_F32                              ? PQ_KG_WIDE
+                                                            : PQ_KG_PAIRS;
 }
 
 static uint32_t
@@ -96,21 +108,22 @@ define_x(pq_kg_module *m, const depthwise *d)
     const char *pad = d->has_codes ? "pad_codes" : "NO_FLOATS";
     char load[128];
     if (has_quads(d) && d->has_codes) {
-        (void)snprintf(load, sizeof load, "x[(p * channels + r) >> 2]");
+        (void)snprintf(load, sizeof load,
+                       "x[(p * channels + first_row + r) >> 2]");
     } else if (has_quads(d)) {
         (void)snprintf(load, sizeof load, quad_of(dtype), "x",
-                       "(p * channels + r)");
+                       "(p * channels + first_row + r)");
     } else if (d->has_codes) {
         pq_kg_module_define(m, "ONE_X(p, r)",
-                            "BYTE_AT(x, p * channels + MIN(r, rows - 1u) / "
-                            "multiplier)");
+                            "BYTE_AT(x, p * channels + (first_row + MIN(r, "
+                            "rows - 1u)) / multiplier)");
         (void)snprintf(load, sizeof load, "%s",
                        "(ONE_X(p, r) | ONE_X(p, r + 1u) << 8 | "
                        "ONE_X(p, r + 2u) << 16 | ONE_X(p, r + 3u) << 24)");
     } else {
         pq_kg_module_define(m, "ONE_X(p, r)",
-                            "LD_%s(x, p * channels + MIN(r, rows - 1u) / "
-                            "multiplier)",
+                            "LD_%s(x, p * channels + (first_row + MIN(r, "
+                            "rows - 1u)) / multiplier)",
                             name);
         (void)snprintf(load, sizeof load, "%s",
                        "MAKE_F32X4(ONE_X(p, r), ONE_X(p, r + 1u), "
@@ -184,11 +197,12 @@ pq_kg_source_planar_depthwise(pq_kg_module *m)
         pq_kg_module_buffer(m, 2, "scales", PQ_KG_READS);
     }
     static const char *const WORDS[] = {
-        "items",      "rows",       "quads",    "blocks",     "channels",
-        "multiplier", "row_stride", "in_d",     "in_h",       "in_w",
-        "out_d",      "out_h",      "out_w",    "kernel_d",   "kernel_h",
-        "kernel_w",   "stride_d",   "stride_h", "dilation_d", "dilation_h",
-        "pad_d",      "pad_h",      "pad_w",    "pad_codes"};
+        "items",      "rows",       "y_rows",     "first_row",  "quads",
+        "blocks",     "channels",   "multiplier", "row_stride", "in_d",
+        "in_h",       "in_w",       "out_d",      "out_h",      "out_w",
+        "kernel_d",   "kernel_h",   "kernel_w",   "stride_d",   "stride_h",
+        "dilation_d", "dilation_h", "pad_d",      "pad_h",      "pad_w",
+        "pad_codes"};
     static const char *const SPECS[] = {"PIXELS", "KW", "STEP", "GAP"};
     for (uint32_t i = 0; i < sizeof SPECS / sizeof SPECS[0]; i++) {
         pq_kg_module_spec(m, SPECS[i]);
@@ -211,7 +225,8 @@ pq_kg_source_planar_depthwise(pq_kg_module *m)
     pq_kg_module_hook(m, "places", pq_kg_module_text(m, &places));
     pq_kg_module_hook(m, "expression",
                       pq_kg_expression_text(m, &d.e, "sum", result));
-    pq_kg_module_store_row(m, pq_kg_out(m->job, 0)->dtype, d.rows, result);
+    pq_kg_module_store_row(m, pq_kg_out(m->job, 0)->dtype, store_row(&d),
+                           result);
     m->uses |= PQ_KG_USES_BLOCKS;
     pq_kg_module_body(m, pq_kg_text_depthwise);
 }
@@ -249,11 +264,11 @@ need_weights(pq_kg_launcher *l, const depthwise *d, int64_t row_bytes,
     (void)pq_kg_count(w, &have);
     if (d->scales != PQ_KG_SCALES_NONE) {
         (void)pq_kg_count(s, &scales);
-        scales = scales * pq_kg_dtype_bytes(s->dtype) / 4;
+        scales = scales * pq_kg_element_bytes(s->dtype) / 4;
     }
     return PQ_KG_NEED(l, taps <= 1 << 24) &&
-           PQ_KG_NEED(l,
-                      have * pq_kg_dtype_bytes(w->dtype) >= row_bytes * taps) &&
+           PQ_KG_NEED(l, have * pq_kg_element_bytes(w->dtype) >=
+                             row_bytes * taps) &&
            PQ_KG_NEED(l, scales >= d->rows);
 }
 
@@ -268,11 +283,11 @@ pq_kg_launch_planar_depthwise(pq_kg_launcher *l)
     const pq_kg_tensor *x = pq_kg_in(l->job, 0), *y = pq_kg_out(l->job, 0);
     int64_t in[3], out[3], taps = 1, count;
     pq_kg_spatial(l, x, d.channels, in);
-    pq_kg_spatial(l, y, d.rows, out);
+    pq_kg_spatial(l, y, d.y_rows, out);
     for (uint32_t i = 4; i < 7; i++) {
         taps *= pq_kg_i64(l->job, i) < 65536 ? pq_kg_i64(l->job, i) : 65536;
     }
-    int64_t bytes = pq_kg_dtype_bytes(weight_dtype(&d));
+    int64_t bytes = pq_kg_element_bytes(weight_dtype(&d));
     int64_t row_bytes = (d.rows * bytes + 3) / 4 * 4;
     (void)pq_kg_count(y, &count);
     if (l->st != PTQC_BE_OK || !PQ_KG_NEED(l, x->dims[0] == y->dims[0]) ||
@@ -283,9 +298,9 @@ pq_kg_launch_planar_depthwise(pq_kg_launcher *l)
     int64_t quads = (d.rows + 3) / 4;
     int64_t blocks = (out[2] + s.pixels - 1) / s.pixels;
     int64_t items = quads * blocks * out[1] * out[0] * y->dims[0];
-    const int64_t own[] = {
-        items,        d.rows,           quads, blocks, d.channels,
-        d.multiplier, row_bytes / bytes};
+    const int64_t own[] = {items,      d.rows,       d.y_rows,
+                           d.first,    quads,        blocks,
+                           d.channels, d.multiplier, row_bytes / bytes};
     for (uint32_t i = 0; i < sizeof own / sizeof own[0]; i++) {
         pq_kg_put(l, own[i]);
     }
@@ -306,5 +321,6 @@ pq_kg_launch_planar_depthwise(pq_kg_launcher *l)
     pq_kg_launch_spec(l, (uint32_t)pq_kg_i64(l->job, 9));
     pq_kg_launch_spec(l, (uint32_t)pq_kg_i64(l->job, 12));
     pq_kg_launch_items(l, items, l->limits->is_cpu ? 32 : 64);
-    l->out->work_ops = 2 * (uint64_t)count * (uint64_t)taps;
+    l->out->work_ops =
+        2 * (uint64_t)(count / d.y_rows * d.rows) * (uint64_t)taps;
 }

@@ -39,7 +39,7 @@ is_part(const embed *e)
 static bool
 shares_words(const embed *e, uint32_t dtype)
 {
-    return is_part(e) && e->depth % (4 / pq_kg_dtype_bytes(dtype)) != 0;
+    return is_part(e) && e->depth % (4 / pq_kg_element_bytes(dtype)) != 0;
 }
 
 static void
@@ -123,7 +123,7 @@ pq_kg_launch_planar_embed(pq_kg_launcher *l)
     bool fits = !__builtin_mul_overflow(segments * 16, blocks, &want) &&
                 !__builtin_mul_overflow(want, e.rows, &want) &&
                 want <= UINT32_MAX;
-    PQ_KG_NEED(l, fits && have * pq_kg_dtype_bytes(w->dtype) >= want);
+    PQ_KG_NEED(l, fits && have * pq_kg_element_bytes(w->dtype) >= want);
     PQ_KG_NEED(l, count == tokens * e.depth);
     int64_t words =
         shares_words(&e, y->dtype) ? count : pq_kg_words_of(y->dtype, count);

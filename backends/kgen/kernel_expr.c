@@ -21,7 +21,7 @@ operand_lines(pq_kg_module *m, uint32_t count, const char *format)
 void
 pq_kg_module_store(pq_kg_module *m, uint32_t dtype, const char *result)
 {
-    uint32_t bytes = pq_kg_dtype_bytes(dtype);
+    uint32_t bytes = pq_kg_element_bytes(dtype);
     pq_kg_text gather = {.mem = m->mem};
     pq_kg_text_add(&gather, "bits |= BITS_%s(%s) << (lane * %uu);\n",
                    pq_kg_dtype_name(dtype), result, bytes < 4 ? 8 * bytes : 0);
@@ -40,7 +40,7 @@ void
 pq_kg_module_store_row(pq_kg_module *m, uint32_t dtype, int64_t row,
                        const char *result)
 {
-    uint32_t bytes = pq_kg_dtype_bytes(dtype);
+    uint32_t bytes = pq_kg_element_bytes(dtype);
     uint32_t lanes = bytes < 4 ? 4 / bytes : 1;
     if (row % lanes == 0) {
         pq_kg_module_store(m, dtype, result);
@@ -191,7 +191,8 @@ pq_kg_source_lookup(pq_kg_module *m)
 {
     const pq_kg_tensor *x = pq_kg_in(m->job, 0), *y = pq_kg_out(m->job, 0);
     if (x == NULL || y == NULL || pq_kg_in(m->job, 1) == NULL ||
-        pq_kg_dtype_bytes(x->dtype) != 1 || pq_kg_dtype_bytes(y->dtype) != 1) {
+        pq_kg_element_bytes(x->dtype) != 1 ||
+        pq_kg_element_bytes(y->dtype) != 1) {
         pq_kg_module_decline(m, "lookup of elements that are not bytes");
         return;
     }

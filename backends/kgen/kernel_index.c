@@ -1,39 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Steps that pick elements by index or make indices (skeletons/move.kg):
-// GATHER_ELEMENTS, ONE_HOT, TRILU, RANGE, SHAPE, REVERSE_SEQUENCE; parameters
-// as lower_index.c writes them. PARTS is 2 for elements of 8 bytes.
+// GATHER_ELEMENTS, GATHER_ND, ONE_HOT, TRILU, RANGE, SHAPE, REVERSE_SEQUENCE;
+// parameters as lower_index.c writes them. PARTS is 2 for elements of 8 bytes.
 #include "kernel_move.h"
 #include "move.h"
-
-static bool
-is_index(const pq_kg_tensor *t)
-{
-    return t != NULL && (t->dtype == PTQC_I32 || t->dtype == PTQC_I64);
-}
-
-// ID(i) of input `arg`.
-static void
-declare_ids(pq_kg_module *m, uint32_t arg)
-{
-    pq_kg_module_define(m, "ID(i)", "LD_%s(ids, i)",
-                        pq_kg_dtype_name(pq_kg_in(m->job, arg)->dtype));
-    pq_kg_module_buffer(m, arg, "ids", PQ_KG_READS);
-}
-
-static void
-define_parts(pq_kg_module *m)
-{
-    pq_kg_module_define(m, "PARTS", "%du",
-                        (int)pq_kg_move_parts(pq_kg_out(m->job, 0)->dtype));
-}
 
 // ---- gather elements -------------------------------------------------------
 
 void
 pq_kg_source_gather_elements(pq_kg_module *m)
 {
-    if (!pq_kg_move_is_like_y(m->job, 0) || !is_index(pq_kg_in(m->job, 1))) {
+    if (!pq_kg_move_is_like_y(m->job, 0) ||
+        !pq_kg_move_is_index(pq_kg_in(m->job, 1))) {
         pq_kg_module_decline(m, "gather by indices of this type");
         return;
     }
@@ -41,13 +20,13 @@ pq_kg_source_gather_elements(pq_kg_module *m)
         return;
     }
     uint32_t rank = pq_kg_out(m->job, 0)->rank;
-    define_parts(m);
+    pq_kg_move_parts_define(m);
     pq_kg_module_word(m, "axis");
     pq_kg_module_words(m, "dims", rank);
     pq_kg_module_words(m, "from", rank);
     pq_kg_module_define(m, "RANK", "%uu", rank);
     pq_kg_module_buffer(m, 0, "x", PQ_KG_READS);
-    declare_ids(m, 1);
+    pq_kg_move_ids(m, 1);
     pq_kg_move_end(m, "u32 part = rest % PARTS;\n"
                       "rest /= PARTS;\n"
                       "i32 id = ID(rest);\n"
@@ -91,22 +70,77 @@ pq_kg_launch_gather_elements(pq_kg_launcher *l)
     }
 }
 
+// ---- gather by tuple -------------------------------------------------------
+
+void
+pq_kg_source_gather_nd(pq_kg_module *m)
+{
+    if (!pq_kg_move_is_like_y(m->job, 0) ||
+        !pq_kg_move_is_index(pq_kg_in(m->job, 1))) {
+        pq_kg_module_decline(m, "gather by indices of this type");
+        return;
+    }
+    if (!pq_kg_move_begin(m, "gather_nd")) {
+        return;
+    }
+    pq_kg_move_parts_define(m);
+    pq_kg_module_word(m, "inner");
+    pq_kg_module_word(m, "per_batch");
+    pq_kg_module_word(m, "depth");
+    pq_kg_module_words(m, "sizes", pq_kg_in(m->job, 0)->rank);
+    pq_kg_module_buffer(m, 0, "x", PQ_KG_READS);
+    pq_kg_move_ids(m, 1);
+    pq_kg_move_end(m, "u32 part = rest % PARTS;\n"
+                      "rest /= PARTS;\n"
+                      "u32 tuple = rest / inner;\n"
+                      "u32 at = tuple / per_batch;\n"
+                      "bool is_in = true;\n"
+                      "for (u32 k = 0u; k < depth; k++) {\n"
+                      "    i32 id = ID(tuple * depth + k);\n"
+                      "    id = id < 0 ? id + I32(sizes(k)) : id;\n"
+                      "    is_in = is_in && id >= 0 && id < I32(sizes(k));\n"
+                      "    at = at * sizes(k) + U32(id);\n"
+                      "}\n"
+                      "at = at * inner + rest - tuple * inner;\n"
+                      "if (is_in) {\n"
+                      "    element = RAW(x, at * PARTS + part);\n"
+                      "}\n");
+}
+
+void
+pq_kg_launch_gather_nd(pq_kg_launcher *l)
+{
+    const pq_kg_tensor *y = pq_kg_out(l->job, 0);
+    pq_kg_tuples t;
+    int64_t count;
+    if (!pq_kg_tuples_read(l, pq_kg_in(l->job, 0), pq_kg_i64(l->job, 0), &t)) {
+        return;
+    }
+    (void)pq_kg_count(y, &count);
+    PQ_KG_NEED(l, count == t.count * t.inner);
+    pq_kg_move_launch(l);
+    pq_kg_put(l, t.inner > 0 ? t.inner : 1);
+    pq_kg_put(l, t.per_batch > 0 ? t.per_batch : 1);
+    pq_kg_tuples_put(l, &t);
+}
+
 // ---- one hot ---------------------------------------------------------------
 
 void
 pq_kg_source_one_hot(pq_kg_module *m)
 {
-    if (!is_index(pq_kg_in(m->job, 0)) || !pq_kg_move_is_like_y(m->job, 1)) {
+    if (!pq_kg_move_is_index(pq_kg_in(m->job, 0)) ||
+        !pq_kg_move_is_like_y(m->job, 1)) {
         pq_kg_module_decline(m, "one_hot of this type");
         return;
     }
     if (!pq_kg_move_begin(m, "one_hot")) {
         return;
     }
-    define_parts(m);
+    pq_kg_move_parts_define(m);
     pq_kg_module_word(m, "depth");
     pq_kg_module_word(m, "inner");
-    declare_ids(m, 0);
+    pq_kg_move_ids(m, 0);
     pq_kg_module_buffer(m, 1, "values", PQ_KG_READS);
     pq_kg_move_end(m, "u32 part = rest % PARTS;\n"
                       "rest /= PARTS;\n"
@@ -150,7 +184,7 @@ pq_kg_source_trilu(pq_kg_module *m)
     if (!pq_kg_move_begin(m, upper ? "triangle_upper" : "triangle_lower")) {
         return;
     }
-    define_parts(m);
+    pq_kg_move_parts_define(m);
     pq_kg_module_word(m, "columns");
     pq_kg_module_word(m, "lines");
     pq_kg_module_word(m, "shift");
@@ -202,7 +236,7 @@ pq_kg_source_range(pq_kg_module *m)
         return;
     }
     pq_kg_module_name(m, "_%s", pq_kg_dtype_name(y->dtype));
-    define_parts(m);
+    pq_kg_move_parts_define(m);
     pq_kg_module_word(m, "start");
     pq_kg_module_word(m, "delta");
     pq_kg_move_end(
@@ -261,7 +295,8 @@ pq_kg_launch_shape(pq_kg_launcher *l)
 void
 pq_kg_source_reverse_sequence(pq_kg_module *m)
 {
-    if (!pq_kg_move_is_like_y(m->job, 0) || !is_index(pq_kg_in(m->job, 1))) {
+    if (!pq_kg_move_is_like_y(m->job, 0) ||
+        !pq_kg_move_is_index(pq_kg_in(m->job, 1))) {
         pq_kg_module_decline(m, "reverse_sequence of this type");
         return;
     }
@@ -274,7 +309,7 @@ pq_kg_source_reverse_sequence(pq_kg_module *m)
         pq_kg_module_word(m, WORDS[i]);
     }
     pq_kg_module_buffer(m, 0, "x", PQ_KG_READS);
-    declare_ids(m, 1);
+    pq_kg_move_ids(m, 1);
     pq_kg_move_end(m, "i32 t = I32(rest / time_step % times);\n"
                       "i32 n = ID(rest / batch_step % batches);\n"
                       "i32 by = t < n && n <= I32(times) ? n - 1 - 2 * t : 0;\n"

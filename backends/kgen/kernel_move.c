@@ -26,6 +26,16 @@ pq_kg_move_parts(uint32_t dtype)
     return pq_kg_element_bytes(dtype) == 8 ? 2 : 1;
 }
 
+void
+pq_kg_move_raw_define(pq_kg_module *m, uint32_t dtype)
+{
+    uint32_t bytes = pq_kg_element_bytes(dtype);
+    pq_kg_module_define(m, "RAW(b, i)", "%s",
+                        bytes >= 4   ? "b[i]"
+                        : bytes == 2 ? "HALF_AT(b, i)"
+                                     : "BYTE_AT(b, i)");
+}
+
 // Declares y, how elements are read, and the numbers of elements and words.
 // false: declined.
 bool
@@ -41,10 +51,7 @@ pq_kg_move_begin(pq_kg_module *m, const char *name)
     pq_kg_module_name(m, "%s_%u", name, 8 * bytes);
     pq_kg_module_define(m, "LANES", "%uu", 4 / bytes);
     pq_kg_module_define(m, "SHIFT", "%uu", 8 * bytes % 32);
-    pq_kg_module_define(m, "RAW(b, i)", "%s",
-                        bytes == 4   ? "b[i]"
-                        : bytes == 2 ? "HALF_AT(b, i)"
-                                     : "BYTE_AT(b, i)");
+    pq_kg_move_raw_define(m, y->dtype);
     pq_kg_module_word(m, "count");
     pq_kg_module_word(m, "words_out");
     return true;
@@ -65,6 +72,66 @@ pq_kg_move_is_like_y(const pq_kg_job *job, uint32_t i)
     const pq_kg_tensor *x = pq_kg_in(job, i), *y = pq_kg_out(job, 0);
     return x != NULL && y != NULL && x->dtype == y->dtype;
 }
+
+// ---- indices ---------------------------------------------------------------
+
+bool
+pq_kg_move_is_index(const pq_kg_tensor *t)
+{
+    return t != NULL && (t->dtype == PTQC_I32 || t->dtype == PTQC_I64);
+}
+
+void
+pq_kg_move_ids(pq_kg_module *m, uint32_t arg)
+{
+    pq_kg_module_define(m, "ID(i)", "LD_%s(ids, i)",
+                        pq_kg_dtype_name(pq_kg_in(m->job, arg)->dtype));
+    pq_kg_module_buffer(m, arg, "ids", PQ_KG_READS);
+}
+
+void
+pq_kg_move_parts_define(pq_kg_module *m)
+{
+    pq_kg_module_define(m, "PARTS", "%du",
+                        (int)pq_kg_move_parts(pq_kg_out(m->job, 0)->dtype));
+}
+
+bool
+pq_kg_tuples_read(pq_kg_launcher *l, const pq_kg_tensor *x, int64_t batch_dims,
+                  pq_kg_tuples *out)
+{
+    const pq_kg_tensor *ids = pq_kg_in(l->job, 1);
+    if (!PQ_KG_NEED(l, ids->rank >= 1 && batch_dims >= 0 &&
+                           batch_dims < ids->rank)) {
+        return false;
+    }
+    uint32_t batch = (uint32_t)batch_dims;
+    *out = (pq_kg_tuples){
+        .count = pq_kg_extent(ids, 0, ids->rank - 1),
+        .per_batch = pq_kg_extent(ids, batch, ids->rank - 1),
+        .depth = ids->dims[ids->rank - 1],
+        .sizes = x->dims + batch,
+        .size_count = x->rank,
+    };
+    if (!PQ_KG_NEED(l, batch + out->depth <= x->rank &&
+                           pq_kg_extent(x, 0, batch) ==
+                               pq_kg_extent(ids, 0, batch))) {
+        return false;
+    }
+    out->inner = pq_kg_extent(x, batch + (uint32_t)out->depth, x->rank);
+    return true;
+}
+
+void
+pq_kg_tuples_put(pq_kg_launcher *l, const pq_kg_tuples *t)
+{
+    pq_kg_put(l, t->depth);
+    for (uint32_t i = 0; i < t->size_count; i++) {
+        pq_kg_put(l, i < t->depth ? t->sizes[i] : 1);
+    }
+}
+
+// ---- launch ----------------------------------------------------------------
 
 void
 pq_kg_move_launch(pq_kg_launcher *l)

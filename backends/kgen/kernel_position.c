@@ -128,7 +128,7 @@ pq_kg_source_kv_update(pq_kg_module *m)
     static const char *const WORDS[] = {"rows", "heads", "tokens", "capacity",
                                         "row_words"};
     uint32_t dtype = pq_kg_out(m->job, 0)->dtype;
-    uint32_t bytes = pq_kg_dtype_bytes(dtype);
+    uint32_t bytes = pq_kg_element_bytes(dtype);
     bool codes = dtype == PTQC_I8;
     pq_kg_module_name(m, "kv_update_%s", pq_kg_dtype_name(dtype));
     m->uses |= codes ? PQ_KG_USES_VALUES | PQ_KG_USES_EXACT : 0;
@@ -161,7 +161,7 @@ pq_kg_launch_kv_update(pq_kg_launcher *l)
         return;
     }
     pq_kg_launch_axes(l, pq_kg_in(l->job, 2), 0, &a);
-    int64_t bytes = pq_kg_dtype_bytes(state->dtype) * state->dims[3];
+    int64_t bytes = pq_kg_element_bytes(state->dtype) * state->dims[3];
     PQ_KG_NEED(l, state->dims[0] == a.dims[0] && state->dims[1] == a.dims[1] &&
                       state->dims[3] == a.dims[3] && bytes % 4 == 0);
     PQ_KG_NEED(l, scales == NULL ||

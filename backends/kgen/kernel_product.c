@@ -18,7 +18,7 @@ typedef struct product {
     int64_t rows, segment; // elements of a segment
     int64_t y_rows, first; // of a row of y, and which of them is the first
     int64_t x_row;         // elements from one row of x to the next
-    int64_t group_rows;    // conv: OC / groups
+    int64_t group_rows;    // conv: rows of y / groups
     int64_t k;             // matmul
     pq_kg_expression e;
 } product;
@@ -84,20 +84,27 @@ read_types(const pq_kg_job *job, int64_t format, int64_t scales, product *p)
                : NULL;
 }
 
+// The rows of the weights, and where they are in a row of y.
+static bool
+read_part(const pq_kg_job *job, uint32_t rows, uint32_t first, product *p)
+{
+    p->rows = pq_kg_i64(job, rows);
+    p->first = pq_kg_i64(job, first);
+    p->y_rows = pq_kg_i64(job, first + 1);
+    p->group_rows = p->y_rows;
+    return is_in(p->rows, 0, INT32_MAX) &&
+           is_in(p->y_rows, p->rows, INT32_MAX) &&
+           is_in(p->first, 0, p->y_rows - p->rows);
+}
+
 static const char *
 read_matmul(const pq_kg_job *job, product *p)
 {
     memset(p, 0, sizeof *p);
-    p->rows = pq_kg_i64(job, 0);
     p->k = pq_kg_i64(job, 1);
     p->segment = pq_kg_i64(job, 3);
     p->x_row = p->k;
-    p->group_rows = p->rows;
-    p->first = pq_kg_i64(job, 5);
-    p->y_rows = pq_kg_i64(job, 6);
-    if (!is_in(p->rows, 0, INT32_MAX) || !is_in(p->k, 0, INT32_MAX) ||
-        !is_in(p->y_rows, p->rows, INT32_MAX) ||
-        !is_in(p->first, 0, p->y_rows - p->rows) ||
+    if (!read_part(job, 0, 5, p) || !is_in(p->k, 0, INT32_MAX) ||
         !is_in(p->segment, p->k > 0 ? 1 : 0, p->k)) {
         return "matmul: sizes";
     }
@@ -113,11 +120,10 @@ read_conv(const pq_kg_job *job, product *p)
     int64_t spatial = pq_kg_i64(job, 0), groups = pq_kg_i64(job, 1);
     p->is_conv = true;
     p->x_row = pq_kg_i64(job, 2);
-    p->rows = pq_kg_i64(job, 3);
     p->is_transposed = pq_kg_i64(job, 17) != 0;
     if (!is_in(spatial, 1, 3) || !is_in(groups, 1, INT32_MAX) ||
-        !is_in(p->x_row, 1, INT32_MAX) || !is_in(p->rows, 1, INT32_MAX) ||
-        p->x_row % groups != 0 || p->rows % groups != 0) {
+        !is_in(p->x_row, 1, INT32_MAX) || !read_part(job, 3, 20, p) ||
+        p->rows < 1 || p->x_row % groups != 0 || p->y_rows % groups != 0) {
         return "conv: sizes";
     }
     for (uint32_t i = 4; i < 16; i++) {
@@ -126,8 +132,7 @@ read_conv(const pq_kg_job *job, product *p)
         }
     }
     p->segment = p->x_row / groups;
-    p->group_rows = p->rows / groups;
-    p->y_rows = p->rows;
+    p->group_rows = p->y_rows / groups;
     const char *why =
         read_types(job, pq_kg_i64(job, 16), pq_kg_i64(job, 19), p);
     if (why == NULL && p->scales != PQ_KG_SCALES_NONE &&
@@ -135,7 +140,7 @@ read_conv(const pq_kg_job *job, product *p)
         why = "conv with scales of weights by group";
     }
     return why != NULL ? why
-                       : pq_kg_expression_read(job, 20, sum_dtype(p), 3, &p->e);
+                       : pq_kg_expression_read(job, 22, sum_dtype(p), 3, &p->e);
 }
 
 // ---- text ------------------------------------------------------------------
@@ -322,8 +327,9 @@ begin(pq_kg_module *m, const product *p)
     if (p->scales != PQ_KG_SCALES_NONE) {
         pq_kg_module_buffer(m, 2, "scales", PQ_KG_READS);
     }
-    static const char *const WORDS[] = {"rows", "columns", "segment",
-                                        "segments", "blocks"};
+    static const char *const WORDS[] = {"rows",     "columns", "segment",
+                                        "segments", "blocks",  "y_rows",
+                                        "first_row"};
     for (uint32_t i = 0; i < sizeof WORDS / sizeof WORDS[0]; i++) {
         pq_kg_module_word(m, WORDS[i]);
     }
@@ -340,10 +346,6 @@ pq_kg_source_planar_matmul(pq_kg_module *m)
     }
     begin(m, &p);
     pq_kg_module_word(m, "depth");
-    pq_kg_module_word(m, "y_rows");
-    pq_kg_module_word(m, "first_row");
-    pq_kg_module_define(m, "Y_ROWS", "y_rows");
-    pq_kg_module_define(m, "FIRST_ROW", "first_row");
     pq_kg_module_hook(m, "columns", "");
     pq_kg_module_hook(m, "segment", pq_kg_text_matmul_segment);
     finish(m, &p);
@@ -367,8 +369,6 @@ pq_kg_source_planar_conv(pq_kg_module *m)
     for (uint32_t i = 0; i < sizeof WORDS / sizeof WORDS[0]; i++) {
         pq_kg_module_word(m, WORDS[i]);
     }
-    pq_kg_module_define(m, "Y_ROWS", "rows");
-    pq_kg_module_define(m, "FIRST_ROW", "0u");
     bool t = p.is_transposed;
     pq_kg_module_define(m, "TRANSPOSED", t ? "1" : "0");
     pq_kg_module_define(m, "PAD(n)", t ? "I32(n)" : "-I32(n)");
@@ -415,9 +415,9 @@ pick_schedule(const pq_kg_limits *limits, const product *p, int64_t columns,
         .local = all[0].local, .rows = lanes, .cols = 1, .row_lanes = 1};
     for (uint32_t i = 0; i < count; i++) {
         // the rows of an item belong to one group of channels
-        bool suits =
-            all[i].rows % lanes == 0 && all[i].rows <= p->rows &&
-            (p->group_rows == p->rows || p->group_rows % all[i].rows == 0);
+        bool suits = all[i].rows % lanes == 0 && all[i].rows <= p->rows &&
+                     (p->group_rows == p->y_rows ||
+                      (p->group_rows | p->first) % all[i].rows == 0);
         if (suits) {
             best = all[i];
             break;
@@ -442,7 +442,7 @@ pick_schedule(const pq_kg_limits *limits, const product *p, int64_t columns,
 static uint32_t
 lanes_of(const pq_kg_launcher *l, const product *p)
 {
-    uint32_t bytes = pq_kg_dtype_bytes(pq_kg_out(l->job, 0)->dtype);
+    uint32_t bytes = pq_kg_element_bytes(pq_kg_out(l->job, 0)->dtype);
     uint32_t lanes = bytes < 4 ? 4 / bytes : 1;
     return store_row(p) % lanes == 0 ? lanes : 1;
 }
@@ -497,6 +497,10 @@ launch(pq_kg_launcher *l, const product *p, int64_t columns, int64_t segments)
     int64_t y = (columns + group_cols - 1) / group_cols;
     int64_t z = y / 32768 + (y % 32768 != 0);
     y = z > 0 ? (y + z - 1) / z : 0;
+    int64_t blocks = pq_kg_planar_blocks(p->format, p->segment);
+    int64_t turns; // product.kg: blocks, at most 4 words of each one by one
+    PQ_KG_NEED(l, !__builtin_mul_overflow(5 * blocks + 1, segments, &turns));
+    pq_kg_launch_turns(l, turns);
     pq_kg_launch_grid(l, (items + s.row_lanes - 1) / s.row_lanes, y, z,
                       s.local);
     pq_kg_launch_spec(l, s.rows);
@@ -518,12 +522,29 @@ need_weights(pq_kg_launcher *l, const product *p, int64_t segments)
                 !__builtin_mul_overflow(want, p->rows, &want) &&
                 want <= UINT32_MAX;
     (void)pq_kg_count(w, &have);
-    PQ_KG_NEED(l, fits && have * pq_kg_dtype_bytes(w->dtype) >= want);
+    PQ_KG_NEED(l, fits && have * pq_kg_element_bytes(w->dtype) >= want);
     if (p->scales != PQ_KG_SCALES_NONE && l->st == PTQC_BE_OK) {
         int64_t words = p->scales == PQ_KG_SCALES_WIDE ? 2 : 1;
         words *= p->rows * (p->scales == PQ_KG_SCALES_ZERO ? 1 : segments);
         (void)pq_kg_count(s, &have);
-        PQ_KG_NEED(l, have * pq_kg_dtype_bytes(s->dtype) >= 4 * words);
+        PQ_KG_NEED(l, have * pq_kg_element_bytes(s->dtype) >= 4 * words);
+    }
+}
+
+// The words that both kinds begin with.
+static void
+put_sizes(pq_kg_launcher *l, const product *p, int64_t columns,
+          int64_t segments)
+{
+    const int64_t sizes[] = {p->rows,
+                             columns,
+                             p->segment,
+                             segments,
+                             pq_kg_planar_blocks(p->format, p->segment),
+                             p->y_rows,
+                             p->first};
+    for (uint32_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        pq_kg_put(l, sizes[i]);
     }
 }
 
@@ -545,14 +566,8 @@ pq_kg_launch_planar_matmul(pq_kg_launcher *l)
     int64_t columns = pq_kg_extent(y, 0, y->rank - 1);
     PQ_KG_NEED(l, pq_kg_extent(x, 0, x->rank - 1) == columns);
     need_weights(l, &p, segments);
-    pq_kg_put(l, p.rows);
-    pq_kg_put(l, columns);
-    pq_kg_put(l, p.segment);
-    pq_kg_put(l, segments);
-    pq_kg_put(l, pq_kg_planar_blocks(p.format, p.segment));
+    put_sizes(l, &p, columns, segments);
     pq_kg_put(l, p.k);
-    pq_kg_put(l, p.y_rows);
-    pq_kg_put(l, p.first);
     launch(l, &p, columns, segments);
 }
 
@@ -567,7 +582,7 @@ pq_kg_launch_planar_conv(pq_kg_launcher *l)
     const pq_kg_tensor *x = pq_kg_in(l->job, 0), *y = pq_kg_out(l->job, 0);
     int64_t in[3], out[3], taps = 1;
     pq_kg_spatial(l, x, p.x_row, in);
-    pq_kg_spatial(l, y, p.rows, out);
+    pq_kg_spatial(l, y, p.y_rows, out);
     for (uint32_t i = 4; i < 7; i++) {
         taps *= pq_kg_i64(l->job, i) < 65536 ? pq_kg_i64(l->job, i) : 65536;
     }
@@ -577,11 +592,7 @@ pq_kg_launch_planar_conv(pq_kg_launcher *l)
     }
     int64_t columns = pq_kg_extent(y, 0, y->rank - 1);
     need_weights(l, &p, taps);
-    pq_kg_put(l, p.rows);
-    pq_kg_put(l, columns);
-    pq_kg_put(l, p.segment);
-    pq_kg_put(l, taps);
-    pq_kg_put(l, pq_kg_planar_blocks(p.format, p.segment));
+    put_sizes(l, &p, columns, taps);
     pq_kg_put(l, p.x_row);
     pq_kg_put(l, p.group_rows);
     for (uint32_t i = 0; i < 6; i++) {

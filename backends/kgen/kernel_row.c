@@ -63,15 +63,21 @@ put_rows(pq_kg_launcher *l, const rows *r)
 // Items of a team (rows.kg).
 #define TEAM_ITEMS 16u
 
-// Teams where rows are few or long: a single item would be slow. On a
+// Reductions of each row, then a walk over it or none (turns of loops,
+// rows.kg). Teams where rows are few or long: a single item would be slow. On a
 // cpu a barrier costs more than the lanes give, but for few rows.
 static void
-launch_teams(pq_kg_launcher *l, const rows *r)
+launch_teams(pq_kg_launcher *l, const rows *r, int64_t passes, bool walks)
 {
     int64_t count = r->outer * r->inner;
     bool is_cpu = l->limits->is_cpu;
     bool is_team =
         is_cpu ? count < 8 && r->length >= 64 : r->inner < 16 && r->length > 16;
+    int64_t lines = r->length / TEAM_ITEMS + 1;
+    int64_t alone = passes * lines + (walks ? r->length : 0);
+    is_team = is_team || (l->limits->max_turns > 0 &&
+                          alone > (int64_t)l->limits->max_turns);
+    pq_kg_launch_turns(l, is_team ? (passes + walks) * lines : alone);
     if (is_team) {
         uint32_t subgroup = pq_kg_subgroup(l->limits);
         uint32_t teams = subgroup > TEAM_ITEMS ? subgroup / TEAM_ITEMS : 1;
@@ -166,7 +172,8 @@ pq_kg_launch_reduce(pq_kg_launcher *l)
     (void)pq_kg_count(y, &count);
     PQ_KG_NEED(l, count == r.outer * r.inner);
     put_rows(l, &r);
-    launch_teams(l, &r);
+    launch_teams(l, &r, pq_kg_i64(l->job, 0) == PQ_REDUCE_LOG_SUM_EXP ? 2 : 1,
+                 false);
 }
 
 // ---- mean of codes ---------------------------------------------------------
@@ -228,6 +235,7 @@ pq_kg_launch_code_mean(pq_kg_launcher *l)
     pq_kg_put_i32(l, pq_kg_i64(l->job, 2));
     pq_kg_put_i32(l, y_zero);
     pq_kg_put_f32(l, mult);
+    pq_kg_launch_turns(l, 4 * (r.length / 4 + 1)); // code_mean.kg: 4 lanes
     pq_kg_launch_items(l, pq_kg_words_of(y->dtype, count),
                        l->limits->is_cpu ? 8 : 64);
 }
@@ -261,7 +269,7 @@ launch_along(pq_kg_launcher *l)
     if (PQ_KG_NEED(l, row_shape(x, pq_kg_i64(l->job, 0), 1, &r)) &&
         PQ_KG_NEED(l, a == b)) {
         put_rows(l, &r);
-        launch_teams(l, &r);
+        launch_teams(l, &r, 2, true);
     }
 }
 
@@ -393,7 +401,7 @@ pq_kg_launch_norm(pq_kg_launcher *l)
     pq_kg_put(l, s.groups);
     pq_kg_put(l, s.group_channels);
     pq_kg_put(l, s.channel_length > 0 ? s.channel_length : 1);
-    launch_teams(l, &s.r);
+    launch_teams(l, &s.r, 2, true);
 }
 
 void
@@ -472,7 +480,7 @@ pq_kg_launch_row_quantize(pq_kg_launcher *l)
     (void)pq_kg_count(pq_kg_out(l->job, 1), &scales);
     PQ_KG_NEED(l, codes == count && scales == r.outer);
     put_rows(l, &r);
-    launch_teams(l, &r);
+    launch_teams(l, &r, 1, true);
     pq_kg_launch_spec(l, r.length % 4 == 0 ? 1 : 0);
 }
 
@@ -522,6 +530,7 @@ launch_plain(pq_kg_launcher *l, bool is_reduced)
     want = is_reduced ? r.outer * r.inner : want;
     PQ_KG_NEED(l, count == want && (!is_reduced || r.length > 0));
     put_rows(l, &r);
+    pq_kg_launch_turns(l, r.length / 16 + 1); // arg_reduce.kg, cumsum.kg
     pq_kg_launch_items(l, r.outer * r.inner, l->limits->is_cpu ? 8 : 64);
 }
 

@@ -173,9 +173,14 @@ pq_kg_launch_pool(pq_kg_launcher *l)
         }
     }
     pq_kg_launch_items(l, words, pq_kg_flat_local(l->limits));
-    uint64_t taps = 1;
+    int64_t window[3];
     for (uint32_t i = 0; i < 3; i++) {
-        taps *= (uint64_t)pq_kg_i64(l->job, FIRST_LIST + i);
+        window[i] = pq_kg_i64(l->job, FIRST_LIST + i);
+        window[i] = window[i] < 1 << 20 ? window[i] : 1 << 20;
     }
-    l->out->work_ops = (uint64_t)count * taps;
+    int64_t taps = window[0] * window[1] * window[2]; // below 2^61
+    int64_t lines = window[0] + window[1] + window[2] + 6;
+    int64_t lanes = 4 / pq_kg_element_bytes(y->dtype);
+    pq_kg_launch_turns(l, lanes * (taps + window[0] * window[1] + lines));
+    l->out->work_ops = (uint64_t)count * (uint64_t)taps;
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "lower.h"
+#include "params.h"
 
 static bool
 is_index(pq_lower *l, uint32_t i)
@@ -143,6 +144,18 @@ pq_lower_gather_nd(pq_lower *l)
     end_move(l, &m);
 }
 
+static void
+write_copy(pq_lower *l, pq_ref x, pq_ref y)
+{
+    pq_step_begin(l, PQ_STEP_MOVE, "copy");
+    pq_step_in(l, x.value);
+    pq_step_out(l, y.value);
+    pq_step_i64(l, PQ_MOVE_PERMUTE);
+    for (uint32_t i = 0; i < x.rank; i++) {
+        pq_step_i64(l, i);
+    }
+}
+
 // Updates are in the data's type; f32, i32, i64 have all reductions, other
 // types only replace.
 static void
@@ -168,6 +181,10 @@ lower_scatter(pq_lower *l, pq_step_kind kind, const char *label, bool has_axis)
         refs[i] = pq_use_identity(l, pq_in_index(l, i));
     }
     pq_ref y = pq_define_identity(l, pq_out_index(l, 0));
+    if (kind == PQ_STEP_SCATTER_ND && l->device->scatters_in_place) {
+        write_copy(l, refs[0], y);
+        refs[0].value = PQ_KG_NONE;
+    }
     pq_step_begin(l, kind, "%s", label);
     for (uint32_t i = 0; i < 3; i++) {
         pq_step_in(l, refs[i].value);

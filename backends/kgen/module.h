@@ -130,6 +130,10 @@ void pq_kg_launch_rows(pq_kg_launcher *l, int64_t count, uint32_t local);
 // groups as they are; a size beyond the device's limit fails.
 void pq_kg_launch_grid(pq_kg_launcher *l, int64_t x, int64_t y, int64_t z,
                        uint32_t local);
+// Fails the launch with RESOURCE when the loops of an item turn more often than
+// the device lets them: it would leave them without a word. Loops that are
+// unrolled by their text do not count.
+bool pq_kg_launch_turns(pq_kg_launcher *l, int64_t turns);
 // Sizes of t = [N][spatial][channels] as three axes, the missing ones 1; the
 // step's parameter 0 is the number of spatial axes.
 void pq_kg_spatial(pq_kg_launcher *l, const pq_kg_tensor *t, int64_t channels,
@@ -151,12 +155,6 @@ float pq_kg_f32(const pq_kg_job *job, uint32_t i);
 bool pq_kg_dim_of(const pq_kg_job *job, uint32_t i, int64_t *out);
 // Name of an element type in LD_* and BITS_*; NULL: kernels have none.
 const char *pq_kg_dtype_name(uint32_t dtype);
-// Bytes of an element (move.h).
-static inline uint32_t
-pq_kg_dtype_bytes(uint32_t dtype)
-{
-    return pq_kg_element_bytes(dtype);
-}
 bool pq_kg_is_float(uint32_t dtype); // f32, f16, bf16
 // "f32", "i32", "u32" or "bool": what registers of the type are in a text.
 const char *pq_kg_register_type(uint32_t dtype);

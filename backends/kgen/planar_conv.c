@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "lower_conv.h"
 #include "planar_lower.h"
 #include "planar_pack.h"
@@ -15,8 +16,10 @@ typedef struct conv {
     bool is_depthwise;
     pq_kg_weight format;
     pq_kg_scales form;
-    const void *weights;    // floats, or s8 codes, dense as the graph has them
-    uint32_t value, scales; // packed
+    const void *weights;  // floats, or s8 codes, dense as the graph has them
+    const int32_t *zeros; // [OC], or NULL
+    pq_planar_part *parts;
+    uint32_t part_count;
     uint32_t pad_code;
 } conv;
 
@@ -48,8 +51,6 @@ static void
 read_weights(pq_lower *l, pq_lower_epilogue *e, conv *c)
 {
     const ptqc_gb_value *w = pq_in(l, 1);
-    c->form = PQ_KG_SCALES_NONE;
-    c->scales = PQ_KG_NONE;
     if (!pq_lower_ok(l)) {
         return;
     }
@@ -66,8 +67,7 @@ read_weights(pq_lower *l, pq_lower_epilogue *e, conv *c)
                                c->window.is_transposed ? 1 : 0, e);
         c->weights = pq_lower_weight_codes(l, w);
     }
-    c->scales =
-        pq_planar_zeros(l, e->weight_zero, c->window.out_channels, &c->form);
+    c->zeros = e->weight_zero;
 }
 
 static uint32_t
@@ -76,14 +76,14 @@ element_bytes(pq_kg_weight format)
     return format == PQ_KG_WEIGHT_F32 ? 4 : format == PQ_KG_WEIGHT_I8 ? 1 : 2;
 }
 
-// [taps][OC], rows filled up to 4 bytes.
+// [taps][OC of the part], rows filled up to 4 bytes.
 static uint32_t
-emit_depthwise(pq_lower *l, const conv *c, const ptqc_gb_constant *constant,
-               const char *layout)
+emit_depthwise(pq_lower *l, const conv *c, const pq_planar_part *part,
+               const ptqc_gb_constant *constant, const char *layout)
 {
-    int64_t taps = tap_count(&c->window), oc = c->window.out_channels;
+    int64_t taps = tap_count(&c->window);
     size_t element = element_bytes(c->format);
-    size_t row = ((size_t)oc * element + 3) / 4 * 4;
+    size_t row = ((size_t)part->n * element + 3) / 4 * 4;
     uint32_t found = pq_find_packed(l, constant, layout);
     if (found != PQ_KG_NONE || !pq_lower_ok(l)) {
         return found;
@@ -94,29 +94,30 @@ emit_depthwise(pq_lower *l, const conv *c, const ptqc_gb_constant *constant,
         return PQ_KG_NONE;
     }
     const uint8_t *w = c->weights; // [OC][1][taps]
-    for (int64_t i = 0; i < oc * taps && !l->dry; i++) {
+    for (int64_t i = 0; i < part->n * taps && !l->dry; i++) {
         memcpy(out + (size_t)(i % taps) * row + (size_t)(i / taps) * element,
-               w + (size_t)i * element, element);
+               w + (size_t)(part->first * taps + i) * element, element);
     }
     return pq_emit_packed(l, constant, layout, out, (size_t)taps * row);
 }
 
 static uint32_t
-emit_planar(pq_lower *l, const conv *c, const ptqc_gb_constant *constant,
-            const char *layout)
+emit_planar(pq_lower *l, const conv *c, const pq_planar_part *part,
+            const ptqc_gb_constant *constant, const char *layout)
 {
     const pq_lower_window *w = &c->window;
     int64_t taps = tap_count(w), length = w->in_channels / w->groups;
     int64_t rows = w->out_channels / w->groups; // of a group
     pq_planar_shape shape = {
         .format = c->format,
-        .n = w->out_channels,
+        .n = part->n,
         .segments = taps,
         .segment = length,
         .last = length,
     };
     pq_planar_source source = {
         .data = c->weights,
+        .first = part->first,
         .inner = w->is_transposed ? rows : w->out_channels,
         .n_stride = w->is_transposed ? taps : length * taps,
         .outer_stride = length * rows * taps,
@@ -126,26 +127,49 @@ emit_planar(pq_lower *l, const conv *c, const ptqc_gb_constant *constant,
     return pq_planar_emit(l, constant, layout, &shape, &source);
 }
 
+// Bytes of a channel; 0: they overflow.
+static int64_t
+channel_bytes(const conv *c)
+{
+    const pq_lower_window *w = &c->window;
+    int64_t taps = tap_count(w), length = w->in_channels / w->groups;
+    int64_t bytes = c->is_depthwise
+                        ? element_bytes(c->format)
+                        : pq_kg_planar_blocks(c->format, length) * 16;
+    return pq_mul_i64(bytes, taps, &bytes) ? bytes : 0;
+}
+
 static uint32_t
-emit_weights(pq_lower *l, const conv *c)
+emit_part(pq_lower *l, const conv *c, const pq_planar_part *part)
 {
     const ptqc_gb_value *v = pq_in(l, 1);
     const pq_lower_window *w = &c->window;
-    if (!pq_lower_ok(l)) {
-        return PQ_KG_NONE;
-    }
     // equal bytes may be weights of another shape or type
-    char layout[PQ_LAYOUT_MAX];
+    char layout[PQ_LAYOUT_MAX], name[PQ_PLANAR_PART_NAME];
+    pq_planar_part_name(part, w->out_channels, name);
     snprintf(layout, sizeof layout,
-             "%s.%s.%u.%u.t%u.g%lld.c%lld.%lld.k%lld.%lld.%lld.v1",
+             "%s.%s.%u.%u.t%u.g%lld.c%lld.%lld.k%lld.%lld.%lld.v1%s",
              l->device->name, c->is_depthwise ? "depthwise" : "conv",
              (unsigned)c->format, w->is_transposed ? 1u : 0u, v->dtype,
              (long long)w->groups, (long long)w->in_channels,
              (long long)w->out_channels, (long long)w->kernel[0],
-             (long long)w->kernel[1], (long long)w->kernel[2]);
+             (long long)w->kernel[1], (long long)w->kernel[2], name);
     const ptqc_gb_constant *constant = ptqc_gb_constant_at(l->g, v->constant);
-    return c->is_depthwise ? emit_depthwise(l, c, constant, layout)
-                           : emit_planar(l, c, constant, layout);
+    return c->is_depthwise ? emit_depthwise(l, c, part, constant, layout)
+                           : emit_planar(l, c, part, constant, layout);
+}
+
+static void
+emit_weights(pq_lower *l, conv *c)
+{
+    c->part_count =
+        pq_planar_cut(l, channel_bytes(c), c->window.out_channels, &c->parts);
+    for (uint32_t i = 0; i < c->part_count && pq_lower_ok(l); i++) {
+        pq_planar_part *part = &c->parts[i];
+        const int32_t *zeros = c->zeros != NULL ? c->zeros + part->first : NULL;
+        part->scales = pq_planar_zeros(l, zeros, part->n, &c->form);
+        part->value = emit_part(l, c, part);
+    }
 }
 
 // ---- sums' start -----------------------------------------------------------
@@ -196,7 +220,8 @@ emit_init(pq_lower *l, const conv *c, const pq_lower_epilogue *e)
 // ---- the step --------------------------------------------------------------
 
 static void
-write_step(pq_lower *l, const conv *c, uint32_t x, const pq_tail *t, uint32_t y)
+write_part(pq_lower *l, const conv *c, const pq_planar_part *part, uint32_t x,
+           const pq_tail *t, uint32_t y)
 {
     const pq_lower_window *w = &c->window;
     pq_step_begin(
@@ -204,17 +229,17 @@ write_step(pq_lower *l, const conv *c, uint32_t x, const pq_tail *t, uint32_t y)
         "conv%s %lldx%lld/%lld %lld->%lld%s",
         w->is_transposed ? "_transpose" : "", (long long)w->kernel[1],
         (long long)w->kernel[2], (long long)w->stride[2],
-        (long long)w->in_channels, (long long)w->out_channels,
+        (long long)w->in_channels, (long long)part->n,
         w->groups > 1 ? " grouped" : "");
     pq_step_in(l, x);
-    pq_step_in(l, c->value);
-    pq_step_in(l, c->scales);
+    pq_step_in(l, part->value);
+    pq_step_in(l, part->scales);
     pq_tail_inputs(t);
     pq_step_out(l, y);
     pq_step_i64(l, w->spatial);
     pq_step_i64(l, w->groups);
     pq_step_i64(l, w->in_channels);
-    pq_step_i64(l, w->out_channels);
+    pq_step_i64(l, part->n);
     const int64_t *lists[4] = {w->kernel, w->stride, w->dilation, w->pad_begin};
     for (uint32_t i = 0; i < 12; i++) {
         pq_step_i64(l, lists[i / 3][i % 3]);
@@ -223,6 +248,8 @@ write_step(pq_lower *l, const conv *c, uint32_t x, const pq_tail *t, uint32_t y)
     pq_step_i64(l, w->is_transposed);
     pq_step_i64(l, c->pad_code);
     pq_step_i64(l, c->form);
+    pq_step_i64(l, part->first);
+    pq_step_i64(l, w->out_channels);
     pq_tail_params(t);
 }
 
@@ -238,7 +265,7 @@ check_groups(pq_lower *l, const pq_lower_window *w)
 void
 pq_planar_conv(pq_lower *l)
 {
-    conv c = {.value = PQ_KG_NONE};
+    conv c = {.form = PQ_KG_SCALES_NONE};
     if (!pq_lower_conv_window(l, &c.window) || !check_groups(l, &c.window)) {
         return;
     }
@@ -257,7 +284,7 @@ pq_planar_conv(pq_lower *l)
     uint32_t x = e.is_integer
                      ? pq_use(l, pq_in_index(l, 0), perm).value
                      : pq_planar_use_float(l, pq_in_index(l, 0), perm).value;
-    c.value = emit_weights(l, &c);
+    emit_weights(l, &c);
     pq_tail_operands o = {
         .init = e.is_integer ? emit_init(l, &c, &e) : PQ_KG_NONE,
         .mult = pq_planar_array(l, PTQC_F32, e.mult, w->out_channels),
@@ -269,7 +296,7 @@ pq_planar_conv(pq_lower *l)
     pq_tail t;
     pq_tail_make(&t, l, e.is_integer ? PTQC_I32 : PTQC_F32, &e, &o);
     pq_ref y = pq_define(l, e.out, perm);
-    if (pq_lower_ok(l)) {
-        write_step(l, &c, x, &t, y.value);
+    for (uint32_t i = 0; i < c.part_count && pq_lower_ok(l); i++) {
+        write_part(l, &c, &c.parts[i], x, &t, y.value);
     }
 }

@@ -40,12 +40,22 @@ const char *pq_planar_refuse(pq_lower *l, const pq_kg_step *step,
 
 // ---- shared by the families ------------------------------------------------
 
-// Rows of a matrix that lie together: no part is larger than the device's
+// Rows of weights that lie together: no part is larger than the device's
 // range_bytes.
 typedef struct pq_planar_part {
     int64_t first, n;       // rows
     uint32_t value, scales; // program values; PQ_KG_NONE: no scales
 } pq_planar_part;
+
+// Cuts n >= 1 rows of row_bytes each into parts without values, which live in
+// the node's scratch; 0 bytes: more than a number holds. -> their count; 0:
+// the lowering failed.
+uint32_t pq_planar_cut(pq_lower *l, int64_t row_bytes, int64_t n,
+                       pq_planar_part **out_parts);
+// ".rFIRST.COUNT" of a layout's name; "" of the part that is all n rows.
+#define PQ_PLANAR_PART_NAME 48
+void pq_planar_part_name(const pq_planar_part *part, int64_t n,
+                         char out[PQ_PLANAR_PART_NAME]);
 
 // A matrix of weights on the device.
 typedef struct pq_planar_weights {

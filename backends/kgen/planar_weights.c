@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "lower_epilogue.h"
 #include "lower_weights.h"
+#include "module.h"
 #include "planar_lower.h"
 #include "planar_pack.h"
 
@@ -102,64 +104,79 @@ segments_of(const pq_planar_weights *w)
 
 // Rows of the parts but the last: as even as can be, none above the range.
 static int64_t
-rows_of_parts(pq_lower *l, const pq_planar_weights *w)
+rows_of_parts(pq_lower *l, int64_t row_bytes, int64_t n)
 {
-    int64_t row = pq_kg_planar_blocks(w->format, w->segment) * 16, whole;
-    if (l->device->range_bytes == 0 ||
-        (!__builtin_mul_overflow(row, segments_of(w), &row) &&
-         !__builtin_mul_overflow(row, w->n, &whole) &&
-         whole <= l->device->range_bytes)) {
-        return w->n;
+    int64_t range = l->device->range_bytes, whole;
+    if (range == 0 ||
+        (row_bytes > 0 && pq_mul_i64(row_bytes, n, &whole) && whole <= range)) {
+        return n;
     }
-    int64_t most = l->device->range_bytes / row;
+    int64_t most = row_bytes > 0 ? range / row_bytes : 0;
     if (most < 1) {
         pq_decline(l, "a row of the weights is larger than a buffer can be");
-        return w->n;
+        return n;
     }
-    int64_t parts = (w->n + most - 1) / most;
-    int64_t rows = (w->n + parts - 1) / parts;
+    int64_t parts = (n + most - 1) / most;
+    int64_t rows = (n + parts - 1) / parts;
     int64_t round = (rows + PART_ROWS - 1) / PART_ROWS * PART_ROWS;
     return round <= most
                ? round
                : (most >= PART_ROWS ? most / PART_ROWS * PART_ROWS : most);
 }
 
-static pq_planar_part *
-make_parts(pq_lower *l, pq_planar_weights *w)
+uint32_t
+pq_planar_cut(pq_lower *l, int64_t row_bytes, int64_t n,
+              pq_planar_part **out_parts)
 {
-    int64_t rows = rows_of_parts(l, w), count = (w->n + rows - 1) / rows;
+    *out_parts = NULL;
+    if (!pq_lower_ok(l)) {
+        return 0;
+    }
+    int64_t rows = rows_of_parts(l, row_bytes, n);
+    int64_t count = (n + rows - 1) / rows;
     pq_planar_part *parts =
         count <= UINT32_MAX
             ? pq_mem_array(&l->scratch, (size_t)count, sizeof *parts)
             : NULL;
     if (parts == NULL) {
         pq_lower_no_memory(l);
-        return NULL;
+    }
+    if (!pq_lower_ok(l)) {
+        return 0;
     }
     for (int64_t i = 0; i < count; i++) {
-        int64_t left = w->n - i * rows;
+        int64_t left = n - i * rows;
         parts[i] = (pq_planar_part){.first = i * rows,
                                     .n = left < rows ? left : rows,
                                     .value = PQ_KG_NONE,
                                     .scales = PQ_KG_NONE};
     }
-    w->parts = parts;
-    w->part_count = (uint32_t)count;
-    return parts;
+    *out_parts = parts;
+    return (uint32_t)count;
 }
 
-// ".rFIRST.n" of a layout's name; "" of a whole matrix.
-#define PART_NAME 48
-
-static void
-name_part(const pq_planar_weights *w, const pq_planar_part *p,
-          char out[PART_NAME])
+void
+pq_planar_part_name(const pq_planar_part *part, int64_t n,
+                    char out[PQ_PLANAR_PART_NAME])
 {
     out[0] = '\0';
-    if (w->part_count > 1) {
-        snprintf(out, PART_NAME, ".r%lld.%lld", (long long)p->first,
-                 (long long)p->n);
+    if (part->n != n) {
+        snprintf(out, PQ_PLANAR_PART_NAME, ".r%lld.%lld",
+                 (long long)part->first, (long long)part->n);
     }
+}
+
+static pq_planar_part *
+make_parts(pq_lower *l, pq_planar_weights *w)
+{
+    pq_planar_part *parts;
+    int64_t row = pq_kg_planar_blocks(w->format, w->segment) * 16;
+    if (!pq_mul_i64(row, segments_of(w), &row)) {
+        row = 0;
+    }
+    w->part_count = pq_planar_cut(l, row, w->n, &parts);
+    w->parts = parts;
+    return parts;
 }
 
 static uint32_t
@@ -185,8 +202,8 @@ emit_matrix(pq_lower *l, const pq_lower_weights *w,
         .e_stride = w->source.k_stride,
     };
     // equal bytes may also be another type or another shape
-    char layout[PQ_LAYOUT_MAX], name[PART_NAME];
-    name_part(whole, part, name);
+    char layout[PQ_LAYOUT_MAX], name[PQ_PLANAR_PART_NAME];
+    pq_planar_part_name(part, whole->n, name);
     snprintf(layout, sizeof layout,
              "%s.planar.%u.%s.k%lld.n%lld.g%lld.t%u.v1%s", l->device->name,
              (unsigned)whole->format, w->trans ? "nk" : "kn", (long long)w->k,
@@ -217,9 +234,9 @@ pack_scales(pq_lower *l, const pq_lower_weights *w,
     const ptqc_gb_quant *q = ptqc_gb_quant_at(l->g, v->quant);
     const ptqc_gb_constant *c = ptqc_gb_constant_at(l->g, q->scale);
     int64_t segments = segments_of(whole);
-    char layout[PQ_LAYOUT_MAX], key[PQ_WEIGHTS_KEY], name[PART_NAME];
+    char layout[PQ_LAYOUT_MAX], key[PQ_WEIGHTS_KEY], name[PQ_PLANAR_PART_NAME];
     pq_lower_weights_key(l, v, key);
-    name_part(whole, part, name);
+    pq_planar_part_name(part, whole->n, name);
     snprintf(layout, sizeof layout,
              "%s.planar.scales.%u.n%lld.s%lld.t%u.v1%s%s", l->device->name,
              (unsigned)whole->form, (long long)w->n, (long long)segments,
@@ -275,7 +292,7 @@ pq_planar_weights_use(pq_lower *l, uint32_t gv, bool trans, bool is_integer,
     }
     bool is_scaled = out->form != PQ_KG_SCALES_NONE;
     w.source.data = pq_gv_constant(l, w.value, &count);
-    pq_planar_part *parts = pq_lower_ok(l) ? make_parts(l, out) : NULL;
+    pq_planar_part *parts = make_parts(l, out);
     for (uint32_t i = 0; i < out->part_count && pq_lower_ok(l); i++) {
         pq_planar_part *part = &parts[i];
         if (is_integer) {
@@ -320,11 +337,28 @@ write_embed(pq_lower *l, const pq_planar_weights *w)
     }
 }
 
+// A table of floats that no device has to be able to bind as it lies.
+static bool
+is_large_table(const pq_lower *l, const ptqc_gb_value *v)
+{
+    int64_t rows, bytes;
+    return v != NULL && l->device->range_bytes > 0 &&
+           v->constant != PTQC_GB_NONE && v->quant == PTQC_GB_NONE &&
+           v->rank == 2 && pq_kg_is_float(v->dtype) &&
+           pq_gv_dim_const(l, v, 0, &rows) &&
+           pq_gv_dim_const(l, v, 1, &bytes) &&
+           (!pq_mul_i64(bytes, rows, &bytes) ||
+            !pq_mul_i64(bytes, pq_kg_element_bytes(v->dtype), &bytes) ||
+            bytes > l->device->range_bytes);
+}
+
 bool
 pq_planar_embedding(pq_lower *l)
 {
     const ptqc_gb_value *table = pq_in(l, 0), *ids = pq_in(l, 1);
-    if (!pq_lower_is_packed_table(l, table) || pq_attr_i64(l, "axis", 0) != 0 ||
+    bool is_packed =
+        pq_lower_is_packed_table(l, table) || is_large_table(l, table);
+    if (!is_packed || pq_attr_i64(l, "axis", 0) != 0 ||
         pq_attr_i64(l, "batch_dims", 0) != 0) {
         return false;
     }

@@ -9,7 +9,7 @@
 #include "base/checked.h"
 
 #define MAGIC        0x4b565150u // "PQVK"
-#define VERSION      2u
+#define VERSION      3u
 #define HEADER_BYTES 32u
 #define TABLE_BIT    (1u << 16)
 #define COUNT_MASK   0xffu

@@ -57,7 +57,7 @@ static const char *
 refuse(pq_lower *l, const pq_kg_step *step)
 {
     return has_large_constant(l, step)
-               ? "a constant above 128 MiB that is no matrix of weights"
+               ? "a constant above 128 MiB that is no weights of a product"
                : pq_planar_refuse(l, step, &DIALECT);
 }
 
@@ -69,6 +69,7 @@ const pq_kg_device pq_vk_lowering = {
     .op_count = sizeof OPS / sizeof OPS[0],
     .embedding = pq_planar_embedding,
     .keeps_s8 = true,
+    .scatters_in_place = true,
     .range_bytes = PQ_VK_RANGE_MIN,
     .refuse = refuse,
 };

@@ -23,6 +23,8 @@ struct ptqc_instance {
     pq_vk_device *devices[PQ_VK_GPUS_MAX]; // owned; NULL: not open
 };
 
+extern const ptqc_plugin_vt pq_vk_table;
+
 ptqc_be_status pq_vk_instance_create(ptqc_call *call, const ptqc_host *host,
                                      const char *library, ptqc_instance **out);
 void pq_vk_instance_destroy(ptqc_instance *inst);

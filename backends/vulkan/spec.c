@@ -218,6 +218,10 @@ make_dispatch(ptqc_call *call, ptqc_spec *spec, uint32_t index,
     return st;
 }
 
+// Mesa's llvmpipe leaves every loop of an invocation after so many turns of all
+// of them (gallivm/lp_bld_limits.h, LP_MAX_TGSI_LOOP_ITERATIONS).
+#define LLVMPIPE_TURNS 65535
+
 static pq_kg_limits
 limits_of(const pq_vk_gpu *gpu)
 {
@@ -225,6 +229,8 @@ limits_of(const pq_vk_gpu *gpu)
         .max_local_size = gpu->limits.maxComputeWorkGroupSize[0],
         .subgroup_size = gpu->subgroup_size,
         .is_cpu = gpu->type == VK_PHYSICAL_DEVICE_TYPE_CPU,
+        .max_turns =
+            strncmp(gpu->name, "llvmpipe", 8) == 0 ? LLVMPIPE_TURNS : 0,
     };
     if (gpu->limits.maxComputeWorkGroupInvocations < l.max_local_size) {
         l.max_local_size = gpu->limits.maxComputeWorkGroupInvocations;

@@ -32,6 +32,12 @@
 ptqc_be_status ptqc_plugin_query_v0(const ptqc_host *offer,
                                     const ptqc_plugin **out);
 
+// A line of quantization in a case's text; all arguments are literals.
+#define PLUGIN_QUANT(name, format, kind, axis, group, scales, zeros)           \
+    "quant " name " = {format = " format ", granularity = " kind               \
+    ", axis = " axis ", group = " group ", symmetric = 0, dynamic = 0, "       \
+    "scale = " scales ", zero_point = " zeros "}\n"
+
 typedef struct plugin_case {
     const char *name;
     const char *text;   // after "ptir 1"; names its own stage

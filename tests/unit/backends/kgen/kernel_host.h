@@ -328,6 +328,7 @@ kernel_run_with(const kernel_step *s, bool careful, uint32_t features)
     const pq_kg_dialect glsl = {.language = PQ_KG_GLSL, .features = features};
     pq_kg_limits limits = {.is_cpu = !careful,
                            .max_local_size = careful ? 512 : 0,
+                           .max_turns = 65535, // llvmpipe's
                            .subgroup_size = pq_test_gpu_subgroup(kernel_gpu())};
     const pq_kg_tensor *args[KERNEL_ARGS];
     pq_kg_job job = kernel_job(s, args);

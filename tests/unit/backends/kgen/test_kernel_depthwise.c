@@ -151,6 +151,8 @@ check(const depthwise_case *c, bool is_narrow)
                            0,
                            PAD_CODE,
                            PQ_KG_SCALES_NONE,
+                           0,
+                           rows,
                            is_narrow ? 2 : 1,
                            0,
                            is_narrow ? 1 : 0,

@@ -157,6 +157,95 @@ test_reverse_sequence(void **state)
     }
 }
 
+// Whether element a of x comes before element b: NaN first, then the larger
+// (or smaller), of equal ones the earlier.
+static bool
+is_before(uint32_t dtype, bool is_largest, int64_t a, int64_t b)
+{
+    size_t bytes = pq_kg_element_bytes(dtype);
+    if (dtype == PTQC_F32) {
+        float u, v;
+        memcpy(&u, X + 4 * a, 4);
+        memcpy(&v, X + 4 * b, 4);
+        if (isnan(u) || isnan(v)) {
+            return isnan(u) && (!isnan(v) || a < b);
+        }
+        return u == v ? a < b : (u > v) == is_largest;
+    }
+    int64_t u = 0, v = 0;
+    memcpy(&u, X + (size_t)a * bytes, bytes);
+    memcpy(&v, X + (size_t)b * bytes, bytes);
+    u = dtype == PTQC_I32 ? (int32_t)u : u;
+    v = dtype == PTQC_I32 ? (int32_t)v : v;
+    return u == v ? a < b : (u > v) == is_largest;
+}
+
+// x [outer][n][inner] -> [outer][kept][inner]
+static void
+check_topk(uint32_t dtype, bool is_largest, const int64_t dims[3], int64_t kept)
+{
+    static int64_t indices[512];
+    int64_t outer = dims[0], n = dims[1], inner = dims[2];
+    int64_t count = outer * kept * inner;
+    assert_true(count <= 512 && outer * n * inner * 8 <= ROOM);
+    kernel_step s = {.kind = PQ_STEP_TOPK};
+    kernel_in(&s, dtype, dims, 3, X);
+    kernel_out(&s, dtype, KERNEL_DIMS(outer, kept, inner), GOT);
+    kernel_out(&s, PTQC_I64, KERNEL_DIMS(outer, kept, inner), indices);
+    kernel_param(&s, 1);
+    kernel_param(&s, is_largest);
+    int64_t want[512];
+    for (int64_t row = 0; row < outer * inner; row++) {
+        int64_t from = row / inner * n * inner + row % inner;
+        for (int64_t i = 0; i < n; i++) {
+            int64_t place = 0;
+            for (int64_t j = 0; j < n; j++) {
+                place +=
+                    j != i && is_before(dtype, is_largest, from + j * inner,
+                                        from + i * inner);
+            }
+            int64_t to = (row / inner * kept + place) * inner + row % inner;
+            if (place < kept) {
+                want[to] = i;
+                put(dtype, to, X, from + i * inner);
+            }
+        }
+    }
+    for (int careful = 0; careful < 2; careful++) {
+        memset(GOT, 0x5a, ROOM);
+        kernel_run_on(&s, careful != 0);
+        assert_memory_equal(GOT, WANT,
+                            (size_t)count * pq_kg_element_bytes(dtype));
+        assert_memory_equal(indices, want, (size_t)count * sizeof *indices);
+    }
+}
+
+static void
+test_topk(void **state)
+{
+    (void)state;
+    static const uint32_t types[] = {PTQC_F32, PTQC_I32, PTQC_I64};
+    static const float odd[] = {NAN, 0.0f, -0.0f, INFINITY, -INFINITY};
+    pq_test_random r = pq_test_random_seed(3);
+    for (uint32_t t = 0; t < 6; t++) {
+        uint32_t dtype = types[t / 2];
+        bool is_largest = t % 2 == 0;
+        size_t bytes = pq_kg_element_bytes(dtype);
+        pq_test_fill_bytes(&r, X, ROOM);
+        for (size_t i = 0; i < ROOM / bytes; i += 3) { // some are equal
+            size_t from = (size_t)pq_test_random_int(&r, 0, 40);
+            memcpy(X + i * bytes, X + from * bytes, bytes);
+            if (dtype == PTQC_F32 && i % 5 == 0) {
+                memcpy(X + i * bytes, &odd[i / 5 % 5], bytes);
+            }
+        }
+        check_topk(dtype, is_largest, (const int64_t[]){3, 7, 5}, 4);
+        check_topk(dtype, is_largest, (const int64_t[]){2, 300, 1}, 9);
+        check_topk(dtype, is_largest, (const int64_t[]){1, 70, 2}, 70);
+        check_topk(dtype, is_largest, (const int64_t[]){9, 1, 1}, 1);
+    }
+}
+
 int
 main(void)
 {
@@ -166,6 +255,7 @@ main(void)
         cmocka_unit_test_setup(test_trilu, setup),
         cmocka_unit_test_setup(test_numbers, setup),
         cmocka_unit_test_setup(test_reverse_sequence, setup),
+        cmocka_unit_test_setup(test_topk, setup),
     };
     return cmocka_run_group_tests(tests, NULL, kernel_teardown);
 }

@@ -534,7 +534,7 @@ check_conv(const conv_case *c)
         2, c->groups, c->c, c->oc, 1, c->kernel[0], c->kernel[1], 1,
         c->stride[0], c->stride[1], 1, c->dilation[0], c->dilation[1], 0,
         c->pad[0], c->pad[1], c->format, c->is_transposed, PAD_CODE,
-        PQ_KG_SCALES_NONE,
+        PQ_KG_SCALES_NONE, 0, c->oc,
         // y = sum
         1, 0, 0, 4, kernel_op(PQ_EXPR_LOAD, y_dtype, 0, 0, 0, 0)};
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {

@@ -518,6 +518,80 @@ test_cumsum(void **state)
     }
 }
 
+// ---- long rows -------------------------------------------------------------
+
+// More elements than llvmpipe makes turns of a loop: they are taken many at a
+// time, by teams where an item would turn too often, or refused.
+static void
+test_long_rows(void **state)
+{
+    (void)state;
+    const int64_t n = 90000, rows = 9;
+    float *x = calloc((size_t)(n * rows), sizeof *x);
+    float *y = calloc((size_t)(n * rows), sizeof *y);
+    int64_t found[9];
+    assert_true(x != NULL && y != NULL);
+    for (int64_t i = 0; i < n * rows; i++) {
+        x[i] = i % n == n - 1 - i / n ? 3.0f : (float)(i % 7);
+    }
+    kernel_step step = {.kind = PQ_STEP_SOFTMAX};
+    kernel_in(&step, PTQC_F32, KERNEL_DIMS(rows, n), x);
+    kernel_out(&step, PTQC_F32, KERNEL_DIMS(rows, n), y);
+    kernel_param(&step, 1);
+    kernel_param(&step, 0);
+    kernel_run(&step);
+    for (int64_t r = 0; r < rows; r++) {
+        double sum = 0.0;
+        for (int64_t i = 0; i < n; i++) {
+            sum += (double)y[r * n + i];
+        }
+        check_near(sum, 1.0, 1e-4);
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        x[(r + 1) * n - 1 - r] = 10.0f;
+    }
+    kernel_step arg = {.kind = PQ_STEP_ARG_REDUCE};
+    kernel_in(&arg, PTQC_F32, KERNEL_DIMS(rows, n), x);
+    kernel_out(&arg, PTQC_I64, KERNEL_DIMS(rows), found);
+    kernel_param(&arg, 1);
+    kernel_param(&arg, 0);
+    kernel_run(&arg);
+    for (int64_t r = 0; r < rows; r++) {
+        assert_int_equal(found[r], n - 1 - r);
+    }
+    free(x);
+    free(y);
+}
+
+static ptqc_be_status
+launch_long(int64_t n, uint32_t max_turns, const char **why)
+{
+    kernel_step step = {.kind = PQ_STEP_ARG_REDUCE};
+    kernel_in(&step, PTQC_F32, KERNEL_DIMS(1, n), NULL);
+    kernel_out(&step, PTQC_I64, KERNEL_DIMS(1), NULL);
+    kernel_param(&step, 1);
+    kernel_param(&step, 0);
+    const pq_kg_tensor *args[KERNEL_ARGS];
+    pq_kg_job job = kernel_job(&step, args);
+    pq_mem mem = {.host = &kernel_host};
+    const pq_kg_limits limits = {.is_cpu = true, .max_turns = max_turns};
+    pq_kg_launch launch;
+    ptqc_be_status st = pq_kg_launch_of(&mem, &job, &limits, &launch, why);
+    pq_mem_release(&mem);
+    return st;
+}
+
+static void
+test_too_long(void **state)
+{
+    (void)state;
+    const char *why = "";
+    assert_int_equal(launch_long(2000000, 0, &why), PTQC_BE_OK);
+    assert_int_equal(launch_long(1000000, 65535, &why), PTQC_BE_OK);
+    assert_int_equal(launch_long(2000000, 65535, &why), PTQC_BE_RESOURCE);
+    assert_non_null(strstr(why, "more turns of a loop"));
+}
+
 int
 main(void)
 {
@@ -532,6 +606,8 @@ main(void)
         cmocka_unit_test(test_row_quantize),
         cmocka_unit_test(test_arg_reduce),
         cmocka_unit_test(test_cumsum),
+        cmocka_unit_test(test_long_rows),
+        cmocka_unit_test(test_too_long),
     };
     return cmocka_run_group_tests(tests, NULL, kernel_teardown);
 }

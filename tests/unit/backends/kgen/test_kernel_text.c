@@ -110,6 +110,8 @@ conv_step(void)
                               0,
                               128,
                               PQ_KG_SCALES_NONE,
+                              0,
+                              8,
                               1,
                               0,
                               0,

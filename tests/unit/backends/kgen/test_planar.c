@@ -225,11 +225,6 @@ typedef struct lower_case {
     uint32_t constants; // emitted
 } lower_case;
 
-#define QUANT(name, format, kind, axis, group, scales, zeros)                  \
-    "quant " name " = {format = " format ", granularity = " kind               \
-    ", axis = " axis ", group = " group ", symmetric = 0, dynamic = 0, "       \
-    "scale = " scales ", zero_point = " zeros "}\n"
-
 // clang-format off
 static const lower_case CASES[] = {
     {{"matmul, bias, activation", "graph \"g\" stage float\n"
@@ -254,7 +249,7 @@ static const lower_case CASES[] = {
       "const c1: $f32[6, 3]\n"
       "const c2: i32[6, 3] = [1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8,9]\n"
       "const c3: $u4[6, 40]\n"
-      QUANT("q1", "u4", "group", "1", "16", "c1", "c2")
+      PLUGIN_QUANT("q1", "u4", "group", "1", "16", "c1", "c2")
       "input %x: f32[3, 40]\n%w: u4[6, 40] q1 = c3\n"
       "%y: f32[3, 6] = matmul(%x, %w) {trans_b = 1}\noutput %y\n",
       {0}, 0, 0}, "matmul", 2},
@@ -262,8 +257,8 @@ static const lower_case CASES[] = {
       "const c1: f32[1] = [0.02]\nconst c2: i32[1] = [-3]\n"
       "const c3: $f32[6]\nconst c4: i32[6] = [0, 0, 0, 0, 0, 0]\n"
       "const c5: $i8[6, 40]\n"
-      QUANT("q1", "i8", "tensor", "0", "0", "c1", "c2")
-      QUANT("q2", "i8", "channel", "0", "0", "c3", "c4")
+      PLUGIN_QUANT("q1", "i8", "tensor", "0", "0", "c1", "c2")
+      PLUGIN_QUANT("q2", "i8", "channel", "0", "0", "c3", "c4")
       "input %x: i8[3, 40] q1\n%w: i8[6, 40] q2 = c5\n"
       "%y: i8[3, 6] q1 = matmul(%x, %w) {trans_b = 1, act = relu}\n"
       "output %y\n", {0}, 0, 0}, "matmul", 3},

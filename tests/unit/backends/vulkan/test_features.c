@@ -4,26 +4,21 @@
 // same bits with any of them.
 #include "tests/unit/backends/vulkan/vk_graph.h"
 
-#define QUANT(name, format, kind, axis, group, scales, zeros)                  \
-    "quant " name " = {format = " format ", granularity = " kind               \
-    ", axis = " axis ", group = " group ", symmetric = 0, dynamic = 0, "       \
-    "scale = " scales ", zero_point = " zeros "}\n"
-
 // clang-format off
 static const plugin_case CASES[] = {
     {"integers: dot products", "graph \"g\" stage quantized\n"
      "const c1: f32[1] = [0.02]\nconst c2: i32[1] = [-3]\n"
      "const c3: i32[1] = [0]\nconst c4: $i8[37, 41]\n"
-     QUANT("q1", "i8", "tensor", "0", "0", "c1", "c2")
-     QUANT("q2", "i8", "tensor", "0", "0", "c1", "c3")
+     PLUGIN_QUANT("q1", "i8", "tensor", "0", "0", "c1", "c2")
+     PLUGIN_QUANT("q2", "i8", "tensor", "0", "0", "c1", "c3")
      "input %x: i8[3, 41] q1\n%w: i8[37, 41] q2 = c4\n"
      "%y: i8[3, 37] q1 = matmul(%x, %w) {trans_b = 1, act = relu}\n"
      "output %y\n", {0}, 0, 0},
     {"integer convolution", "graph \"g\" stage quantized\n"
      "const c1: f32[1] = [0.02]\nconst c2: i32[1] = [9]\n"
      "const c3: i32[1] = [0]\nconst c4: $i8[6, 5, 3, 3]\n"
-     QUANT("q1", "u8", "tensor", "0", "0", "c1", "c2")
-     QUANT("q2", "i8", "tensor", "0", "0", "c1", "c3")
+     PLUGIN_QUANT("q1", "u8", "tensor", "0", "0", "c1", "c2")
+     PLUGIN_QUANT("q2", "i8", "tensor", "0", "0", "c1", "c3")
      "input %x: u8[1, 5, 7, 7] q1\n%w: i8[6, 5, 3, 3] q2 = c4\n"
      "%y: u8[1, 6, 7, 7] q1 = conv(%x, %w) {kernel = [3, 3], pads = [1, 1, "
      "1, 1]}\noutput %y\n", {0}, 0, 0},
@@ -53,16 +48,16 @@ name_of(uint32_t features)
 }
 
 static void
-check_case(ptqc_ctx *ctx, const pq_test_sink *sink, pq_pool *pool,
-           const plugin_case *c)
+check_case(const vk_graph_bench *b, const plugin_case *c)
 {
     static const uint32_t SETS[] = {PQ_KG_DOT, PQ_KG_SUBGROUPS, PQ_KG_HALVES,
                                     PQ_VK_PUSH_DESCRIPTORS, PQ_VK_FEATURES};
     const vk_graph_change none = {.sets_features = true};
     plugin_run run = {0};
+    char what[160];
     vk_graph_result plain, other;
-    plugin_make_run(ctx, sink, c, &run);
-    vk_graph_run(&run, &none, pool, &plain);
+    plugin_make_run(b->ctx, b->sink, c, &run);
+    vk_graph_run(b, &run, &none, &plain);
     for (size_t i = 0; i < sizeof SETS / sizeof SETS[0]; i++) {
         const vk_graph_change change = {.sets_features = true,
                                         .features = SETS[i]};
@@ -70,33 +65,24 @@ check_case(ptqc_ctx *ctx, const pq_test_sink *sink, pq_pool *pool,
         if (missing != 0) {
             print_message("not on this device: %s\n", name_of(missing));
         }
-        vk_graph_run(&run, &change, pool, &other);
-        for (uint32_t k = 0; k < plain.count; k++) {
-            if (memcmp(plain.outputs[k], other.outputs[k], plain.bytes[k]) !=
-                0) {
-                fail_msg("%s with %s: result %u differs", c->name,
-                         name_of(SETS[i]), k);
-            }
-        }
+        vk_graph_run(b, &run, &change, &other);
+        snprintf(what, sizeof what, "%s with %s", c->name, name_of(SETS[i]));
+        vk_graph_expect_same(what, &plain, &other);
         vk_graph_free(&other);
     }
     vk_graph_free(&plain);
-    plugin_end_run(ctx, &run);
+    plugin_end_run(b->ctx, &run);
 }
 
 static void
 test_same_bits(void **state)
 {
     (void)state;
-    static pq_test_sink sink;
-    ptqc_ctx *ctx = pq_test_ctx_create(&sink, NULL, 1);
-    pq_pool *pool;
-    assert_int_equal(pq_pool_create(ctx, 1, &pool), PTQC_OK);
+    vk_graph_bench b = vk_graph_begin();
     for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
-        check_case(ctx, &sink, pool, &CASES[i]);
+        check_case(&b, &CASES[i]);
     }
-    pq_pool_destroy(pool);
-    ptqc_ctx_destroy(ctx);
+    vk_graph_end(&b);
 }
 
 static void

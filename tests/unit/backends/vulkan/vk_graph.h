@@ -46,37 +46,45 @@ vk_graph_create(ptqc_call *call, const ptqc_host *host, ptqc_instance **out)
     return st;
 }
 
-static const ptqc_plugin_vt vk_graph_table = {
-    .h = {.size = sizeof(ptqc_plugin_vt), .type = PTQC_REC_PLUGIN_VT},
-    .create = vk_graph_create,
-    .destroy = pq_vk_instance_destroy,
-    .check = pq_vk_check,
-    .compile = pq_vk_compile,
-    .load = pq_vk_load,
-    .exe_free = pq_vk_exe_free,
-    .specialize = pq_vk_specialize,
-    .needs = pq_vk_needs,
-    .spec_free = pq_vk_spec_free,
-    .submit = pq_vk_submit,
-    .buf_alloc = pq_vk_buf_alloc,
-    .buf_free = pq_vk_buf_free,
-    .buf_write = pq_vk_buf_write,
-    .buf_read = pq_vk_buf_read,
-};
-
-static const ptqc_plugin vk_graph_plugin = {
-    .h = {.size = sizeof(ptqc_plugin), .type = PTQC_REC_PLUGIN},
-    .abi_version = PTQC_ABI_VERSION,
-    .name = {"vulkan", 6},
-    .vt = &vk_graph_table,
-};
-
 static ptqc_be_status
 vk_graph_query(const ptqc_host *offer, const ptqc_plugin **out)
 {
+    static ptqc_plugin_vt table;
+    static const ptqc_plugin plugin = {
+        .h = {.size = sizeof(ptqc_plugin), .type = PTQC_REC_PLUGIN},
+        .abi_version = PTQC_ABI_VERSION,
+        .name = {"vulkan", 6},
+        .vt = &table,
+    };
     (void)offer;
-    *out = &vk_graph_plugin;
+    table = pq_vk_table;
+    table.create = vk_graph_create;
+    *out = &plugin;
     return PTQC_BE_OK;
+}
+
+// What the graphs of a test share.
+typedef struct vk_graph_bench {
+    pq_test_sink *sink; // static
+    ptqc_ctx *ctx;
+    pq_pool *pool;
+} vk_graph_bench;
+
+static inline vk_graph_bench
+vk_graph_begin(void)
+{
+    static pq_test_sink sink;
+    vk_graph_bench b = {.sink = &sink,
+                        .ctx = pq_test_ctx_create(&sink, NULL, 1)};
+    assert_int_equal(pq_pool_create(b.ctx, 1, &b.pool), PTQC_OK);
+    return b;
+}
+
+static inline void
+vk_graph_end(vk_graph_bench *b)
+{
+    pq_pool_destroy(b->pool);
+    ptqc_ctx_destroy(b->ctx);
 }
 
 // What came out, and of what.
@@ -84,7 +92,7 @@ typedef struct vk_graph_result {
     void *outputs[PLUGIN_VALUES]; // owned
     size_t bytes[PLUGIN_VALUES];
     uint32_t count;
-    uint32_t steps, constants;
+    uint32_t constants;
 } vk_graph_result;
 
 static inline void
@@ -97,14 +105,26 @@ vk_graph_free(vk_graph_result *r)
 }
 
 static inline void
-vk_graph_run(const plugin_run *run, const vk_graph_change *change,
-             pq_pool *pool, vk_graph_result *out)
+vk_graph_expect_same(const char *what, const vk_graph_result *a,
+                     const vk_graph_result *b)
+{
+    assert_int_equal(a->count, b->count);
+    for (uint32_t i = 0; i < a->count; i++) {
+        if (memcmp(a->outputs[i], b->outputs[i], a->bytes[i]) != 0) {
+            fail_msg("%s: result %u differs", what, i);
+        }
+    }
+}
+
+static inline void
+vk_graph_run(const vk_graph_bench *b, const plugin_run *run,
+             const vk_graph_change *change, vk_graph_result *out)
 {
     ptqc_binding bindings[2 * PLUGIN_VALUES] = {{0}};
     uint32_t n = run->input_count;
     *out = (vk_graph_result){.count = run->output_count};
     vk_graph_state.change = change;
-    pq_test_plugin *p = pq_test_plugin_open(vk_graph_query, pool);
+    pq_test_plugin *p = pq_test_plugin_open(vk_graph_query, b->pool);
     if (vk_graph_state.reason[0] != '\0') {
         print_message("skipped: %s\n", vk_graph_state.reason);
         pq_test_plugin_close(p);
