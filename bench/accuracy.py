@@ -77,7 +77,7 @@ LM_ROWS = {
         "w8a8:dyn": by_method("smoothquant:alpha=0.5", "smoothquant", "smoothquant:alpha=0.5+gptq"),
         "w8a8": by_method("smoothquant:alpha=0.5", "smoothquant") | {
             "minmax": MINMAX,
-            "smoothquant:alpha=0.5, minmax": ("--method", "smoothquant:alpha=0.5", *MINMAX),
+            "smoothquant:alpha=0.5 with minmax": ("--method", "smoothquant:alpha=0.5", *MINMAX),
         },
     },
     "bible_lm": {
