@@ -67,7 +67,7 @@ EVERY_INPUT = ("smoothquant:alpha=0.5:inputs=all", "smoothquant:inputs=all")
 MINMAX = ("--observer", "minmax")
 
 # Round to nearest alone: with these the published table of SmolLM2 has a row of each of its own.
-PUBLISHED = ("w8a16:ch", "w8a16:g64:scale=f32", "w4a16:ch", "w4a16:g32", "w4a16:g128", "w4a16:g256", "w4a16:g32:asym",
+PUBLISHED = ("w8a16:ch", "w8a16:g64:scale=f32", "w4a16:ch", "w4a16:g32", "w4a16:g96", "w4a16:g128", "w4a16:g192", "w4a16:g32:asym",
              "w4a16:g64:asym", "w3a16:ch", "w3a16:g32", "w3a16:g128")
 
 LM_ROWS = {
