@@ -72,6 +72,7 @@ PUBLISHED = ("w8a16:ch", "w8a16:g64:scale=f32", "w4a16:ch", "w4a16:g32", "w4a16:
 
 LM_ROWS = {
     "smollm2": {scheme: by_method() for scheme in PUBLISHED} | {
+        "w4a16:g32": by_method("gptq"),     # as llama.cpp's Q4_0
         "w4a16:g64": by_method("awq", "gptq", "gptq:polish=3", "awq+gptq"),
         "w3a16:g64": by_method("awq", "gptq", "gptq:polish=3", "awq+gptq"),
         "w8a8:dyn": by_method("smoothquant:alpha=0.5", "smoothquant", "smoothquant:alpha=0.5+gptq"),
