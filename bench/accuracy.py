@@ -7,6 +7,7 @@ A row is one `ptqc compile` and one `ptqc eval`, per fold. What is calibrated wi
 
   result   top-1 of pictures, perplexity of texts
   loss     float's top-1 - top-1; nats per token over float
+  s.e.     standard error of the loss, a paired difference: over pictures, over windows of a text
   agrees   equal decisions with float (of texts with --compare)
   removed  1 - loss(method) / loss(rtn) of texts; of pictures, where top-1 is too coarse, the same of decisions that differ from
            float's; of the same scheme
@@ -18,6 +19,7 @@ import argparse
 import hashlib
 import json
 import lzma
+import math
 import os
 import platform
 import subprocess
@@ -62,13 +64,22 @@ def by_method(*methods):
 
 EVERY_INPUT = ("smoothquant:alpha=0.5:inputs=all", "smoothquant:inputs=all")
 
+MINMAX = ("--observer", "minmax")
+
+# Round to nearest alone: with these the published table of SmolLM2 has a row of each of its own.
+PUBLISHED = ("w8a16:ch", "w8a16:g64:scale=f32", "w4a16:ch", "w4a16:g32", "w4a16:g96", "w4a16:g128", "w4a16:g192", "w4a16:g32:asym",
+             "w4a16:g64:asym", "w3a16:ch", "w3a16:g32", "w3a16:g128")
+
 LM_ROWS = {
-    "smollm2": {
-        "w8a16:ch": by_method(),
-        "w4a16:g64": by_method("awq", "gptq", "awq+gptq"),
-        "w3a16:g64": by_method("awq", "gptq", "awq+gptq"),
+    "smollm2": {scheme: by_method() for scheme in PUBLISHED} | {
+        "w4a16:g32": by_method("gptq"),     # as llama.cpp's Q4_0
+        "w4a16:g64": by_method("awq", "gptq", "gptq:polish=3", "awq+gptq"),
+        "w3a16:g64": by_method("awq", "gptq", "gptq:polish=3", "awq+gptq"),
         "w8a8:dyn": by_method("smoothquant:alpha=0.5", "smoothquant", "smoothquant:alpha=0.5+gptq"),
-        "w8a8": by_method("smoothquant:alpha=0.5", "smoothquant"),
+        "w8a8": by_method("smoothquant:alpha=0.5", "smoothquant") | {
+            "minmax": MINMAX,
+            "smoothquant:alpha=0.5 with minmax": ("--method", "smoothquant:alpha=0.5", *MINMAX),
+        },
     },
     "bible_lm": {
         "w8a16:ch": by_method(),
@@ -143,6 +154,47 @@ class Cache:
         return value
 
 
+# ---- what an evaluation tells ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Result:
+    """Of one evaluation beside float on the same samples."""
+    samples: int             # pictures, tokens
+    result: float            # top-1, perplexity
+    loss: float              # of top-1, nats per token
+    agrees: float            # equal decisions; nan: not compared
+    variance: float          # of loss, as a mean of paired differences
+
+
+def of_pairs(samples, both, model_only, base_only, agrees):
+    """Result of counts: pictures that both models, only the quantized and only float get right (McNemar's table)."""
+    lost = base_only - model_only
+    variance = (model_only + base_only - lost * lost / samples) / samples**2
+    return Result(samples, (both + model_only) / samples, lost / samples, agrees, variance)
+
+
+def of_windows(told, base):
+    """(loss, its variance) of two evaluations of the same windows: a mean of differences with the windows' tokens as weights."""
+    weights = np.array([w["tokens"] for w in base["chunks"]], float)
+    if [w["tokens"] for w in told["chunks"]] != weights.tolist():
+        raise RuntimeError("float was evaluated on other windows")
+    differences = np.array([a["nll"] - b["nll"] for a, b in zip(told["chunks"], base["chunks"])])
+    loss = float(weights @ differences / weights.sum())
+    if len(weights) < 2:
+        return loss, math.nan
+    spread = float(((weights * (differences - loss))**2).sum()) * len(weights) / (len(weights) - 1)
+    return loss, spread / float(weights.sum())**2
+
+
+def joined(folds):
+    """Means over folds, by their samples."""
+    samples = sum(f.samples for f in folds)
+    mean = lambda name: sum(f.samples * getattr(f, name) for f in folds) / samples
+    error = math.sqrt(sum(f.samples**2 * f.variance for f in folds)) / samples
+    return dict(samples=samples, result=mean("result"), loss=mean("loss"), error=error, agrees=mean("agrees"))
+
+
 # ---- pictures -------------------------------------------------------------------------------------------------------------------
 
 
@@ -200,11 +252,12 @@ class Pictures:
         return ("--calib", work / f"calib{fold}.npy")
 
     def evaluate(self, tool, artifact, work, fold):
-        """(samples, result, loss, agreement) beside the float artifact in work."""
+        """Result beside the float artifact in work."""
         told = tool.eval(artifact, "--task", "topk", "--data", work / f"data{fold}.npy", "--labels", work / f"labels{fold}.npy",
                          "--label-offset", self.offset, "--baseline", work / "float.ptqc", f"--scale={self.scale!r}",
                          f"--mean={numbers(self.mean)}", f"--std={numbers(self.std)}")
-        return told["samples"], told["top1"], told["baseline_top1"] - told["top1"], told["top1_agree"]
+        right = told["right"]
+        return of_pairs(told["samples"], right["both"], right["model_only"], right["baseline_only"], told["top1_agree"])
 
     def float_row(self, tool, cache, work):
         return [self.evaluate(tool, work / "float.ptqc", work, fold) for fold in range(len(self.folds))]
@@ -267,15 +320,16 @@ class Text:
 
     def float_row(self, tool, cache, work):
         artifact = work / "float.ptqc"
-        key = ("float", digest(artifact), digest(self.text), self.context, self.chunks)
+        key = ("float with windows", digest(artifact), digest(self.text), self.context, self.chunks)
         told = cache.get(key, lambda: tool.eval(artifact, *self.windows()))
         (work / "float.json").write_text(json.dumps(told))
-        return [(told["tokens"], told["ppl"], 0.0, 1.0)]
+        return [Result(told["tokens"], told["ppl"], 0.0, 1.0, 0.0)]
 
     def evaluate(self, tool, artifact, work, fold):
         told = tool.eval(artifact, *self.windows(), *(("--baseline", work / "float.ptqc") if self.compare else ()))
         base = json.loads((work / "float.json").read_text())
-        return told["tokens"], told["ppl"], told["nll"] - base["nll"], told.get("top1_agree", float("nan"))
+        loss, variance = of_windows(told, base)
+        return Result(told["tokens"], told["ppl"], loss, told.get("top1_agree", math.nan), variance)
 
     @staticmethod
     def badness(row):
@@ -312,22 +366,20 @@ def known_models(args):
 
 # ---- the table ------------------------------------------------------------------------------------------------------------------
 
-COLUMNS = ("model", "scheme", "method", "result", "", "loss", "agrees", "removed", "MB", "compile s", "peak MB")
+COLUMNS = ("model", "scheme", "method", "result", "", "loss", "s.e.", "agrees", "removed", "MB", "compile s", "peak MB")
+
+
+def figures(row):
+    """Cells from result to agrees."""
+    figure = lambda x: "" if math.isnan(x) else f"{x:.4f}"
+    error = figure(row["error"]) if row["loss"] or row["error"] else ""
+    return f"{row['result']:.{4 if row['unit'] == 'top-1' else 3}f}", row["unit"], f"{row['loss']:+.4f}", error, figure(row["agrees"])
 
 
 def line(row):
     removed = "" if row["removed"] is None else f"{100 * row['removed']:.0f} %"
-    agrees = "" if np.isnan(row["agrees"]) else f"{row['agrees']:.4f}"
-    cells = (row["model"], row["scheme"], row["method"], f"{row['result']:.{4 if row['unit'] == 'top-1' else 3}f}", row["unit"],
-             f"{row['loss']:+.4f}", agrees, removed, f"{row['bytes'] / 1e6:.2f}", f"{row['seconds']:.1f}", f"{row['peak_mb']:.0f}")
+    cells = (row["model"], row["scheme"], row["method"], *figures(row), removed, f"{row['bytes'] / 1e6:.2f}", f"{row['seconds']:.1f}", f"{row['peak_mb']:.0f}")
     return "| " + " | ".join(cells) + " |"
-
-
-def joined(folds):
-    """Means over folds, by their samples."""
-    samples = sum(f[0] for f in folds)
-    means = [sum(f[0] * f[i] for f in folds) / samples for i in (1, 2, 3)]
-    return dict(samples=samples, result=means[0], loss=means[1], agrees=means[2])
 
 
 def measure_row(tool, model, work, scheme, method, args):

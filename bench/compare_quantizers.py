@@ -24,13 +24,11 @@ import numpy as np
 
 import accuracy
 
-COLUMNS = ("model", "tool", "result", "", "loss", "agrees", "MB", "seconds")
+COLUMNS = ("model", "tool", "result", "", "loss", "s.e.", "agrees", "MB", "seconds")
 
 
 def line(row):
-    agrees = "" if row["agrees"] is None else f"{row['agrees']:.4f}"
-    cells = (row["model"], row["tool"], f"{row['result']:.{4 if row['unit'] == 'top-1' else 3}f}", row["unit"], f"{row['loss']:+.4f}",
-             agrees, f"{row['bytes'] / 1e6:.2f}", f"{row['seconds']:.1f}")
+    cells = (row["model"], row["tool"], *accuracy.figures(row), f"{row['bytes'] / 1e6:.2f}", f"{row['seconds']:.1f}")
     return "| " + " | ".join(cells) + " |"
 
 
@@ -122,8 +120,9 @@ def measure_pictures(task, work, quantize, threads):
         quantize(task.model, calib, work / "peer.onnx")
         seconds += time.perf_counter() - start
         base, told = decisions(task.model, x, threads), decisions(work / "peer.onnx", x, threads)
-        folds.append((len(x), float((told == want).mean()), float((base == want).mean() - (told == want).mean()),
-                      float((told == base).mean())))
+        right, base_right = told == want, base == want
+        folds.append(accuracy.of_pairs(len(x), int((right & base_right).sum()), int((right & ~base_right).sum()),
+                                       int((base_right & ~right).sum()), float((told == base).mean())))
     return accuracy.joined(folds) | dict(seconds=seconds, bytes=(work / "peer.onnx").stat().st_size, unit=task.unit)
 
 
@@ -197,9 +196,9 @@ def llama(args, name, task):
                 start = time.perf_counter()
                 llama_quantize(source, work / "peer.gguf", number, used, args.threads)
                 seconds = time.perf_counter() - start
-                tokens, ppl, loss, _ = task.evaluate(tool, work / "peer.gguf", work, None)
-                yield dict(model=name, tool=f"llama.cpp {ftype}{how} {version('llama-cpp-python')}", result=ppl, unit="ppl", loss=loss,
-                           agrees=None, samples=tokens, seconds=seconds, bytes=(work / "peer.gguf").stat().st_size)
+                found = accuracy.joined([task.evaluate(tool, work / "peer.gguf", work, None)])
+                yield dict(model=name, tool=f"llama.cpp {ftype}{how} {version('llama-cpp-python')}", **found, unit=task.unit,
+                           seconds=seconds, bytes=(work / "peer.gguf").stat().st_size)
 
 
 # ---- all ------------------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ptqc eval --task topk: accuracy on labelled pictures, and how often the
-// decisions agree with a baseline's.
+// ptqc eval --task topk: accuracy on labelled pictures, how often the
+// decisions agree with a baseline's, and in the JSON form the counts that the
+// error of a difference in top-1 follows from (docs/eval.md).
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,13 @@ typedef struct topk_result {
     uint64_t top1, top5;
     int64_t *decisions; // owned: [samples] argmax
 } topk_result;
+
+// How two models' decisions on the same samples meet (McNemar 1947, the table
+// of paired proportions); both wrong is the rest.
+typedef struct topk_pairs {
+    uint64_t same; // decisions, right or wrong
+    uint64_t both_right, model_only, baseline_only;
+} topk_pairs;
 
 // ---- reading the task -----------------------------------------------------
 
@@ -136,6 +144,12 @@ match_input(const topk_task *t, const ptqc_artifact *a, ptqc_tensor *out,
     return PTQC_OK;
 }
 
+static int64_t
+class_of(const topk_task *t, uint64_t i)
+{
+    return (int64_t)cli_array_number(&t->labels, i) + t->offset;
+}
+
 // Classes with a larger score than class k; k outside: all.
 static uint64_t
 rank_of(const float *scores, uint64_t n, int64_t k)
@@ -184,9 +198,7 @@ run_samples(const topk_task *t, cli_subject *s, ptqc_tensor *input, bool nchw,
         if (st == PTQC_OK) {
             const float *scores = out[0].data;
             uint64_t n = cli_array_elements(&out[0]);
-            int64_t label =
-                (int64_t)cli_array_number(&t->labels, i) + t->offset;
-            uint64_t rank = rank_of(scores, n, label);
+            uint64_t rank = rank_of(scores, n, class_of(t, i));
             r->top1 += rank < 1;
             r->top5 += rank < 5;
             r->decisions[i] = argmax(scores, n);
@@ -221,14 +233,34 @@ evaluate(const topk_task *t, const char *path, topk_result *r)
 
 // ---- the answer -----------------------------------------------------------
 
-static double
-agreement(const topk_task *t, const topk_result *a, const topk_result *b)
+static topk_pairs
+pair(const topk_task *t, const topk_result *model, const topk_result *base)
 {
-    uint64_t same = 0;
+    topk_pairs pairs = {0};
     for (uint64_t i = 0; i < t->samples; i++) {
-        same += a->decisions[i] == b->decisions[i];
+        int64_t a = model->decisions[i], b = base->decisions[i];
+        bool is_a_right = a == class_of(t, i), is_b_right = b == class_of(t, i);
+        pairs.same += a == b;
+        pairs.both_right += is_a_right && is_b_right;
+        pairs.model_only += is_a_right && !is_b_right;
+        pairs.baseline_only += !is_a_right && is_b_right;
     }
-    return (double)same / (double)t->samples;
+    return pairs;
+}
+
+static void
+add_pairs(json_t *doc, const topk_task *t, const topk_pairs *pairs,
+          const topk_result *base)
+{
+    double n = (double)t->samples;
+    json_t *more =
+        json_pack("{s:f, s:f, s:{s:I, s:I, s:I}}", "baseline_top1",
+                  (double)base->top1 / n, "top1_agree", (double)pairs->same / n,
+                  "right", "both", (json_int_t)pairs->both_right, "model_only",
+                  (json_int_t)pairs->model_only, "baseline_only",
+                  (json_int_t)pairs->baseline_only);
+    json_object_update(doc, more);
+    json_decref(more);
 }
 
 static ptqc_status
@@ -236,14 +268,14 @@ print_result(const topk_task *t, const topk_result *r, const topk_result *base)
 {
     double n = (double)t->samples;
     bool has_base = base->decisions != NULL;
-    double agree = has_base ? agreement(t, r, base) : 0;
+    topk_pairs pairs = has_base ? pair(t, r, base) : (topk_pairs){0};
     if (!cli_given(t->c, CLI_JSON)) {
         cli_print("samples %llu  top-1 %.4f  top-5 %.4f",
                   (unsigned long long)t->samples, (double)r->top1 / n,
                   (double)r->top5 / n);
         if (has_base) {
             cli_print("  baseline top-1 %.4f  agreement %.4f",
-                      (double)base->top1 / n, agree);
+                      (double)base->top1 / n, (double)pairs.same / n);
         }
         cli_print("\n");
         return cli_finish_output(t->c);
@@ -252,9 +284,7 @@ print_result(const topk_task *t, const topk_result *r, const topk_result *base)
                             "samples", (json_int_t)t->samples, "top1",
                             (double)r->top1 / n, "top5", (double)r->top5 / n);
     if (has_base) {
-        json_object_set_new(doc, "baseline_top1",
-                            json_real((double)base->top1 / n));
-        json_object_set_new(doc, "top1_agree", json_real(agree));
+        add_pairs(doc, t, &pairs, base);
     }
     return cli_print_json(t->c, doc);
 }

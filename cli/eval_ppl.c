@@ -4,7 +4,8 @@
 // of --ctx tokens that begin --stride tokens apart. Each window is fed alone;
 // every token is scored once, with the longest context its windows give. With
 // a baseline also the mean KL divergence from it and how often the likeliest
-// token is the same.
+// token is the same. The JSON form keeps the windows apart, so that two models
+// can be compared window by window (docs/eval.md).
 
 #include <math.h>
 #include <stdlib.h>
@@ -12,6 +13,12 @@
 
 #include "cli/array.h"
 #include "cli/lm.h"
+
+// What the first scoring of a window's tokens gave.
+typedef struct ppl_chunk {
+    uint64_t scored;
+    double nll; // sum, nats
+} ppl_chunk;
 
 typedef struct ppl_task {
     cli *c;
@@ -22,9 +29,11 @@ typedef struct ppl_task {
     bool has_base;
     float *log_p; // [context][vocabulary] of the baseline's window
     uint32_t vocabulary;
+    ppl_chunk *done; // owned: [done_count], of at most count / stride + 1
+    size_t done_count;
     // sums
-    uint64_t scored, agreed;
-    double nll, kl;
+    uint64_t agreed;
+    double kl;
     // of the window at hand
     const int32_t *window;
     size_t window_count, first_scored; // targets from this index on
@@ -100,8 +109,9 @@ score(void *user, uint32_t sequence, uint64_t position, const float *logits)
         return PTQC_OK;
     }
     double norm = log_sum(logits, t->vocabulary);
-    t->nll += norm - (double)logits[t->window[target]];
-    t->scored++;
+    ppl_chunk *chunk = &t->done[t->done_count];
+    chunk->nll += norm - (double)logits[t->window[target]];
+    chunk->scored++;
     if (t->has_base) {
         compare(t, t->log_p + position * t->vocabulary, logits, norm);
     }
@@ -143,14 +153,18 @@ run_window(ppl_task *t, size_t begin, size_t end)
 static ptqc_status
 run_windows(ppl_task *t)
 {
-    size_t done = 0, scored_to = 1;
+    size_t scored_to = 1;
+    t->done = calloc(t->count / t->stride + 1, sizeof *t->done);
+    if (t->done == NULL) {
+        return cli_fail(t->c, PTQC_E_RESOURCE, "out of memory");
+    }
     for (size_t begin = 0; begin + 1 < t->count; begin += t->stride) {
         size_t end = begin + t->context;
         end = end < t->count ? end : t->count;
-        if (t->chunks > 0 && done == t->chunks) {
+        if (t->chunks > 0 && t->done_count == t->chunks) {
             break;
         }
-        if (end <= scored_to && done > 0) {
+        if (end <= scored_to && t->done_count > 0) {
             break; // nothing new in it
         }
         t->first_scored = scored_to > begin + 1 ? scored_to - begin : 1;
@@ -159,7 +173,7 @@ run_windows(ppl_task *t)
             return st;
         }
         scored_to = end;
-        done++;
+        t->done_count++;
     }
     return PTQC_OK;
 }
@@ -188,13 +202,38 @@ open_base(ppl_task *t)
                             : cli_fail(t->c, PTQC_E_RESOURCE, "out of memory");
 }
 
+static ppl_chunk
+sum_chunks(const ppl_task *t)
+{
+    ppl_chunk sum = {0};
+    for (size_t i = 0; i < t->done_count; i++) {
+        sum.scored += t->done[i].scored;
+        sum.nll += t->done[i].nll;
+    }
+    return sum;
+}
+
+static json_t *
+chunks_as_json(const ppl_task *t)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < t->done_count; i++) {
+        const ppl_chunk *chunk = &t->done[i];
+        json_array_append_new(
+            list, json_pack("{s:I, s:f}", "tokens", (json_int_t)chunk->scored,
+                            "nll", chunk->nll / (double)chunk->scored));
+    }
+    return list;
+}
+
 static ptqc_status
 print_result(const ppl_task *t)
 {
-    double n = (double)t->scored, nll = t->nll / n;
+    ppl_chunk sum = sum_chunks(t);
+    double n = (double)sum.scored, nll = sum.nll / n;
     if (!cli_given(t->c, CLI_JSON)) {
         cli_print("tokens %llu  nll %.5f  ppl %.4f",
-                  (unsigned long long)t->scored, nll, exp(nll));
+                  (unsigned long long)sum.scored, nll, exp(nll));
         if (t->has_base) {
             cli_print("  kl %.6f  top-1 agreement %.4f", t->kl / n,
                       (double)t->agreed / n);
@@ -204,12 +243,13 @@ print_result(const ppl_task *t)
     }
     json_t *doc =
         json_pack("{s:s, s:I, s:f, s:f}", "schema", "ptqc.eval/1", "tokens",
-                  (json_int_t)t->scored, "nll", nll, "ppl", exp(nll));
+                  (json_int_t)sum.scored, "nll", nll, "ppl", exp(nll));
     if (t->has_base) {
         json_object_set_new(doc, "kl", json_real(t->kl / n));
         json_object_set_new(doc, "top1_agree",
                             json_real((double)t->agreed / n));
     }
+    json_object_set_new(doc, "chunks", chunks_as_json(t));
     return cli_print_json(t->c, doc);
 }
 
@@ -258,6 +298,7 @@ cli_eval_ppl(cli *c)
     }
     free(t.ids);
     free(t.log_p);
+    free(t.done);
     cli_lm_close(c, &t.base);
     cli_lm_close(c, &t.model);
     return st;

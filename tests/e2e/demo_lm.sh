@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # demo_lm.sh PTQC: the command on the demo language model. Perplexity is that
-# of PyTorch and grows as quantization says; a scheme gives the same tokens at
-# every ISA level and with every number of threads, and ref scores as cpu does.
+# of PyTorch and grows as quantization says, and its windows add up to it; a
+# scheme gives the same tokens at every ISA level and with every number of
+# threads, and ref scores as cpu does.
 set -eu
 ptqc=$1
 model=examples/models/bible_lm
@@ -47,6 +48,29 @@ tokens() {
 nll=$(field nll <"$work/eval.json")
 torch=$(field heldout_nll <$model/metrics.json)
 holds "$nll - $torch < 0.00001 && $torch - $nll < 0.00001"
+
+# chunks FILE: "tokens nll" of each window, one a line
+chunks() {
+    sed -n '/"chunks"/,$ s/^ *"tokens": \([0-9]*\),$/\1/p' "$1" >"$work/chunk_tokens"
+    sed -n '/"chunks"/,$ s/^ *"nll": \([0-9.eE+-]*\)$/\1/p' "$1" >"$work/chunk_nll"
+    paste -d ' ' "$work/chunk_tokens" "$work/chunk_nll"
+}
+
+# The windows: each token is scored in one of them, and they add up.
+chunks "$work/eval.json" >"$work/chunks"
+awk -v tokens="$(field tokens <"$work/eval.json")" -v nll="$nll" '
+    { n += $1; sum += $1 * $2 }
+    END { d = sum / n - nll; exit !(n == tokens && d < 1e-6 && d > -1e-6) }' "$work/chunks" ||
+    fail "windows do not add up to $nll: $(cat "$work/chunks")"
+"$ptqc" eval "$work/float.ptqc" -q --task ppl --data $model/heldout.txt \
+    --ctx 128 --stride 48 --chunks 3 --json >"$work/three.json"
+chunks "$work/three.json" >"$work/three"
+[ "$(cut -d ' ' -f 1 "$work/three" | tr '\n' ' ')" = "127 48 48 " ] ||
+    fail "other windows: $(cat "$work/three")"
+"$ptqc" eval "$work/float.ptqc" -q --task ppl --data $model/heldout.txt \
+    --ctx 128 --stride 48 --chunks 1 --json >"$work/one.json"
+[ "$(field nll <"$work/one.json")" = "$(head -n 1 "$work/three" | cut -d ' ' -f 2)" ] ||
+    fail "the first window alone has another nll"
 
 # Quantized: 8 bits cost nothing that can be seen, 4 bits per channel do.
 few="--chunks 24"

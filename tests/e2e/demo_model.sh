@@ -68,3 +68,30 @@ expect 8 "$ptqc" inspect "$work/absent.onnx"
 head -c 20000 "$work/a.ptqc" >"$work/cut.ptqc"
 expect 9 "$ptqc" inspect "$work/cut.ptqc"
 [ ! -e "$work/new" ] || fail "a refused compile left a file"
+
+# Two models on the same pictures: what both get right, and what only one does,
+# add up to the share of each.
+field() {
+    sed -n "s/^ *\"$1\": \([0-9.eE+-]*\),*\$/\1/p" | head -n 1
+}
+# evaluate ARTIFACT BASELINE: JSON
+evaluate() {
+    # shellcheck disable=SC2086
+    "$ptqc" eval "$1" -q --task topk --data $model/test_u8.npy --labels $model/test_labels.npy \
+        $norm --baseline "$2" --json
+}
+compile -o "$work/float.ptqc"
+compile --scheme w4a16:t -o "$work/coarse.ptqc"
+evaluate "$work/coarse.ptqc" "$work/float.ptqc" >"$work/eval.json"
+awk -v n="$(field samples <"$work/eval.json")" -v top1="$(field top1 <"$work/eval.json")" \
+    -v base="$(field baseline_top1 <"$work/eval.json")" -v agree="$(field top1_agree <"$work/eval.json")" \
+    -v both="$(field both <"$work/eval.json")" -v model="$(field model_only <"$work/eval.json")" \
+    -v other="$(field baseline_only <"$work/eval.json")" 'BEGIN {
+        near = 1e-6
+        a = (both + model) / n - top1; b = (both + other) / n - base
+        ok = a < near && a > -near && b < near && b > -near
+        exit !(ok && model > 0 && other > 0 && model + other <= n * (1 - agree) + near)
+    }' || fail "counts of pairs do not add up: $(cat "$work/eval.json")"
+evaluate "$work/float.ptqc" "$work/float.ptqc" >"$work/eval.json"
+[ "$(field model_only <"$work/eval.json") $(field baseline_only <"$work/eval.json")" = "0 0" ] ||
+    fail "a model beside itself: $(cat "$work/eval.json")"
