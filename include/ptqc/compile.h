@@ -82,9 +82,10 @@ typedef struct ptqc_compile_desc {
     const char *stats, *stats_out;
     // Folder (made when missing) for scratch files of calibration, which runs
     // piece by piece then, and checkpoints of the passes that look at samples;
-    // NULL: all stays in memory. A compile that was interrupted goes on where its checkpoints end when everything is equal
-    // that decides the result, else it is refused (PTQC_E_USAGE).
-    // ptqc_compile_file removes the checkpoints when it has succeeded.
+    // NULL: all stays in memory. A compile that was interrupted goes on where
+    // its checkpoints end when everything is equal that decides the result,
+    // else it is refused (PTQC_E_USAGE). ptqc_compile_file removes the
+    // checkpoints when it has succeeded.
     const char *work_dir;
     // Provenance text about the calibration data ("calib.npy sha256:..").
     const char *calibration_note;
