@@ -56,7 +56,8 @@ add(ptqc_ctx *ctx, pq_live *live, const pq_live_sample *sample)
     return PTQC_OK;
 }
 
-// Part 0 writes, part 1 hashes.
+// Part 0, which is the calling thread's, writes and says when it cannot; part 1
+// hashes.
 static void
 write_parts(void *user, uint64_t begin, uint64_t end, uint32_t worker)
 {
