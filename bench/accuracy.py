@@ -38,7 +38,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PLAIN = ("--equalize", "off", "--bias-correction", "off")
 LEARNED = ("--method", "adaround", "--scale-search", "mse")
 W8A8 = {"rtn": PLAIN, "empirical": ("--bias-correction", "empirical"), "default": ()}
-W4A8 = {"rtn": PLAIN, "default": (), "adaround": LEARNED}
+W4A8 = {"rtn": PLAIN, "default": (), "adaround:from=gram": ("--method", "adaround:from=gram", "--scale-search", "mse"), "adaround": LEARNED}
 PER_TENSOR = {
     "rtn": PLAIN,
     "bias": ("--equalize", "off"),
