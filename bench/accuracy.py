@@ -36,9 +36,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # ---- rows: scheme -> method -> further arguments of ptqc compile ----------------------------------------------------------------
 
 PLAIN = ("--equalize", "off", "--bias-correction", "off")
-LEARNED = ("--method", "adaround", "--scale-search", "mse")
 W8A8 = {"rtn": PLAIN, "empirical": ("--bias-correction", "empirical"), "default": ()}
-W4A8 = {"rtn": PLAIN, "default": (), "adaround:from=gram": ("--method", "adaround:from=gram", "--scale-search", "mse"), "adaround": LEARNED}
+W4A8 = {"rtn": PLAIN, "default": ()} | {m: ("--method", m, "--scale-search", "mse") for m in ("adaround:from=gram", "adaround")}
 PER_TENSOR = {
     "rtn": PLAIN,
     "bias": ("--equalize", "off"),
