@@ -48,13 +48,24 @@ samples_used(const ptqc_compile_desc *desc, const pq_recipe *recipe)
     return count > 0 && (limit == 0 || limit > count) ? count : limit;
 }
 
+// Whether finished pieces are worth keeping: with methods that take long, and
+// of language models (what has states). Others are calibrated within seconds,
+// and interrupting them leaves nothing behind.
+static bool
+keeps_pieces(const pq_compile *c)
+{
+    return pq_recipe_streams(&c->recipe, NULL) || c->recipe.kv == PQ_KV_INT8 ||
+           (pq_recipe_is_static(&c->recipe) &&
+            pq_graph_state_count(c->graph) > 0);
+}
+
 // Whether something of this compile looks at samples, which a folder for
-// scratch files and checkpoints is for.
+// scratch files is for.
 static bool
 uses_samples(const pq_compile *c)
 {
-    return pq_recipe_streams(&c->recipe, NULL) || c->recipe.kv == PQ_KV_INT8 ||
-           c->stats_out != NULL || pq_recipe_is_static(&c->recipe);
+    return keeps_pieces(c) || c->stats_out != NULL ||
+           pq_recipe_is_static(&c->recipe);
 }
 
 // ---- the phases -----------------------------------------------------------
@@ -76,6 +87,9 @@ prepare_work(pq_compile *c, const ptqc_model *model, pq_pass_env *env)
     PQ_TRY(pq_make_dir(c->ctx, c->desc->work_dir));
     PQ_TRY(pq_dir_lock(c->ctx, c->desc->work_dir, &c->work_lock));
     env->work_dir = c->desc->work_dir;
+    if (!keeps_pieces(c)) {
+        return PTQC_OK;
+    }
     PQ_TRY(pq_fingerprint(c->ctx, &desc, &c->fingerprint));
     env->fingerprint = &c->fingerprint;
     return pq_units_check(c->ctx, env->work_dir, env->fingerprint);

@@ -81,7 +81,8 @@ typedef struct ptqc_compile_desc {
     // `stats_out`, which may be replaced. NULL: none.
     const char *stats, *stats_out;
     // Folder (made when missing) for scratch files of calibration, which runs
-    // piece by piece then, and checkpoints of the passes that look at samples;
+    // piece by piece then, and checkpoints of the passes that look at samples
+    // (of compiles with a method, and of language models);
     // NULL: all stays in memory. A compile that was interrupted goes on where
     // its checkpoints end when everything is equal that decides the result,
     // else it is refused (PTQC_E_USAGE). ptqc_compile_file removes the
