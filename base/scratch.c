@@ -204,7 +204,7 @@ find_bytes(const pq_scratch *s, uint64_t offset)
 static int
 read_bytes(const pq_scratch *s, uint64_t offset, uint8_t *p, size_t n)
 {
-    if (s->fd < 0) {
+    if (s->fd < 0 && n > 0) {
         memcpy(p, find_bytes(s, offset), n);
         return 0;
     }

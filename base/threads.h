@@ -24,8 +24,9 @@ PTQC_MUST_USE ptqc_status pq_pool_create(ptqc_ctx *ctx, uint32_t width,
                                          pq_pool **out);
 void pq_pool_destroy(pq_pool *pool); // joins; NULL allowed
 uint32_t pq_pool_width(const pq_pool *pool);
-// fn on [0, count) in at most `width` ranges of at least `grain` items; inside
-// a job one range, with the number of the calling worker.
+// fn on [0, count) in at most `width` ranges of at least `grain` items, the
+// first of them by the calling thread; inside a job one range, with the number
+// of the calling worker.
 void pq_pool_for(pq_pool *pool, uint64_t count, uint64_t grain, pq_task_fn fn,
                  void *user);
 // One parallel region over all workers; inside a job it is of width 1.

@@ -34,6 +34,7 @@ typedef struct pq_compile {
     pq_stats *stats, *stats_out; // NULL: not asked for
     char *metadata;              // in the arena
     pq_sha256 fingerprint;
+    bool has_fingerprint; // pieces are kept
     int work_lock; // owned descriptor, -1: none
 } pq_compile;
 
@@ -92,6 +93,7 @@ prepare_work(pq_compile *c, const ptqc_model *model, pq_pass_env *env)
     }
     PQ_TRY(pq_fingerprint(c->ctx, &desc, &c->fingerprint));
     env->fingerprint = &c->fingerprint;
+    c->has_fingerprint = true;
     return pq_units_check(c->ctx, env->work_dir, env->fingerprint);
 }
 
@@ -273,11 +275,15 @@ ptqc_compile_file(ptqc_ctx *ctx, ptqc_model *model,
                        pq_writer_offset(writer));
     }
     leave_work(&c, st);
+    bool has_folder = c.work_lock >= 0;
+    bool has_pieces = c.has_fingerprint;
     compile_deinit(&c);
     PQ_TRY(st);
     PQ_TRY(pq_writer_commit(writer));
-    if (desc != NULL && desc->work_dir != NULL) {
+    if (has_pieces) {
         pq_units_remove(desc->work_dir);
+    } else if (has_folder) {
+        (void)pq_units_leave(desc->work_dir); // pieces in it are another's
     }
     return PTQC_OK;
 }

@@ -196,8 +196,7 @@ pq_method_has_same_settings(const pq_method *a, const pq_method *b)
            a->order == b->order && a->polish == b->polish &&
            !(a->blend < b->blend) && !(b->blend < a->blend) &&
            a->is_asymmetric == b->is_asymmetric && a->clips == b->clips &&
-           a->gptq_clips == b->gptq_clips && a->smooths_all == b->smooths_all &&
-           a->learns_from_gram == b->learns_from_gram;
+           a->gptq_clips == b->gptq_clips && a->smooths_all == b->smooths_all;
 }
 
 bool

@@ -46,7 +46,7 @@ typedef struct pq_outputs {
     pq_learned_codes learned; // owned
     pq_gemm_space space;      // owned; of one group
     float *w;                 // owned: [rows][d] weights at hand
-    float *products;          // owned: [rows][BATCH + 1]
+    float *products;          // owned: [rows][BATCH]
     pq_row_sums *sums;        // owned: [rows]
     pq_bias bias;
     const float *biases;  // [rows] at hand

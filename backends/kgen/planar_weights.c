@@ -133,7 +133,7 @@ pq_planar_cut(pq_lower *l, int64_t row_bytes, int64_t n,
         return 0;
     }
     int64_t rows = rows_of_parts(l, row_bytes, n);
-    int64_t count = (n + rows - 1) / rows;
+    int64_t count = rows > 0 ? (n + rows - 1) / rows : 1; // of no rows
     pq_planar_part *parts =
         count <= UINT32_MAX
             ? pq_mem_array(&l->scratch, (size_t)count, sizeof *parts)

@@ -237,6 +237,8 @@ run_batch(pq_rounding *r, pq_arena *arena)
     for (uint32_t i = r->first; i < r->end; i++) {
         pq_gram_layer *l = &r->layers[i];
         if (!(l->count > 0)) {
+            pq_layer_tell(r->g, r->env, l->layer,
+                          "no place of any sample: rounded to nearest");
             continue;
         }
         if (l->is_centred) {

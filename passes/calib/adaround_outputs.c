@@ -7,7 +7,8 @@
 // product's bias is learned with its codes where biases are corrected at all.
 // Activations of the model of codes are not rounded.
 //
-// At most PLACES places are kept of a product, those of all samples alike: when
+// At most PLACES places are kept of a product (fewer of wide ones, by
+// PLACE_BYTES), those of all samples alike: when
 // they are too many every second one is dropped, and later samples give half.
 // The outputs of a product with a residual are compared before it is added.
 //
@@ -325,34 +326,53 @@ annotate_all(pq_outputs_pass *p)
     for (uint32_t i = 0; i < p->open_count; i++) {
         if (p->units[i].note.n > 0) {
             PQ_TRY(annotate(p, &p->open[i], &p->units[i]));
+        } else {
+            pq_layer_tell(p->g, p->env, p->open[i].layer,
+                          "no place of any sample: rounded to nearest");
         }
     }
     return PTQC_OK;
 }
 
 static ptqc_status
+solve_in(pq_outputs_pass *p, const pq_output_layer *l, float *bias,
+         uint8_t *codes, pq_adaround_report *report, pq_arena *arena)
+{
+    const pq_layer *layer = l->layer;
+    pq_str label = pq_op_label(p->g, pq_graph_op(p->g, layer->op));
+    const char *name = pq_arena_strndup(arena, label.p, label.n);
+    float *x, *y;
+    PQ_TRY_ALLOC(name);
+    PQ_TRY(turn_places(arena, l->x, l->count, l->width, &x));
+    PQ_TRY(turn_places(arena, l->y, l->count, l->outs, &y));
+    const pq_adaround_outputs_desc desc = {
+        .name = name,
+        .w = l->weight.w,
+        .groups = layer->groups,
+        .rows = layer->rows,
+        .d = layer->d,
+        .x = x,
+        .y = y,
+        .places = l->count,
+        .lo = l->lo,
+        .hi = l->hi,
+        .learns_bias = l->learns_bias,
+        .scheme = l->weight.scheme,
+        .scales = l->weight.scales,
+        .zero_points = l->weight.zero_points};
+    return pq_adaround_outputs(pq_graph_ctx(p->g), &desc, bias, codes, report);
+}
+
+// The turned places are forgotten afterwards.
+static ptqc_status
 solve(pq_outputs_pass *p, const pq_output_layer *l, float *bias, uint8_t *codes,
       pq_adaround_report *report)
 {
-    const pq_layer *layer = l->layer;
-    float *x, *y;
-    PQ_TRY(turn_places(&p->arena, l->x, l->count, l->width, &x));
-    PQ_TRY(turn_places(&p->arena, l->y, l->count, l->outs, &y));
-    const pq_adaround_outputs_desc desc = {.w = l->weight.w,
-                                           .groups = layer->groups,
-                                           .rows = layer->rows,
-                                           .d = layer->d,
-                                           .x = x,
-                                           .y = y,
-                                           .places = l->count,
-                                           .lo = l->lo,
-                                           .hi = l->hi,
-                                           .learns_bias = l->learns_bias,
-                                           .scheme = l->weight.scheme,
-                                           .scales = l->weight.scales,
-                                           .zero_points =
-                                               l->weight.zero_points};
-    return pq_adaround_outputs(pq_graph_ctx(p->g), &desc, bias, codes, report);
+    pq_arena local;
+    pq_arena_init(&local, pq_graph_ctx(p->g));
+    ptqc_status st = solve_in(p, l, bias, codes, report, &local);
+    pq_arena_deinit(&local);
+    return st;
 }
 
 // Without a note: no sample reached the product, which keeps rounding to

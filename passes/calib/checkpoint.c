@@ -266,10 +266,25 @@ ends_with(const char *name, const char *end)
     return n > k && strcmp(name + n - k, end) == 0;
 }
 
+// PASS-DIGITS and the ending.
+static bool
+is_numbered(const char *name, const char *ending)
+{
+    if (!ends_with(name, ending)) {
+        return false;
+    }
+    size_t end = strlen(name) - strlen(ending);
+    size_t n = end;
+    while (n > 0 && name[n - 1] >= '0' && name[n - 1] <= '9') {
+        n--;
+    }
+    return n < end && n > 0 && name[n - 1] == '-';
+}
+
 static bool
 is_ours(const char *name)
 {
-    return ends_with(name, ".unit") || ends_with(name, ".live") ||
+    return is_numbered(name, ".unit") || is_numbered(name, ".live") ||
            ends_with(name, ".resume");
 }
 

@@ -700,7 +700,7 @@ run_all(pq_stream *s)
     for (uint32_t i = 0; i < pieces->group_count; i++) {
         PQ_TRY(run_group(s, &pieces->groups[i]));
     }
-    if (s->client->watched_count == 0) {
+    if (s->client->watched_count == 0 || pieces->count == 0) {
         return PTQC_OK;
     }
     return s->kept != NULL ? run_kept_pieces(s)

@@ -18,7 +18,7 @@
 #include "passes/pass.h"
 
 typedef struct pq_stream_group {
-    pq_value_id x;       // [..., width], f32
+    pq_value_id x;       // [..., width], f32 unless runs_as_is
     const pq_op_id *ops; // [op_count] the products that read it
     uint32_t op_count;
     uint32_t index, count; // which group of how many
