@@ -170,9 +170,12 @@ guess_method(const pq_plan_work *w, const pq_method *m, double samples)
             (m->is_asymmetric ? 2 : 1) * (run + gram) + GPTQ_TRIES * loss;
     }
     if (m->does_adaround) {
-        seconds += 2 * run + ROUND_STEPS * w->weights *
-                                 (4 * ROUND_BATCH / MACS_PER_SECOND +
-                                  SECONDS_PER_ROUND_STEP);
+        // A product with the matrix, or two small ones, at half the rate.
+        double step = m->learns_from_gram
+                          ? loss
+                          : 4 * ROUND_BATCH * w->weights / MACS_PER_SECOND;
+        seconds += (m->learns_from_gram ? run + gram : 2 * run) +
+                   ROUND_STEPS * (step + w->weights * SECONDS_PER_ROUND_STEP);
     }
     return seconds;
 }

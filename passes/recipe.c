@@ -238,6 +238,8 @@ pq_recipe_steps(const pq_recipe *r, pq_method *out)
         out->does_awq |= m.does_awq;
         out->does_gptq |= m.does_gptq;
         out->does_adaround |= m.does_adaround;
+        out->is_asymmetric |= m.does_gptq && m.is_asymmetric;
+        out->learns_from_gram |= m.does_adaround && m.learns_from_gram;
     }
 }
 

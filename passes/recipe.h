@@ -57,7 +57,8 @@ bool pq_recipe_is_static(const pq_recipe *r);
 // Whether the method of the recipe or of a rule needs samples; *out_method
 // (NULL allowed): the first that does.
 bool pq_recipe_streams(const pq_recipe *r, pq_str *out_method);
-// The steps that the recipe or a rule asks for; settings say nothing.
+// The steps that the recipe or a rule asks for; of settings, is_asymmetric and
+// learns_from_gram alone say something.
 struct pq_method;
 void pq_recipe_steps(const pq_recipe *r, struct pq_method *out);
 // Whether the recipe or a rule asks for this observer.
