@@ -35,7 +35,7 @@ typedef struct pq_compile {
     char *metadata;              // in the arena
     pq_sha256 fingerprint;
     bool has_fingerprint; // pieces are kept
-    int work_lock; // owned descriptor, -1: none
+    int work_lock;        // owned descriptor, -1: none
 } pq_compile;
 
 // ---- samples --------------------------------------------------------------

@@ -345,21 +345,21 @@ solve_in(pq_outputs_pass *p, const pq_output_layer *l, float *bias,
     PQ_TRY_ALLOC(name);
     PQ_TRY(turn_places(arena, l->x, l->count, l->width, &x));
     PQ_TRY(turn_places(arena, l->y, l->count, l->outs, &y));
-    const pq_adaround_outputs_desc desc = {
-        .name = name,
-        .w = l->weight.w,
-        .groups = layer->groups,
-        .rows = layer->rows,
-        .d = layer->d,
-        .x = x,
-        .y = y,
-        .places = l->count,
-        .lo = l->lo,
-        .hi = l->hi,
-        .learns_bias = l->learns_bias,
-        .scheme = l->weight.scheme,
-        .scales = l->weight.scales,
-        .zero_points = l->weight.zero_points};
+    const pq_adaround_outputs_desc desc = {.name = name,
+                                           .w = l->weight.w,
+                                           .groups = layer->groups,
+                                           .rows = layer->rows,
+                                           .d = layer->d,
+                                           .x = x,
+                                           .y = y,
+                                           .places = l->count,
+                                           .lo = l->lo,
+                                           .hi = l->hi,
+                                           .learns_bias = l->learns_bias,
+                                           .scheme = l->weight.scheme,
+                                           .scales = l->weight.scales,
+                                           .zero_points =
+                                               l->weight.zero_points};
     return pq_adaround_outputs(pq_graph_ctx(p->g), &desc, bias, codes, report);
 }
 
