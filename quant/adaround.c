@@ -10,7 +10,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/narrow.h"
 #include "quant/factor.h"
 #include "quant/learned_codes.h"
 #include "quant/linalg/gemm.h"
@@ -162,25 +161,15 @@ ptqc_status
 pq_adaround(ptqc_ctx *ctx, const pq_adaround_desc *desc, uint8_t *out_codes,
             pq_adaround_report *out_report)
 {
-    const char *name = desc->name != NULL ? desc->name : "weight";
     pq_adaround_report report = {0};
     pq_ada a = {.desc = desc, .space = {.ctx = ctx}, .codes = out_codes};
-    PQ_TRY(pq_rows_check(ctx, name, &desc->scheme));
-    if (pq_narrow_of(desc->scheme.format) != NULL) {
-        return PQ_FAIL(ctx, PTQC_E_UNSUPPORTED,
-                       "%s: adaround needs codes that are integers", name);
-    }
+    PQ_TRY(pq_learned_codes_check(ctx, desc->name, &desc->scheme));
     ptqc_status st = allocate(&a, ctx);
     if (st == PTQC_OK) {
         st = run(&a, ctx, &report);
     }
-    if (st == PTQC_OK && report.is_rounding) {
-        pq_say(ctx, PTQC_SEVERITY_INFO,
-               "%s: learned rounding is not better than rounding to nearest",
-               name);
-    }
-    if (st == PTQC_OK && out_report != NULL) {
-        *out_report = report;
+    if (st == PTQC_OK) {
+        pq_learned_codes_tell(ctx, desc->name, &report, out_report);
     }
     deinit(&a, ctx);
     return st;

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "base/mathfn.h"
-#include "base/narrow.h"
 #include "base/threads.h"
 #include "quant/adaround_group.h"
 #include "quant/learned_codes.h"
@@ -427,23 +426,13 @@ pq_adaround_outputs(ptqc_ctx *ctx, const pq_adaround_outputs_desc *desc,
                     float *bias, uint8_t *out_codes,
                     pq_adaround_report *out_report)
 {
-    const char *name = desc->name != NULL ? desc->name : "weight";
     pq_adaround_report report = {0};
     pq_outputs o = {
         .desc = desc, .rows = desc->groups * desc->rows, .space = {.ctx = ctx}};
-    PQ_TRY(pq_rows_check(ctx, name, &desc->scheme));
-    if (pq_narrow_of(desc->scheme.format) != NULL) {
-        return PQ_FAIL(ctx, PTQC_E_UNSUPPORTED,
-                       "%s: adaround needs codes that are integers", name);
-    }
+    PQ_TRY(pq_learned_codes_check(ctx, desc->name, &desc->scheme));
     ptqc_status st = run(&o, ctx, bias, out_codes, &report);
-    if (st == PTQC_OK && report.is_rounding) {
-        pq_say(ctx, PTQC_SEVERITY_INFO,
-               "%s: learned rounding is not better than rounding to nearest",
-               name);
-    }
-    if (st == PTQC_OK && out_report != NULL) {
-        *out_report = report;
+    if (st == PTQC_OK) {
+        pq_learned_codes_tell(ctx, desc->name, &report, out_report);
     }
     deinit(&o, ctx);
     return st;

@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "base/mathfn.h"
+#include "base/narrow.h"
 #include "base/threads.h"
 #include "quant/rows.h"
 #include "quant/share.h"
@@ -174,4 +175,35 @@ pq_learned_codes_deinit(pq_learned_codes *c, ptqc_ctx *ctx)
     pq_free(ctx, c->e);
     pq_free(ctx, c->below);
     pq_free(ctx, c->rounded);
+}
+
+static const char *
+name_of(const char *name)
+{
+    return name != NULL ? name : "weight";
+}
+
+ptqc_status
+pq_learned_codes_check(ptqc_ctx *ctx, const char *name, const pq_scheme *scheme)
+{
+    PQ_TRY(pq_rows_check(ctx, name_of(name), scheme));
+    return pq_narrow_of(scheme->format) == NULL
+               ? PTQC_OK
+               : PQ_FAIL(ctx, PTQC_E_UNSUPPORTED,
+                         "%s: adaround needs codes that are integers",
+                         name_of(name));
+}
+
+void
+pq_learned_codes_tell(ptqc_ctx *ctx, const char *name,
+                      const pq_adaround_report *report, pq_adaround_report *out)
+{
+    if (report->is_rounding) {
+        pq_say(ctx, PTQC_SEVERITY_INFO,
+               "%s: learned rounding is not better than rounding to nearest",
+               name_of(name));
+    }
+    if (out != NULL) {
+        *out = *report;
+    }
 }

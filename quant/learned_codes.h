@@ -6,6 +6,7 @@
 #ifndef PTQC_QUANT_LEARNED_CODES_H
 #define PTQC_QUANT_LEARNED_CODES_H
 
+#include "quant/adaround.h"
 #include "quant/adaround_step.h"
 #include "quant/quantize.h"
 
@@ -23,6 +24,16 @@ typedef struct pq_learned_codes {
     float mean_power, square_power;
     pq_adam adam;
 } pq_learned_codes;
+
+// PTQC_E_UNSUPPORTED (said, with `name`; NULL: "weight"): no codes that can be
+// learned.
+PTQC_MUST_USE ptqc_status pq_learned_codes_check(ptqc_ctx *ctx,
+                                                 const char *name,
+                                                 const pq_scheme *scheme);
+// Says when rounding is the result; out may be NULL.
+void pq_learned_codes_tell(ptqc_ctx *ctx, const char *name,
+                           const pq_adaround_report *report,
+                           pq_adaround_report *out);
 
 // Soft weights are w, e = 0, the adam.factor is the caller's to set. deinit may
 // follow a failed init.

@@ -339,13 +339,10 @@ solve_in(pq_outputs_pass *p, const pq_output_layer *l, float *bias,
          uint8_t *codes, pq_adaround_report *report, pq_arena *arena)
 {
     const pq_layer *layer = l->layer;
-    pq_str label = pq_op_label(p->g, pq_graph_op(p->g, layer->op));
-    const char *name = pq_arena_strndup(arena, label.p, label.n);
     float *x, *y;
-    PQ_TRY_ALLOC(name);
     PQ_TRY(turn_places(arena, l->x, l->count, l->width, &x));
     PQ_TRY(turn_places(arena, l->y, l->count, l->outs, &y));
-    const pq_adaround_outputs_desc desc = {.name = name,
+    const pq_adaround_outputs_desc desc = {.name = l->weight.name,
                                            .w = l->weight.w,
                                            .groups = layer->groups,
                                            .rows = layer->rows,

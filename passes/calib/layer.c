@@ -73,13 +73,17 @@ pq_layer_read(const pq_graph *g, const pq_layer *l, pq_arena *arena,
     const pq_quant *q = pq_annotation(g, id);
     const pq_constant *scale = pq_graph_constant(g, q->scale);
     int64_t scales = (int64_t)(scale->bytes / sizeof(float));
+    pq_str label = pq_op_label(g, pq_graph_op(g, l->op));
+    const char *name = pq_arena_strndup(arena, label.p, label.n);
     void *w = pq_copy_floats(g, id, arena);
+    PQ_TRY_ALLOC(name);
     PQ_TRY_ALLOC(w);
     if (l->is_turned) {
         PQ_TRY(turn(w, l->d, l->groups * l->rows, sizeof(float), arena, &w));
     }
     *out =
-        (pq_layer_weight){.w = w,
+        (pq_layer_weight){.name = name,
+                          .w = w,
                           .scheme = q->scheme,
                           .scales = scale->p,
                           .zero_points = pq_graph_constant(g, q->zero_point)->p,

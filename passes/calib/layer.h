@@ -18,7 +18,8 @@ typedef struct pq_layer {
 
 // The weight of a layer, in an arena.
 typedef struct pq_layer_weight {
-    const float *w; // [groups][rows][d]
+    const char *name; // the layer's, for diagnostics
+    const float *w;   // [groups][rows][d]
     pq_scheme scheme;
     const float *scales; // of all rows
     const int32_t *zero_points;
