@@ -17,7 +17,7 @@ typedef struct pq_adaround_outputs_desc {
     int64_t groups, rows, d; // groups of channels (convolutions), else 1
     const float *x;          // [groups][d][places]
     const float *y;          // [groups][rows][places]
-    int64_t places;          // >= 1, in random order
+    int64_t places;          // 1 to 2^20, in random order
     float lo, hi;            // what the activation clips to; infinite: nothing
     bool learns_bias;        // else it stays
     uint32_t iterations;     // 0: 1000

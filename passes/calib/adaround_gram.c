@@ -138,7 +138,8 @@ round_groups(const pq_rounding *r, const pq_gram_layer *l,
     for (int64_t i = 0; i < layer->groups; i++) {
         int64_t scale = i * weight->scale_step;
         pq_adaround_report report;
-        const pq_adaround_desc desc = {.w = weight->w + i * size,
+        const pq_adaround_desc desc = {.name = weight->name,
+                                       .w = weight->w + i * size,
                                        .rows = layer->rows,
                                        .d = layer->d,
                                        .h = l->h + i * layer->d * layer->d,
